@@ -1,0 +1,15 @@
+"""Errors that a user can cause in a model file, a gate or a source: one sentence each."""
+
+from __future__ import annotations
+
+
+class ModelFileError(ValueError):
+    """A model file says something that cannot be done; the message names file, key, value and what is allowed."""
+
+
+class SourceError(ValueError):
+    """A data source cannot be understood; the message names the source and the schemes there are."""
+
+
+class GateError(ValueError):
+    """A gate cannot be evaluated: the rule is malformed or the metric it names was not measured."""

@@ -1,0 +1,47 @@
+"""What a request takes from its run. Templates in a DAG; values in a test or a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunRefs:
+    """References of one run.
+
+    `prefix`, `code`, `config`, `capture` are S3 URIs without a slash at the end; `sourcedir` is the URI of the folder
+    that holds sourcedir.tar.gz; `images` maps image names to URIs; `result(task, field)` is what an earlier task
+    returned.
+    """
+
+    prefix: str
+    code: str
+    config: str
+    sourcedir: str
+    capture: str
+    role_arn: str
+    window_start: str
+    window_end: str
+    images: Mapping[str, str]
+    result: Callable[[str, str], str]
+
+
+def _pulled(task: str, field: str) -> str:
+    return "{{ ti.xcom_pull(task_ids='%s')['%s'] }}" % (task, field)  # noqa: UP031 - braces are Jinja's
+
+
+def templates(images: tuple[str, ...] = ("xgboost", "sklearn")) -> RunRefs:
+    """References as Jinja templates over `plan`, the record that the ingest task returned."""
+    return RunRefs(
+        prefix="{{ plan.prefix }}",
+        code="{{ plan.code }}",
+        config="{{ plan.config }}",
+        sourcedir="{{ plan.sourcedir }}",
+        capture="{{ plan.capture }}",
+        role_arn="{{ plan.role_arn }}",
+        window_start="{{ plan.window.start }}",
+        window_end="{{ plan.window.end }}",
+        images={name: "{{ plan.images.%s }}" % name for name in images},  # noqa: UP031
+        result=_pulled,
+    )

@@ -1,0 +1,54 @@
+"""CreateModelPackageGroup and CreateModelPackage requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.pipeline.refs import RunRefs
+from include.pipeline.requests.common import CSV
+from include.pipeline.requests.serving import container_environment
+from include.pipeline.spec import ModelSpec
+
+JSON = "application/json"
+
+
+def group(spec: ModelSpec) -> dict[str, Any]:
+    """The group that holds the versions of one model."""
+    return {"ModelPackageGroupDescription": spec.description}
+
+
+def package(spec: ModelSpec, refs: RunRefs, *, group_name: str) -> dict[str, Any]:
+    """One version: artifact, image, measured quality and the baseline that its traffic is held against."""
+    quality = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/evaluate/evaluation/evaluation.json"}
+    statistics = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/baseline/statistics.json"}
+    constraints = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/baseline/constraints.json"}
+    return {
+        "ModelPackageGroupName": group_name,
+        "ModelPackageDescription": spec.description,
+        "ModelApprovalStatus": "PendingManualApproval",
+        "InferenceSpecification": {
+            "Containers": [
+                {
+                    "Image": refs.images[spec.train.image],
+                    "ModelDataUrl": refs.result(spec.fit_task, "artifact"),
+                    "Environment": container_environment(spec),
+                }
+            ],
+            "SupportedContentTypes": [CSV],
+            "SupportedResponseMIMETypes": [CSV],
+            "SupportedRealtimeInferenceInstanceTypes": [spec.deploy.instance.type],
+            "SupportedTransformInstanceTypes": [spec.batch.instance.type],
+        },
+        "ModelMetrics": {
+            "ModelQuality": {"Statistics": quality},
+            "ModelDataQuality": {"Statistics": statistics, "Constraints": constraints},
+        },
+        "DriftCheckBaselines": {
+            "ModelDataQuality": {"Statistics": statistics, "Constraints": constraints},
+        },
+        "CustomerMetadataProperties": {
+            "sagewind:prefix": refs.prefix,
+            "sagewind:baseline": f"{refs.prefix}/baseline",
+            "sagewind:model": spec.name,
+        },
+    }

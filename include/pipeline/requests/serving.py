@@ -1,0 +1,83 @@
+"""CreateModel, CreateEndpointConfig, CreateEndpoint and CreateTransformJob requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.pipeline.refs import RunRefs
+from include.pipeline.requests.common import CSV, kms, vpc
+from include.pipeline.spec import ModelSpec
+
+VARIANT = "main"
+
+
+def container_environment(spec: ModelSpec) -> dict[str, str]:
+    """Environment of the model's container: where a script's serving code lies in the artifact."""
+    if spec.train.script is None:
+        return {}
+    return {
+        "SAGEMAKER_PROGRAM": "inference.py",
+        "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+        "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
+    }
+
+
+def model(spec: ModelSpec, refs: RunRefs, *, package_arn: str) -> dict[str, Any]:
+    """A SageMaker model from a registered version: what was approved is what is served."""
+    return {
+        "Containers": [{"ModelPackageName": package_arn}],
+        "ExecutionRoleArn": refs.role_arn,
+        "EnableNetworkIsolation": spec.aws.isolate,
+        **vpc(spec.aws),
+    }
+
+
+def endpoint_config(spec: ModelSpec, refs: RunRefs, *, model_name: str) -> dict[str, Any]:
+    """One variant, with data capture."""
+    request: dict[str, Any] = {
+        "ProductionVariants": [
+            {
+                "VariantName": VARIANT,
+                "ModelName": model_name,
+                "InstanceType": spec.deploy.instance.type,
+                "InitialInstanceCount": spec.deploy.instance.count,
+                "InitialVariantWeight": 1.0,
+            }
+        ],
+        **kms(spec.aws, "KmsKeyId"),
+    }
+    if spec.deploy.capture:
+        request["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": spec.deploy.capture,
+            "DestinationS3Uri": refs.capture,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {"CsvContentTypes": [CSV]},
+            **kms(spec.aws, "KmsKeyId"),
+        }
+    return request
+
+
+def transform(spec: ModelSpec, *, model_name: str, source: str, output: str) -> dict[str, Any]:
+    """Score every row under `source` (CSV without header, features only); one output line per input line."""
+    return {
+        "ModelName": model_name,
+        "BatchStrategy": "MultiRecord",
+        "MaxPayloadInMB": 6,
+        "TransformInput": {
+            "ContentType": CSV,
+            "SplitType": "Line",
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
+        },
+        "TransformOutput": {
+            "Accept": CSV,
+            "AssembleWith": "Line",
+            "S3OutputPath": output,
+            **kms(spec.aws, "KmsKeyId"),
+        },
+        "TransformResources": {
+            "InstanceCount": spec.batch.instance.count,
+            "InstanceType": spec.batch.instance.type,
+            **kms(spec.aws, "VolumeKmsKeyId"),
+        },
+    }

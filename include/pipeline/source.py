@@ -1,0 +1,71 @@
+"""Data sources: `sklearn://`, `openml://`, `https://`, `s3://`, `file://`, with a run's window as placeholders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+
+from include.pipeline.errors import SourceError
+
+SCHEMES = ("sklearn", "openml", "https", "s3", "file")
+#: Loaders of scikit-learn that need no network: the data ships inside the library.
+SKLEARN_SETS = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+_PLACEHOLDER = re.compile(r"\{(window_start|window_end)(?::([^{}]*))?\}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A parsed source. `name` is the data set, bucket, host or empty; `path` the key or file; `query` its options."""
+
+    uri: str
+    scheme: str
+    name: str
+    path: str
+    query: Mapping[str, str]
+
+
+def parse(uri: str) -> Source:
+    """Parse and check a source URI; SourceError names the URI and what is allowed."""
+    parts = urlsplit(uri)
+    if parts.scheme not in SCHEMES:
+        allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise SourceError(f"source {uri!r} has the scheme {parts.scheme!r}: use one of {allowed}")
+    query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    source = Source(uri, parts.scheme, parts.netloc, parts.path, query)
+    if source.scheme == "file" and (source.name or not source.path.startswith("/")):
+        raise SourceError(f"source {uri!r} is not an absolute path: write file:///data/file.csv")
+    if source.scheme != "file" and not source.name:
+        raise SourceError(f"source {uri!r} names nothing behind {source.scheme}://")
+    if source.scheme == "sklearn" and source.name not in SKLEARN_SETS:
+        raise SourceError(f"source {uri!r} is not in scikit-learn: use one of {', '.join(SKLEARN_SETS)}")
+    if source.scheme == "s3" and not source.path.strip("/"):
+        raise SourceError(f"source {uri!r} names a whole bucket: add a key or a prefix")
+    return source
+
+
+def fill_window(uri: str, start: datetime | None, end: datetime) -> str:
+    """Put the run's window into `{window_end}` or `{window_end:%Y-%m-%d}` (default format: ISO date)."""
+    values = {"window_start": start, "window_end": end}
+
+    def value(match: re.Match[str]) -> str:
+        moment = values[match[1]]
+        if moment is None:
+            raise SourceError(
+                f"source {uri!r} wants {match[1]}, but this run has no interval: start it by cron or backfill"
+            )
+        return moment.strftime(match[2] or "%Y-%m-%d")
+
+    return _PLACEHOLDER.sub(value, uri)
+
+
+def override_variable(model: str) -> str:
+    """Environment variable that overrides the source of `model`, e.g. `SAGEWIND_SOURCE_TUMOR`."""
+    return "SAGEWIND_SOURCE_" + re.sub(r"[^A-Z0-9]", "_", model.upper())
+
+
+def choose(model: str, declared: str, param: str | None, environ: Mapping[str, str]) -> str:
+    """The source of a run: the DAG param, else the environment variable, else the model file."""
+    return param or environ.get(override_variable(model)) or declared

@@ -1,0 +1,62 @@
+"""`<model>_batch_scoring`: scores of the newest approved model, without a live endpoint."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
+
+from include.pipeline.requests import serving
+from include.pipeline.spec import ModelSpec
+from include.workflows.common import Chain, make_dag
+from sagewind.operators.checks import BatchCheckOperator
+from sagewind.operators.flow import PublishOperator
+from sagewind.operators.registry import NewestApprovedOperator
+from sagewind.operators.teardown import TeardownOperator
+
+DOC = """### Batch scoring with `{name}`
+
+{description}
+
+Takes the newest approved version, scores every row of the source (feature columns in training order, no header),
+checks that every row came back with a number, and publishes the scores under a place of this run.
+"""
+
+
+def batch_scoring_dag(spec: ModelSpec) -> DAG:
+    """The DAG."""
+    params = {
+        "rows": Param(
+            None,
+            type=["null", "string"],
+            pattern="^s3://.+[^/]$",
+            title="Rows to score",
+            description=f"s3:// prefix; empty: {spec.batch.source or 'the test rows of the version that scores'}",
+        )
+    }
+    cron = spec.batch.schedule
+    schedule = CronDataIntervalTimetable(cron, timezone="UTC") if cron else None
+    doc = DOC.format(name=spec.name, description=spec.description)
+    with make_dag(spec, "batch_scoring", doc=doc, tags=["production"], schedule=schedule, params=params) as dag:
+        make = Chain(spec, rehearsal=False)
+        default = spec.batch.source or "{{ ti.xcom_pull(task_ids='newest')['prefix'] }}/prepare/batch"
+        rows = "{% if params.rows %}{{ params.rows }}{% else %}" + default + "{% endif %}"
+        scores = "{{ plan.prefix }}/batch"
+        newest = NewestApprovedOperator(task_id="newest", group=spec.name, **make.common)
+        request = serving.transform(
+            spec,
+            model_name="{{ ti.xcom_pull(task_ids='create_model')['name'] }}",
+            source=rows,
+            output=scores,
+        )
+        teardown = TeardownOperator(task_id="teardown", endpoint=spec.name, everything=False, **make.common)
+        publish = PublishOperator(task_id="publish", source=scores, target="{{ plan.scores }}", **make.common)
+        check = BatchCheckOperator(task_id="batch_check", source=rows, scores=scores, **make.common)
+        chain(
+            make.ingest(with_data=False),
+            newest,
+            make.create_model(package_task="newest"),
+            make.job("batch_transform", "transform", request),
+            check,
+            publish,
+            teardown.as_teardown(on_failure_fail_dagrun=True),
+        )
+    return dag

@@ -1,0 +1,247 @@
+"""What the DAGs of a model share: defaults, trigger-form params, references, the first half of the chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import jinja2
+from airflow.sdk import DAG, Param
+
+from include.pipeline import refs
+from include.pipeline.requests import processing, registry, serving, training, tuning
+from include.pipeline.spec import ModelSpec
+from sagewind.operators.gate import GateOperator
+from sagewind.operators.ingest import IngestOperator
+from sagewind.operators.job import JobOperator
+from sagewind.operators.registry import DecideOperator, RegisterOperator
+from sagewind.operators.serving import DeployOperator, ResourceOperator
+from sagewind.operators.verify import VerifyOperator
+from sagewind.sensors.endpoint import EndpointSensor
+from sagewind.sensors.job import JobSensor
+from sagewind.sensors.package import ApprovalSensor
+
+START = datetime(2026, 1, 1)
+#: Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors).
+DEFAULTS: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+}
+
+
+def make_dag(
+    spec: ModelSpec, part: str, *, doc: str, tags: list[str], schedule: Any, params: dict[str, Param] | None = None
+) -> DAG:
+    """A DAG of one model with the project's defaults. An undefined template value is an error, never an empty text."""
+    return DAG(
+        f"{spec.name}_{part}",
+        description=f"{spec.description} ({part.replace('_', ' ')})",
+        doc_md=doc,
+        tags={"sagewind", spec.name, *tags},
+        start_date=START,
+        catchup=False,
+        default_args={**DEFAULTS, "owner": spec.owner},
+        template_undefined=jinja2.StrictUndefined,
+        schedule=schedule,
+        params=params,
+    )
+
+
+def source_param(spec: ModelSpec) -> Param:
+    """Trigger-form field that overrides the model file's data source."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Data source",
+        description=f"sklearn://, openml://, https://, s3:// or file:// URI; empty: {spec.data.source}",
+    )
+
+
+def value(task: str, field: str) -> str:
+    """Template of one field of what an earlier task returned; also for sensors, which render in the triggerer."""
+    return "{{ ti.xcom_pull(task_ids='%s', map_indexes=-1)['%s'] }}" % (task, field)  # noqa: UP031
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Makes the tasks of one model; the DAG that is open takes them."""
+
+    spec: ModelSpec
+    rehearsal: bool
+
+    @property
+    def refs(self) -> refs.RunRefs:
+        """References as templates."""
+        return refs.templates()
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Arguments that every operator takes."""
+        return {
+            "model": self.spec.name,
+            "connection": self.spec.aws.connection,
+            "region": self.spec.aws.region,
+            "expires_hours": self.spec.expires_hours if self.rehearsal else None,
+        }
+
+    @property
+    def watching(self) -> dict[str, Any]:
+        """Arguments that every sensor takes."""
+        return {"connection": self.spec.aws.connection, "region": self.spec.aws.region}
+
+    def ingest(self, *, with_data: bool = True) -> IngestOperator:
+        """Plan the run and snapshot its data."""
+        common = {key: value for key, value in self.common.items() if key != "model"}
+        return IngestOperator(
+            task_id="ingest",
+            spec=self.spec,
+            rehearsal=self.rehearsal,
+            with_data=with_data,
+            source_override="{{ params.get('source') }}" if with_data else "",
+            **common,
+        )
+
+    def job(
+        self,
+        task_id: str,
+        kind: Literal["processing", "training", "tuning", "transform"],
+        request: dict[str, Any],
+        **options: Any,
+    ) -> JobOperator:
+        """One job; the step in its name is the task's id."""
+        return JobOperator(
+            task_id=task_id,
+            step=task_id.replace("_", "-"),
+            kind=kind,
+            request=request,
+            transform_minutes=self.spec.batch.instance.max_minutes,
+            **self.common,
+            **options,
+        )
+
+    def prepare(self) -> JobOperator:
+        """Clean, encode, split."""
+        return self.job("prepare", "processing", processing.prepare(self.spec, self.refs))
+
+    def fit(self) -> JobOperator:
+        """Train once, or tune."""
+        if self.spec.tune:
+            return self.job("tune", "tuning", tuning.tune(self.spec, self.refs))
+        return self.job("train", "training", training.train(self.spec, self.refs))
+
+    def evaluate(self) -> JobOperator:
+        """Measure the artifact on the test rows."""
+        return self.job("evaluate", "processing", processing.evaluate(self.spec, self.refs))
+
+    def baseline(self) -> JobOperator:
+        """Start the monitor's baseline; it runs beside the training and is awaited before registering."""
+        return self.job("baseline", "processing", processing.baseline(self.spec, self.refs), wait=False)
+
+    def baseline_ready(self) -> JobSensor:
+        """Await the baseline job."""
+        return JobSensor(
+            task_id="baseline_ready",
+            kind="processing",
+            job_name=value("baseline", "name"),
+            limit_hours=self.spec.monitor.instance.max_minutes / 60 + 1,
+            **self.watching,
+        )
+
+    def gate(self) -> GateOperator:
+        """Go on only with a model that is good enough."""
+        return GateOperator(
+            task_id="gate",
+            folder="{{ plan.prefix }}/evaluate/evaluation",
+            problem=self.spec.problem,
+            rules=dict(self.spec.evaluate.gates),
+            champion=self.spec.evaluate.champion,
+            champion_group=self.spec.name,
+            **self.common,
+        )
+
+    def register(self) -> RegisterOperator:
+        """Add a version to the registry; approved at once unless the model file wants a person to decide."""
+        return RegisterOperator(
+            task_id="register",
+            request=registry.package(self.spec, self.refs, group_name="{{ plan.names.group }}"),
+            group="{{ plan.names.group }}",
+            group_request=registry.group(self.spec),
+            approve=self.spec.approve == "automatic",
+            **self.common,
+        )
+
+    def approval(self) -> tuple[list[Any], ApprovalSensor]:
+        """A person decides in Airflow or in AWS: the question, what writes its answer down, and the sensor."""
+        from airflow.providers.standard.operators.hitl import HITLOperator
+
+        ask_approval = HITLOperator(
+            task_id="ask_approval",
+            subject=f"Deploy this version of {self.spec.name}?",
+            body="Version {{ ti.xcom_pull(task_ids='register')['version'] }} has passed its gates: "
+            "{{ ti.xcom_pull(task_ids='gate')['metrics'] }}. "
+            "Report: {{ ti.xcom_pull(task_ids='gate')['report'] }}",
+            options=["Approve", "Reject"],
+        )
+        decide = DecideOperator(
+            task_id="record_decision",
+            package_arn=value("register", "arn"),
+            question_task="ask_approval",
+            **self.common,
+        )
+        ask_approval >> decide
+        approved = ApprovalSensor(
+            task_id="approved", package_arn=value("register", "arn"), limit_hours=24 * 14, **self.watching
+        )
+        return [ask_approval, approved], approved
+
+    def create_model(self, package_task: str = "register") -> ResourceOperator:
+        """A SageMaker model from the registered version."""
+        return ResourceOperator(
+            task_id="create_model",
+            resource="model",
+            request=serving.model(self.spec, self.refs, package_arn=value(package_task, "arn")),
+            **self.common,
+        )
+
+    def endpoint_config(self) -> ResourceOperator:
+        """What the endpoint shall run."""
+        return ResourceOperator(
+            task_id="endpoint_config",
+            resource="endpoint_config",
+            request=serving.endpoint_config(self.spec, self.refs, model_name=value("create_model", "name")),
+            **self.common,
+        )
+
+    def deploy(self) -> DeployOperator:
+        """Create or update the endpoint."""
+        return DeployOperator(
+            task_id="deploy",
+            endpoint="{{ plan.names.endpoint }}",
+            config=value("endpoint_config", "name"),
+            **self.common,
+        )
+
+    def endpoint_ready(self) -> EndpointSensor:
+        """Await the endpoint, in service with this run's config."""
+        return EndpointSensor(
+            task_id="endpoint_ready",
+            endpoint=value("deploy", "name"),
+            config=value("deploy", "config"),
+            limit_hours=1,
+            **self.watching,
+        )
+
+    def verify(self) -> VerifyOperator:
+        """Prove that the endpoint serves what was evaluated."""
+        return VerifyOperator(
+            task_id="verify",
+            endpoint=value("deploy", "name"),
+            config=value("deploy", "config"),
+            rows="{{ plan.prefix }}/prepare/batch/batch.csv",
+            scores="{{ plan.prefix }}/evaluate/evaluation/scores.csv",
+            tolerance=self.spec.deploy.verify_tolerance,
+            **self.common,
+        )

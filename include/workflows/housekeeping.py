@@ -1,0 +1,40 @@
+"""`sagemaker_housekeeping`: account hygiene, a dry run by default."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from include.workflows.common import DEFAULTS, START
+from sagewind.operators.housekeeping import HousekeepingOperator
+
+DOC = """### Account hygiene
+
+Looks at everything that carries Sagewind's owner tags: resources past their expiry, endpoints that nobody asks, jobs
+that run for too long. Tells by default; removes when `dry_run` is off. What has no owner tag is never touched.
+"""
+
+
+def housekeeping_dag() -> DAG:
+    """The DAG."""
+    params = {
+        "dry_run": Param(
+            True,
+            type="boolean",
+            title="Dry run",
+            description="Tell what would be removed and remove nothing",
+        )
+    }
+    with DAG(
+        "sagemaker_housekeeping",
+        description="Owner tags, expiry, idle endpoints, orphan jobs",
+        doc_md=DOC,
+        tags={"sagewind", "hygiene"},
+        schedule="@hourly",
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        params=params,
+        default_args={**DEFAULTS, "owner": "sagewind"},
+    ) as dag:
+        HousekeepingOperator(task_id="sweep", dry="{{ params.dry_run }}", connection="aws_default")
+    return dag

@@ -1,0 +1,111 @@
+"""`<model>_lifecycle`: the whole chain once, under names of its own run, leaving nothing behind."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, BaseOperator, Param, chain
+
+from include.pipeline.requests import processing, serving
+from include.pipeline.spec import ModelSpec
+from include.workflows.common import Chain, make_dag, source_param
+from sagewind.operators.checks import BatchCheckOperator, ShiftBatchOperator, VerdictOperator
+from sagewind.operators.teardown import TeardownOperator
+from sagewind.sensors.capture import CaptureSensor
+
+DOC = """### Rehearsal of the whole life of `{name}`
+
+{description}
+
+Fetches and prepares the data, trains or tunes, evaluates, passes the gates, registers, deploys an endpoint of its own,
+proves row by row that it serves what was evaluated, transforms a batch, holds the captured traffic and a shifted batch
+against the baseline, and deletes everything it made, whatever happened. Nothing of the production endpoint is touched.
+"""
+#: Requests that the verification sends at least; the monitor then checks this traffic.
+REQUESTS = 110
+BASELINE = "{{ plan.prefix }}/baseline"
+
+
+def lifecycle_dag(spec: ModelSpec) -> DAG:
+    """The DAG."""
+    params = {
+        "source": source_param(spec),
+        "keep": Param(
+            False,
+            type="boolean",
+            title="Keep everything",
+            description="Skip the teardown: the endpoint stays and, on AWS, bills by the hour",
+        ),
+    }
+    doc = DOC.format(name=spec.name, description=spec.description)
+    with make_dag(spec, "lifecycle", doc=doc, tags=["rehearsal"], schedule=None, params=params) as dag:
+        make = Chain(spec, rehearsal=True)
+        prepare, baseline, baseline_ready = make.prepare(), make.baseline(), make.baseline_ready()
+        gate, register, create_model = make.gate(), make.register(), make.create_model()
+        verify = make.verify()
+        chain(make.ingest(), prepare, make.fit(), make.evaluate(), gate, register)
+        chain(prepare, baseline, baseline_ready, register)
+        if spec.approve == "manual":
+            asked, approved = make.approval()
+            chain(register, asked)
+            chain(approved, create_model)
+        else:
+            chain(register, create_model)
+        chain(create_model, make.endpoint_config(), make.deploy(), make.endpoint_ready(), verify)
+        leaves = [
+            gate,
+            verify,
+            _batch(make, create_model),
+            _normal_traffic(make, verify),
+            _shifted_batch(make, prepare, baseline_ready),
+        ]
+        teardown = TeardownOperator(
+            task_id="teardown",
+            endpoint="",
+            everything=True,
+            keep="{{ params.keep }}",
+            **make.common,
+        ).as_teardown(on_failure_fail_dagrun=True)
+        chain(leaves, teardown)
+    return dag
+
+
+def _batch(make: Chain, create_model: BaseOperator) -> BatchCheckOperator:
+    source, scores = "{{ plan.prefix }}/prepare/batch", "{{ plan.prefix }}/batch"
+    model_name = "{{ ti.xcom_pull(task_ids='create_model')['name'] }}"
+    request = serving.transform(make.spec, model_name=model_name, source=source, output=scores)
+    check = BatchCheckOperator(task_id="batch_check", source=source, scores=scores, **make.common)
+    chain(create_model, make.job("batch_transform", "transform", request), check)
+    return check
+
+
+def _normal_traffic(make: Chain, verify: BaseOperator) -> VerdictOperator:
+    folder = "{{ plan.prefix }}/monitor_normal"
+    request = processing.check_captured(
+        make.spec, make.refs, captured="{{ plan.capture }}", baseline=BASELINE, output=folder
+    )
+    captured = CaptureSensor(
+        task_id="captured",
+        folder="{{ ti.xcom_pull(task_ids='ingest', map_indexes=-1)['capture'] }}",
+        requests=REQUESTS * make.spec.deploy.capture // 100,
+        limit_hours=1,
+        **make.watching,
+    )
+    verdict = VerdictOperator(task_id="verdict_normal", folder=folder, expect="ok", **make.common)
+    chain(verify, captured, make.job("monitor_normal", "processing", request), verdict)
+    return verdict
+
+
+def _shifted_batch(make: Chain, prepare: BaseOperator, baseline_ready: BaseOperator) -> VerdictOperator:
+    batch, folder = "{{ plan.prefix }}/shifted", "{{ plan.prefix }}/monitor_shifted"
+    shift = ShiftBatchOperator(
+        task_id="shift_batch",
+        rows="{{ plan.prefix }}/prepare/batch/batch.csv",
+        schema="{{ plan.prefix }}/prepare/schema/schema.json",
+        target=batch,
+        **make.common,
+    )
+    request = processing.check_batch(make.spec, make.refs, batch=batch, baseline=BASELINE, output=folder)
+    check = make.job("monitor_shifted", "processing", request)
+    verdict = VerdictOperator(task_id="verdict_shifted", folder=folder, expect="shifted", **make.common)
+    chain(prepare, shift, check, verdict)
+    chain(baseline_ready, check)
+    return verdict

@@ -1,0 +1,63 @@
+"""`<model>_monitoring`: captured traffic of a window against the baseline of the version that serves it."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, chain
+
+from include.pipeline.requests import processing
+from include.pipeline.spec import ModelSpec
+from include.workflows import assets
+from include.workflows.common import Chain, make_dag
+from sagewind.operators.checks import VerdictOperator
+from sagewind.operators.flow import DriftOperator, TrafficOperator
+from sagewind.operators.registry import NewestApprovedOperator
+from sagewind.operators.teardown import TeardownOperator
+
+DOC = """### Monitoring of `{name}`
+
+{description}
+
+Holds the requests that the endpoint `{name}` captured in this run's window against the baseline of the newest approved
+version. Violations are told column by column; they publish the event `drift://{name}` if the model file says `retrain`.
+A window without traffic is skipped: it is neither good nor bad.
+"""
+
+
+def monitoring_dag(spec: ModelSpec) -> DAG:
+    """The DAG."""
+    cron = spec.monitor.schedule
+    schedule = CronDataIntervalTimetable(cron, timezone="UTC") if cron else None
+    doc = DOC.format(name=spec.name, description=spec.description)
+    with make_dag(spec, "monitoring", doc=doc, tags=["production"], schedule=schedule) as dag:
+        make = Chain(spec, rehearsal=False)
+        folder = "{{ plan.prefix }}/monitor"
+        traffic = TrafficOperator(
+            task_id="traffic",
+            folder="{{ plan.capture }}/{{ plan.names.endpoint }}",
+            manifest="{{ plan.prefix }}/traffic.manifest",
+            **make.common,
+        )
+        request = processing.check_captured(
+            spec,
+            make.refs,
+            captured="{{ ti.xcom_pull(task_ids='traffic')['manifest'] }}",
+            baseline="{{ ti.xcom_pull(task_ids='newest')['baseline'] }}",
+            output=folder,
+            manifest=True,
+        )
+        verdict = VerdictOperator(task_id="verdict", folder=folder, **make.common)
+        teardown = TeardownOperator(task_id="teardown", endpoint=spec.name, everything=False, **make.common)
+        chain(
+            make.ingest(with_data=False),
+            traffic,
+            NewestApprovedOperator(task_id="newest", group=spec.name, **make.common),
+            make.job("check", "processing", request),
+            verdict,
+        )
+        if spec.monitor.on_violation == "retrain":
+            drift = DriftOperator(
+                task_id="drift", verdict_task="verdict", outlets=[assets.drift(spec.name)], **make.common
+            )
+            chain(verdict, drift)
+        chain(verdict, teardown.as_teardown(on_failure_fail_dagrun=True))
+    return dag

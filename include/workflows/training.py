@@ -1,0 +1,88 @@
+"""`<model>_training`: production. Cron, drift event, UI and backfill start it; it updates the one endpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, Param, TriggerRule, chain
+
+from include.pipeline.spec import ModelSpec
+from include.workflows import assets
+from include.workflows.common import Chain, make_dag, source_param
+from sagewind.operators.flow import ShallDeployOperator
+from sagewind.operators.serving import RestoreOperator
+from sagewind.operators.teardown import TeardownOperator
+
+DOC = """### Training and deployment of `{name}`
+
+{description}
+
+Started by cron, by a drift event, from here, or as a backfill; each interval has jobs, names and data of its own. A
+model that passes its gates is registered, and replaces what the endpoint `{name}` serves without a gap. A failed update
+or verification puts back what served before, and the run is red. Backfilled models are registered, not deployed.
+"""
+
+
+def training_dag(spec: ModelSpec) -> DAG:
+    """The DAG."""
+    params = {
+        "source": source_param(spec),
+        "deploy": Param(
+            "auto",
+            type="string",
+            enum=["auto", "always", "never"],
+            title="Deploy",
+            description="auto: unless this run is a backfill; always; never: register only",
+        ),
+    }
+    doc = DOC.format(name=spec.name, description=spec.description)
+    with make_dag(spec, "training", doc=doc, tags=["production"], schedule=_schedule(spec), params=params) as dag:
+        make = Chain(spec, rehearsal=False)
+        prepare, register, shall = make.prepare(), make.register(), _shall_deploy(make)
+        chain(make.ingest(), prepare, make.fit(), make.evaluate(), make.gate(), register)
+        chain(prepare, make.baseline(), make.baseline_ready(), register)
+        if spec.approve == "manual":
+            asked, approved = make.approval()
+            chain(register, asked)
+            chain(approved, shall)
+        else:
+            chain(register, shall)
+        chain([*_last(make, shall), register], _teardown(make))
+    return dag
+
+
+def _schedule(spec: ModelSpec) -> Any:
+    """Cron or drift event, whichever the model file asks for; both fit on one DAG with backfills."""
+    events = [assets.drift(spec.name)] if spec.monitor.on_violation == "retrain" else []
+    if spec.schedule is None:
+        return events or None
+    cron = CronDataIntervalTimetable(spec.schedule, timezone="UTC")
+    return AssetOrTimeSchedule(timetable=cron, assets=events) if events else cron
+
+
+def _shall_deploy(make: Chain) -> ShallDeployOperator:
+    wish = "never" if make.spec.deploy.mode == "none" else "{{ params.deploy }}"
+    return ShallDeployOperator(task_id="shall_deploy", wish=wish, **make.common)
+
+
+def _last(make: Chain, shall: ShallDeployOperator) -> list[Any]:
+    """From the model to a verified endpoint, and the way back."""
+    deploy, ready, verify = make.deploy(), make.endpoint_ready(), make.verify()
+    # A task of its own, so that the run is red when the verification was, although the way back succeeded.
+    deployed = EmptyOperator(task_id="deployed", outlets=[assets.endpoint(make.spec.name)])
+    restore = RestoreOperator(
+        task_id="restore",
+        endpoint="{{ plan.names.endpoint }}",
+        trigger_rule=TriggerRule.ONE_FAILED,
+        **make.common,
+    )
+    chain(shall, make.create_model(), make.endpoint_config(), deploy, ready, verify, deployed)
+    chain([deploy, ready, verify], restore)
+    return [deployed, restore]
+
+
+def _teardown(make: Chain) -> Any:
+    return TeardownOperator(task_id="teardown", endpoint=make.spec.name, everything=False, **make.common).as_teardown(
+        on_failure_fail_dagrun=True
+    )

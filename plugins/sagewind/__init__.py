@@ -1,0 +1,1 @@
+"""Operators, sensors and triggers that own or observe SageMaker jobs and resources."""

@@ -1,0 +1,73 @@
+"""AWS clients from an Airflow connection. Local or AWS is the connection's `endpoint_url` and nothing else."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+
+class Aws:
+    """Clients of one connection and region. boto3 is imported on first use: never while a DAG file is parsed."""
+
+    def __init__(self, connection: str, region: str | None) -> None:
+        self.connection = connection
+        self.region = region
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of `service`; adaptive retries, so throttling slows down instead of failing."""
+        if service not in self._clients:
+            self._clients[service] = _client(self.connection, self.region, service)
+        return self._clients[service]
+
+    @property
+    def region_name(self) -> str:
+        """The region that the connection and the model file lead to."""
+        return str(self.client("sagemaker").meta.region_name)
+
+
+@lru_cache(maxsize=64)
+def _client(connection: str, region: str | None, service: str) -> Any:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    from botocore.config import Config
+
+    hook: Any = AwsBaseHook(
+        aws_conn_id=connection,
+        region_name=region,
+        client_type=service,
+        config=Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=10, read_timeout=70),
+    )
+    return hook.get_conn()
+
+
+def error_code(error: Exception) -> str:
+    """The wire code of a botocore ClientError, e.g. `ValidationException`; empty for any other error."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def is_missing(error: Exception) -> bool:
+    """True if the error means that the thing asked for does not exist.
+
+    SageMaker answers Describe of an unknown name with ValidationException for most resources and with
+    ResourceNotFound for some (seen in the provider's operators, which rely on both).
+    """
+    code, message = error_code(error), str(error)
+    if code in ("ResourceNotFound", "ResourceNotFoundException"):
+        return True
+    words = ("not find", "not exist", "not found")
+    return code == "ValidationException" and any(word in message for word in words)
+
+
+def is_passing(error: Exception) -> bool:
+    """True for faults that pass by themselves: throttling, 5xx, renewed credentials, a cut network."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        codes = ("Throttling", "TooManyRequests", "RequestLimitExceeded", "ExpiredToken", "RequestExpired")
+        return status >= 500 or any(code in error_code(error) for code in codes)
+    return isinstance(
+        error,
+        exceptions.ConnectionError | exceptions.HTTPClientError | exceptions.CredentialRetrievalError,
+    )

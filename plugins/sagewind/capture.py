@@ -1,0 +1,45 @@
+"""Captured traffic in S3: which objects lie in a window, how many requests they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from sagewind import s3
+from sagewind.aws import Aws
+
+
+def hour_of(key: str) -> datetime | None:
+    """The hour that a capture key `.../yyyy/mm/dd/hh/name.jsonl` stands for, or None for another key."""
+    parts = key.split("/")
+    try:
+        year, month, day, hour = (int(part) for part in parts[-5:-1])
+        return datetime(year, month, day, hour, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def in_window(aws: Aws, folder: str, start: datetime | None, end: datetime | None) -> Iterator[str]:
+    """URIs of capture objects whose hour overlaps [start, end); no bound where None. The analyzer filters by record."""
+    bucket, _ = s3.split(folder)
+    for item in s3.listing(aws, folder):
+        hour = hour_of(item["Key"])
+        if hour is None or not item["Key"].endswith(".jsonl"):
+            continue
+        if (start is None or hour + timedelta(hours=1) > start) and (end is None or hour < end):
+            yield f"s3://{bucket}/{item['Key']}"
+
+
+def count_requests(aws: Aws, folder: str) -> int:
+    """Captured requests below `folder`: one line each."""
+    uris = in_window(aws, folder, None, None)
+    return sum(len([line for line in s3.get_text(aws, uri).splitlines() if line.strip()]) for uri in uris)
+
+
+def write_manifest(aws: Aws, folder: str, uris: list[str], target: str) -> str:
+    """Write an S3 manifest of the objects (format: AWS's S3DataSource, ManifestFile); returns its URI."""
+    body = [{"prefix": folder + "/"}, *(uri.removeprefix(folder + "/") for uri in uris)]
+    bucket, key = s3.split(target)
+    aws.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(body).encode())
+    return target

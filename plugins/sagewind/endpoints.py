@@ -1,0 +1,90 @@
+"""What can be learnt and done about an endpoint through the API."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sagewind.aws import Aws, is_missing
+from sagewind.ownership import TAG
+
+Verdict = Literal["serving", "changing", "failed"]
+CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+
+
+def look(aws: Aws, name: str) -> dict[str, Any] | None:
+    """The endpoint's description, or None if there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found: dict[str, Any] = aws.client("sagemaker").describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    return found
+
+
+def judge(found: dict[str, Any] | None, name: str, config: str) -> tuple[Verdict, str]:
+    """Whether the endpoint serves with `config`, and a sentence that says why.
+
+    `InService` with another config is a roll-back, `OutOfService` and `UpdateRollbackFailed` are failures: the
+    provider's sensor counts all three as success.
+    """
+    if found is None:
+        return "failed", f"endpoint {name} does not exist"
+    status, current = found["EndpointStatus"], found.get("EndpointConfigName")
+    reason = found.get("FailureReason")
+    because = f": {reason}" if reason else ""
+    if status in CHANGING:
+        return "changing", f"endpoint {name} is {status}"
+    if status != "InService":
+        return "failed", f"endpoint {name} is {status}{because}"
+    if current != config:
+        return "failed", f"endpoint {name} serves config {current}, not {config}: it was rolled back{because}"
+    return "serving", f"endpoint {name} is InService with config {config}"
+
+
+def delete(aws: Aws, name: str) -> bool:
+    """Delete the endpoint and wait until it is gone; False if there was none."""
+    from botocore.exceptions import ClientError
+
+    sagemaker = aws.client("sagemaker")
+    try:
+        sagemaker.delete_endpoint(EndpointName=name)
+    except ClientError as error:
+        if is_missing(error):
+            return False
+        raise
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 300})
+    return True
+
+
+def settle(aws: Aws, name: str, minutes: int) -> None:
+    """Wait until the endpoint is InService, Failed or gone, or the minutes are over. Holds a worker: for rare ends."""
+    from botocore.exceptions import WaiterError
+
+    try:
+        aws.client("sagemaker").get_waiter("endpoint_in_service").wait(
+            EndpointName=name, WaiterConfig={"Delay": 3, "MaxAttempts": minutes * 20}
+        )
+    except WaiterError:
+        return  # the caller looks at what became of it
+
+
+def _config_arn(aws: Aws, config: str) -> str:
+    found = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
+    return str(found["EndpointConfigArn"])
+
+
+def remember_previous(aws: Aws, config: str, previous: str) -> None:
+    """Write on `config` which config served before it."""
+    aws.client("sagemaker").add_tags(
+        ResourceArn=_config_arn(aws, config), Tags=[{"Key": TAG + "previous", "Value": previous}]
+    )
+
+
+def previous_of(aws: Aws, config: str) -> str | None:
+    """The config that served before `config`, or None."""
+    pages = aws.client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=_config_arn(aws, config))
+    tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+    return tags.get(TAG + "previous")

@@ -1,0 +1,140 @@
+"""What can be learnt and done about a job through the API: look, stop, log lines, the record that a task returns."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sagewind.aws import Aws, is_missing
+from sagewind.kinds import ENDED, JobKind
+
+Description = dict[str, Any]
+
+
+def look(aws: Aws, kind: JobKind, name: str) -> Description | None:
+    """The job's description, or None if there is no such job."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found: Description = getattr(aws.client("sagemaker"), kind.describe)(**{kind.name_field: name})
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    return found
+
+
+def ended(kind: JobKind, description: Description) -> bool:
+    """True if the job will not change any more."""
+    return description[kind.status_field] in ENDED
+
+
+def stop(aws: Aws, kind: JobKind, name: str) -> bool:
+    """Ask the service to stop the job; False if it had ended, is stopping already or is not there."""
+    from botocore.exceptions import ClientError
+
+    found = look(aws, kind, name)
+    if found is None or ended(kind, found) or found[kind.status_field] == "Stopping":
+        return False
+    try:
+        getattr(aws.client("sagemaker"), kind.stop)(**{kind.name_field: name})
+    except ClientError:
+        again = look(aws, kind, name)
+        if again is None or ended(kind, again):
+            return False
+        raise
+    return True
+
+
+def progress(kind: JobKind, description: Description) -> str:
+    """One line that changes whenever something about the job is worth telling."""
+    status = str(description[kind.status_field])
+    if kind.name == "training":
+        return f"{status} ({description.get('SecondaryStatus', '')})"
+    if kind.name == "tuning":
+        counters = description.get("TrainingJobStatusCounters", {})
+        total = description["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+        best = description.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric")
+        found = f", best {best['MetricName']} {best['Value']:.5g}" if best else ""
+        return f"{status}: {counters.get('Completed', 0)} of {total} trainings done{found}"
+    return status
+
+
+def log_tail(aws: Aws, kind: JobKind, name: str, lines: int = 50) -> list[str]:
+    """The last log lines of the job, oldest first; empty if it wrote none."""
+    from botocore.exceptions import ClientError
+
+    logs = aws.client("logs")
+    try:
+        streams = logs.describe_log_streams(logGroupName=kind.log_group, logStreamNamePrefix=f"{name}/")
+        collected: list[str] = []
+        for stream in streams["logStreams"]:
+            events = logs.get_log_events(
+                logGroupName=kind.log_group,
+                logStreamName=stream["logStreamName"],
+                startFromHead=False,
+                limit=lines,
+            )
+            collected += [event["message"] for event in events["events"]]
+    except ClientError as error:
+        if is_missing(error):
+            return []
+        raise
+    return collected[-lines:]
+
+
+def record(aws: Aws, kind: JobKind, description: Description, generation: int) -> dict[str, Any]:
+    """The small typed record of a job: plain JSON, no raw description.
+
+    `seconds` is the running time and `billable_seconds` what is paid, both in seconds (None while unknown).
+    """
+    seconds = _seconds(description.get(kind.started_field), description.get(kind.ended_field))
+    result: dict[str, Any] = {
+        "kind": kind.name,
+        "name": description[kind.name_field],
+        "arn": description[kind.arn_field],
+        "status": description[kind.status_field],
+        "generation": generation,
+        "seconds": seconds,
+        "billable_seconds": description.get("BillableTimeInSeconds", seconds),
+        "artifact": None,
+        "outputs": {},
+        "metrics": {},
+        "reason": description.get("FailureReason") or description.get("ExitMessage"),
+    }
+    if kind.name == "training":
+        _training(result, description)
+    elif kind.name == "tuning":
+        _tuning(aws, result, description)
+    elif kind.name == "processing":
+        for output in description.get("ProcessingOutputConfig", {}).get("Outputs", []):
+            result["outputs"][output["OutputName"]] = output["S3Output"]["S3Uri"]
+    elif kind.name == "transform":
+        result["outputs"]["transform"] = description["TransformOutput"]["S3OutputPath"]
+    return result
+
+
+def _training(result: dict[str, Any], description: Description) -> None:
+    result["artifact"] = description.get("ModelArtifacts", {}).get("S3ModelArtifacts")
+    for metric in description.get("FinalMetricDataList", []):
+        result["metrics"][metric["MetricName"]] = float(metric["Value"])
+
+
+def _tuning(aws: Aws, result: dict[str, Any], description: Description) -> None:
+    best = description.get("BestTrainingJob")
+    if not best:
+        return
+    training = aws.client("sagemaker").describe_training_job(TrainingJobName=best["TrainingJobName"])
+    _training(result, training)
+    result["best"] = {
+        "name": best["TrainingJobName"],
+        "hyperparameters": dict(best.get("TunedHyperParameters", {})),
+    }
+    result["trainings"] = dict(description.get("TrainingJobStatusCounters", {}))
+    consumed = description.get("ConsumedResources", {}).get("RuntimeInSeconds")
+    if consumed is not None:
+        result["billable_seconds"] = consumed
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return round((end - start).total_seconds(), 3) if start and end else None

@@ -1,0 +1,100 @@
+"""The kinds of SageMaker jobs as a table: calls, fields, ends and limits, named once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from include.pipeline.names import JOB_NAME_LIMIT, TUNING_NAME_LIMIT
+
+KindName = Literal["processing", "training", "tuning", "transform"]
+#: Ends of a job. Everything else is alive; `Stopped` is never a success.
+ENDED = frozenset({"Completed", "Failed", "Stopped"})
+#: Seconds that a job may wait for its machines before it runs.
+START_ALLOWANCE = 1800
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of job: boto3 method names and the fields of its requests and descriptions."""
+
+    name: KindName
+    create: str
+    describe: str
+    stop: str
+    name_field: str
+    arn_field: str
+    status_field: str
+    log_group: str
+    started_field: str
+    ended_field: str
+    name_limit: int = JOB_NAME_LIMIT
+
+    def limit_seconds(self, request: Mapping[str, Any], transform_minutes: int) -> int:
+        """How long a task waits for the job: its own time limit plus the allowance for its start.
+
+        A tuning job may run its trainings one after another; a transform job has no limit of its own, so the model
+        file's is taken.
+        """
+        if self.name == "transform":
+            return transform_minutes * 60 + START_ALLOWANCE
+        if self.name == "tuning":
+            limits = request["HyperParameterTuningJobConfig"]["ResourceLimits"]
+            rounds = -(-limits["MaxNumberOfTrainingJobs"] // limits["MaxParallelTrainingJobs"])
+            each = request["TrainingJobDefinition"]["StoppingCondition"]["MaxRuntimeInSeconds"]
+            return int(rounds * (each + START_ALLOWANCE))
+        return int(request["StoppingCondition"]["MaxRuntimeInSeconds"]) + START_ALLOWANCE
+
+
+KINDS: Mapping[KindName, JobKind] = {
+    "processing": JobKind(
+        name="processing",
+        create="create_processing_job",
+        describe="describe_processing_job",
+        stop="stop_processing_job",
+        name_field="ProcessingJobName",
+        arn_field="ProcessingJobArn",
+        status_field="ProcessingJobStatus",
+        log_group="/aws/sagemaker/ProcessingJobs",
+        started_field="ProcessingStartTime",
+        ended_field="ProcessingEndTime",
+    ),
+    "training": JobKind(
+        name="training",
+        create="create_training_job",
+        describe="describe_training_job",
+        stop="stop_training_job",
+        name_field="TrainingJobName",
+        arn_field="TrainingJobArn",
+        status_field="TrainingJobStatus",
+        log_group="/aws/sagemaker/TrainingJobs",
+        started_field="TrainingStartTime",
+        ended_field="TrainingEndTime",
+    ),
+    "tuning": JobKind(
+        name="tuning",
+        create="create_hyper_parameter_tuning_job",
+        describe="describe_hyper_parameter_tuning_job",
+        stop="stop_hyper_parameter_tuning_job",
+        name_field="HyperParameterTuningJobName",
+        arn_field="HyperParameterTuningJobArn",
+        status_field="HyperParameterTuningJobStatus",
+        log_group="/aws/sagemaker/TrainingJobs",
+        started_field="CreationTime",
+        ended_field="HyperParameterTuningEndTime",
+        name_limit=TUNING_NAME_LIMIT,
+    ),
+    "transform": JobKind(
+        name="transform",
+        create="create_transform_job",
+        describe="describe_transform_job",
+        stop="stop_transform_job",
+        name_field="TransformJobName",
+        arn_field="TransformJobArn",
+        status_field="TransformJobStatus",
+        log_group="/aws/sagemaker/TransformJobs",
+        started_field="TransformStartTime",
+        ended_field="TransformEndTime",
+    ),
+}

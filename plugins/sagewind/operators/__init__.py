@@ -1,0 +1,1 @@
+"""operators of Sagewind: import them by their full module name."""

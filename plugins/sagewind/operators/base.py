@@ -1,0 +1,87 @@
+"""Base of all operators: the run's plan as a template variable, the connection, the owner of what a task creates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from sagewind.aws import Aws
+from sagewind.errors import Refused
+from sagewind.ownership import Owner
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk.definitions.context import Context
+
+
+class SagewindOperator(BaseOperator):
+    """An operator of one model.
+
+    Templates may use `plan`, the record that the run's first task returned; it is pulled once per task. Set
+    `plan_task=None` where there is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        connection: str,
+        region: str | None = None,
+        plan_task: str | None = "ingest",
+        expires_hours: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.connection = connection
+        self.region = region
+        self.plan_task = plan_task
+        self.expires_hours = expires_hours
+
+    @property
+    def aws(self) -> Aws:
+        """Clients of the task's connection."""
+        return Aws(self.connection, self.region)
+
+    def plan(self, context: Context) -> dict[str, Any]:
+        """What the run's first task returned; Refused if it returned nothing."""
+        found = context["ti"].xcom_pull(task_ids=self.plan_task) if self.plan_task else None
+        if not isinstance(found, dict):
+            raise Refused(
+                f"task {self.task_id} needs the plan of task {self.plan_task!r}, found {found!r}: run it first"
+            )
+        return found
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render as Airflow does, with `plan` among the variables."""
+        if self.plan_task:
+            context = {**context, "plan": self.plan(context)}  # type: ignore[typeddict-unknown-key]
+        super().render_template_fields(context, jinja_env)
+
+    def owned_by(self, context: Context) -> Owner:
+        """The owner of what this task instance creates."""
+        ti = context["ti"]
+        expires = ""
+        if self.expires_hours is not None:
+            born = context["dag_run"].run_after
+            expires = (born + timedelta(hours=self.expires_hours)).isoformat()
+        return Owner(
+            model=self.model,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            try_number=ti.try_number,
+            expires=expires,
+        )
+
+
+def pulled(context: Context, task_id: str) -> dict[str, Any]:
+    """What an earlier task returned; Refused if it is not a record."""
+    found = context["ti"].xcom_pull(task_ids=task_id)
+    if not isinstance(found, Mapping):
+        raise Refused(f"task {task_id} returned {found!r}, expected its record: run it first")
+    return dict(found)

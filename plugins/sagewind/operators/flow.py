@@ -1,0 +1,100 @@
+"""Decisions about where a run goes: is there traffic, shall it deploy, was there drift; and publishing scores."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from sagewind import capture, s3
+from sagewind.operators.base import SagewindOperator, pulled
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+
+class TrafficOperator(SagewindOperator):
+    """Lists the captured traffic of the run's window in a manifest; skips what follows if there was none.
+
+    No traffic is no verdict: it is neither ok nor a violation. Returns {manifest, objects}.
+    """
+
+    template_fields = ("folder", "manifest")
+
+    def __init__(self, *, folder: str, manifest: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+        self.manifest = manifest
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """List and write down."""
+        window = self.plan(context)["window"]
+        start = datetime.fromisoformat(window["start"]) if window["start"] else None
+        uris = list(capture.in_window(self.aws, self.folder, start, datetime.fromisoformat(window["end"])))
+        if not uris:
+            raise AirflowSkipException(f"no traffic was captured below {self.folder} before {window['end']}")
+        return {
+            "manifest": capture.write_manifest(self.aws, self.folder, uris, self.manifest),
+            "objects": len(uris),
+        }
+
+
+class ShallDeployOperator(SagewindOperator):
+    """Skips the deployment of a backfilled run: a model of the past shall not replace the one that serves.
+
+    `wish` (a template) is auto, always or never.
+    """
+
+    template_fields = ("wish",)
+
+    def __init__(self, *, wish: str, **kwargs: Any) -> None:
+        super().__init__(plan_task=None, **kwargs)
+        self.wish = wish
+
+    def execute(self, context: Context) -> str:
+        """Go on or skip."""
+        run_type = str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type))
+        if self.wish == "never" or (self.wish == "auto" and run_type == "backfill"):
+            raise AirflowSkipException(f"registered, not deployed: a {run_type} run, and deploy is {self.wish!r}")
+        return self.wish
+
+
+class DriftOperator(SagewindOperator):
+    """Publishes the drift event (its outlet) if the verdict is a violation; skips otherwise."""
+
+    def __init__(self, *, verdict_task: str, **kwargs: Any) -> None:
+        super().__init__(plan_task=None, **kwargs)
+        self.verdict_task = verdict_task
+
+    def execute(self, context: Context) -> list[str]:
+        """Publish or skip."""
+        verdict = pulled(context, self.verdict_task)
+        if verdict["verdict"] == "ok":
+            raise AirflowSkipException("the traffic is like the training data: no drift event")
+        columns = sorted({violation["feature_name"] for violation in verdict["violations"]})
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = {"columns": columns}
+        self.log.warning("drift in %s", ", ".join(columns))
+        return columns
+
+
+class PublishOperator(SagewindOperator):
+    """Copies a checked result to its stable place. Returns {uri, files}."""
+
+    template_fields = ("source", "target")
+
+    def __init__(self, *, source: str, target: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.target = target
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy every object."""
+        bucket, prefix = s3.split(self.source)
+        files = 0
+        for item in list(s3.listing(self.aws, self.source)):
+            name = item["Key"].removeprefix(prefix.rstrip("/") + "/")
+            s3.copy(self.aws, f"s3://{bucket}/{item['Key']}", f"{self.target}/{name}")
+            files += 1
+        return {"uri": self.target, "files": files}

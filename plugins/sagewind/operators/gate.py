@@ -1,0 +1,85 @@
+"""The gate between evaluation and registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from include.pipeline import gates, metrics
+from include.pipeline.errors import GateError
+from include.pipeline.spec import Champion
+from sagewind import packages, s3
+from sagewind.errors import Refused
+from sagewind.operators.base import SagewindOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+
+class GateOperator(SagewindOperator):
+    """Fails, without a retry, unless the evaluation meets every gate and is not worse than the champion.
+
+    A missing or invalid evaluation fails too (the provider's `output_files_to_xcom` turns it into a value). Pushes the
+    XCom `outcome` {passed, metrics, gates, report, evaluation} before it fails, and returns the same when it passes.
+    """
+
+    template_fields = ("folder",)
+    ui_color = "#fdebd0"
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        problem: str,
+        rules: dict[str, str],
+        champion: Champion | None,
+        champion_group: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+        self.problem = problem
+        self.rules = rules
+        self.champion = champion
+        self.champion_group = champion_group
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the evaluation, judge it, tell."""
+        evaluation = f"{self.folder}/evaluation.json"
+        measured = s3.get_json(self.aws, evaluation).get("metrics")
+        if not isinstance(measured, dict):
+            raise Refused(f"{evaluation} has no metrics: the evaluation went wrong")
+        try:
+            outcomes = gates.judge(self.rules, measured)
+        except GateError as error:
+            raise Refused(str(error)) from None
+        outcomes += self._against_champion(measured)
+        failed = [outcome.sentence() for outcome in outcomes if not outcome.passed]
+        result = {
+            "passed": not failed,
+            "metrics": measured,
+            "gates": [outcome.record() for outcome in outcomes],
+            "evaluation": evaluation,
+            "report": f"{self.folder}/report.html",
+        }
+        context["ti"].xcom_push(key="outcome", value=result)
+        for outcome in outcomes:
+            self.log.info("%s: %s", "met" if outcome.passed else "NOT MET", outcome.sentence())
+        if failed:
+            raise Refused(f"not deployed: {'; '.join(failed)} (report: {result['report']})")
+        return result
+
+    def _against_champion(self, measured: dict[str, Any]) -> list[gates.Outcome]:
+        if self.champion is None:
+            return []
+        newest = packages.newest_approved(self.aws, self.champion_group)
+        if newest is None:
+            self.log.info("no approved model in group %s yet: nothing to compare with", self.champion_group)
+            return []
+        metric = self.champion.metric
+        uri = newest["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+        value = s3.get_json(self.aws, uri)["metrics"][metric]
+        self.log.info("champion %s has %s %.6g", newest["ModelPackageArn"], metric, value)
+        larger = metrics.larger_is_better(self.problem, metric)
+        return [
+            gates.champion_outcome(metric, measured[metric], value, self.champion.tolerance, larger=larger),
+        ]

@@ -1,0 +1,73 @@
+"""The first task of a run: plan it, snapshot the source to S3, upload the code that its jobs run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from include.pipeline import bundle, plan, source
+from include.pipeline.errors import ModelFileError, SourceError
+from include.pipeline.spec import ModelSpec
+from sagewind import s3
+from sagewind.errors import Refused
+from sagewind.operators.base import SagewindOperator
+from sagewind.sources import snapshot
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+
+class IngestOperator(SagewindOperator):
+    """Returns the plan (see `include.pipeline.plan`), with `snapshot` = {files, bytes, uri}.
+
+    The source is the DAG param `source`, else the environment variable SAGEWIND_SOURCE_<MODEL>, else the model file's.
+    """
+
+    template_fields = ("source_override",)
+
+    def __init__(
+        self, *, spec: ModelSpec, rehearsal: bool, with_data: bool = True, source_override: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(model=spec.name, plan_task=None, **kwargs)
+        self.spec = spec
+        self.rehearsal = rehearsal
+        self.with_data = with_data
+        self.source_override = source_override
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Plan, snapshot, upload."""
+        try:
+            return self._ingest(context)
+        except (SourceError, ModelFileError) as error:
+            raise Refused(str(error)) from None
+
+    def _ingest(self, context: Context) -> dict[str, Any]:
+        spec, ti, run = self.spec, context["ti"], context["dag_run"]
+        override = None if self.source_override in ("", "None") else self.source_override
+        uri = source.fill_window(
+            source.choose(spec.name, spec.data.source, override, os.environ),
+            run.data_interval_start,
+            run.data_interval_end or run.run_after,
+        )
+        job_files, script_files = bundle.job_files(), bundle.script_files(spec.train)
+        made = plan.make(
+            spec,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            account=str(self.aws.client("sts").get_caller_identity()["Account"]),
+            region=self.aws.region_name,
+            source=uri,
+            window_start=run.data_interval_start,
+            window_end=run.data_interval_end or run.run_after,
+            code_hash=bundle.digest(job_files, script_files),
+            rehearsal=self.rehearsal,
+        )
+        s3.ensure_bucket(self.aws, made["bucket"], made=spec.aws.bucket is None)
+        s3.put_all(self.aws, made["code"], job_files)
+        if script_files:
+            s3.put_all(self.aws, made["sourcedir"], {"sourcedir.tar.gz": bundle.tarball(script_files)})
+        s3.put_json(self.aws, f"{made['config']}/job.json", plan.job_config(spec, made))
+        if self.with_data:
+            made["snapshot"] = snapshot(self.aws, source.parse(uri), f"{made['prefix']}/raw")
+            self.log.info("took %d files, %d bytes from %s", made["snapshot"]["files"], made["snapshot"]["bytes"], uri)
+        return made

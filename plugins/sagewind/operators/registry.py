@@ -1,0 +1,119 @@
+"""Registering a model version, and writing down its approval."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sagewind import packages
+from sagewind.errors import Refused
+from sagewind.operators.base import SagewindOperator, pulled
+from sagewind.ownership import check_rendered, fingerprint
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+_FINGERPRINT = "sagewind:fingerprint"
+_RUN = "sagewind:run_hash"
+
+
+class RegisterOperator(SagewindOperator):
+    """Adds one version to the model's package group; a retry finds the version that it added before.
+
+    Corrects the provider's RegisterModelVersion, which adds a version on every retry. A package in a group takes no
+    tags, so its owner is written into its metadata properties. Returns {arn, version, status}.
+    """
+
+    template_fields = ("request", "group")
+    template_fields_renderers = {"request": "json"}  # noqa: RUF012
+    ui_color = "#e8daef"
+
+    def __init__(
+        self, *, request: dict[str, Any], group: str, group_request: dict[str, Any], approve: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.request = request
+        self.group = group
+        self.group_request = group_request
+        self.approve = approve
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Find or add the version."""
+        check_rendered(self.request)
+        digest, run = fingerprint(self.request), self.plan(context)["run_hash"]
+        sagemaker = self.aws.client("sagemaker")
+        packages.ensure_group(self.aws, self.group, self.group_request, self.owned_by(context).tags())
+        for summary in packages.of_group(self.aws, self.group):
+            there = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
+            properties = there.get("CustomerMetadataProperties", {})
+            if properties.get(_FINGERPRINT) == digest and properties.get(_RUN) == run:
+                self.log.info("version %s was registered before", there["ModelPackageVersion"])
+                return _record(there)
+        made = sagemaker.create_model_package(
+            **{
+                **self.request,
+                "ModelApprovalStatus": "Approved" if self.approve else "PendingManualApproval",
+                "CustomerMetadataProperties": {
+                    **self.request.get("CustomerMetadataProperties", {}),
+                    _FINGERPRINT: digest,
+                    _RUN: run,
+                },
+            }
+        )
+        found = sagemaker.describe_model_package(ModelPackageName=made["ModelPackageArn"])
+        self.log.info("registered version %s in group %s", found["ModelPackageVersion"], self.group)
+        return _record(found)
+
+
+class DecideOperator(SagewindOperator):
+    """Writes what a person answered in Airflow into the registry; a decision that AWS knows already stays."""
+
+    template_fields = ("package_arn",)
+
+    def __init__(self, *, package_arn: str, question_task: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.package_arn = package_arn
+        self.question_task = question_task
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Approve or reject if nobody decided before."""
+        answer = pulled(context, self.question_task)
+        status = "Approved" if answer["chosen_options"] == ["Approve"] else "Rejected"
+        who = (answer.get("responded_by_user") or {}).get("name", "somebody")
+        sagemaker = self.aws.client("sagemaker")
+        found = sagemaker.describe_model_package(ModelPackageName=self.package_arn)
+        if found["ModelApprovalStatus"] == "PendingManualApproval":
+            sagemaker.update_model_package(
+                ModelPackageArn=self.package_arn,
+                ModelApprovalStatus=status,
+                ApprovalDescription=f"{status} by {who} in Airflow",
+            )
+            found = sagemaker.describe_model_package(ModelPackageName=self.package_arn)
+        return _record(found)
+
+
+class NewestApprovedOperator(SagewindOperator):
+    """Finds the newest approved version of a model, or fails. Returns {arn, version, status, baseline, prefix}."""
+
+    def __init__(self, *, group: str, **kwargs: Any) -> None:
+        super().__init__(plan_task=None, **kwargs)
+        self.group = group
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look it up."""
+        found = packages.newest_approved(self.aws, self.group)
+        if found is None:
+            raise Refused(f"group {self.group} holds no approved model: run {self.model}_training first")
+        properties = found.get("CustomerMetadataProperties", {})
+        return {
+            **_record(found),
+            "baseline": properties.get("sagewind:baseline", ""),
+            "prefix": properties.get("sagewind:prefix", ""),
+        }
+
+
+def _record(package: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "arn": package["ModelPackageArn"],
+        "version": package["ModelPackageVersion"],
+        "status": package["ModelApprovalStatus"],
+    }

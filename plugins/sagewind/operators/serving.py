@@ -1,0 +1,164 @@
+"""Models, endpoint configs and endpoints: create once, update without a gap, go back when the new one is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.pipeline.names import resource_name
+from sagewind import endpoints
+from sagewind.aws import error_code, is_missing
+from sagewind.errors import NotReady
+from sagewind.operators.base import SagewindOperator
+from sagewind.ownership import check_rendered, fingerprint
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+_RESOURCES = {
+    "model": ("create_model", "describe_model", "ModelName", "ModelArn"),
+    "endpoint_config": (
+        "create_endpoint_config",
+        "describe_endpoint_config",
+        "EndpointConfigName",
+        "EndpointConfigArn",
+    ),
+}
+
+
+class ResourceOperator(SagewindOperator):
+    """Creates a model or an endpoint config; its name holds the request's fingerprint, so a retry finds its own.
+
+    The provider's operators fail on what an earlier try left. Returns {name, arn}.
+    """
+
+    template_fields = ("request",)
+    template_fields_renderers = {"request": "json"}  # noqa: RUF012
+    ui_color = "#d5f5e3"
+
+    def __init__(
+        self, *, resource: Literal["model", "endpoint_config"], request: dict[str, Any], **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.resource = resource
+        self.request = request
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Create, or find what an earlier try created."""
+        from botocore.exceptions import ClientError
+
+        check_rendered(self.request)
+        create, describe, name_field, arn_field = _RESOURCES[self.resource]
+        owner, digest = self.owned_by(context), fingerprint(self.request)
+        name = resource_name(self.model, "", dag_id=owner.dag_id, run_id=owner.run_id, fingerprint=digest)
+        sagemaker = self.aws.client("sagemaker")
+        try:
+            found = getattr(sagemaker, describe)(**{name_field: name})
+            self.log.info("%s %s was created before", self.resource, name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+            tags = owner.tags(fingerprint=digest)
+            found = getattr(sagemaker, create)(**{name_field: name, "Tags": tags, **self.request})
+            self.log.info("created %s %s", self.resource, name)
+        return {"name": name, "arn": found[arn_field]}
+
+
+class DeployOperator(SagewindOperator):
+    """Creates the endpoint, or updates it to the new config without a gap. Starts only; an EndpointSensor waits.
+
+    Returns {name, arn, config, previous}: `previous` is the config that served before, or None. It is written as a tag
+    on the new config before the update, so that whoever has to go back finds it even if this task died.
+    """
+
+    template_fields = ("endpoint", "config")
+    ui_color = "#d5f5e3"
+
+    def __init__(self, *, endpoint: str, config: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.config = config
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Create or update."""
+        found = endpoints.look(self.aws, self.endpoint)
+        if found is not None and found["EndpointStatus"] in endpoints.CHANGING:
+            if found.get("EndpointConfigName") == self.config and found["EndpointStatus"] == "Creating":
+                return self._record(found["EndpointArn"], None)
+            raise NotReady(f"endpoint {self.endpoint} is {found['EndpointStatus']}: the next try may find it free")
+        if found is not None and found["EndpointStatus"] == "Failed":
+            self.log.warning("endpoint %s is Failed (%s): replacing it", self.endpoint, found.get("FailureReason"))
+            endpoints.delete(self.aws, self.endpoint)
+            found = None
+        return self._create(context) if found is None else self._update(found)
+
+    def _create(self, context: Context) -> dict[str, Any]:
+        from botocore.exceptions import ClientError
+
+        try:
+            made = self.aws.client("sagemaker").create_endpoint(
+                EndpointName=self.endpoint, EndpointConfigName=self.config, Tags=self.owned_by(context).tags()
+            )
+        except ClientError as error:
+            if "already exist" in str(error) or error_code(error) == "ResourceInUse":
+                raise NotReady(f"endpoint {self.endpoint} was made by another run: the next try updates it") from None
+            raise
+        self.log.info("creating endpoint %s with config %s", self.endpoint, self.config)
+        return self._record(made["EndpointArn"], None)
+
+    def _update(self, found: dict[str, Any]) -> dict[str, Any]:
+        current = found["EndpointConfigName"]
+        if current == self.config:
+            self.log.info("endpoint %s has config %s already", self.endpoint, self.config)
+            return self._record(found["EndpointArn"], endpoints.previous_of(self.aws, self.config))
+        endpoints.remember_previous(self.aws, self.config, current)
+        self.aws.client("sagemaker").update_endpoint(EndpointName=self.endpoint, EndpointConfigName=self.config)
+        self.log.info("updating endpoint %s from config %s to %s", self.endpoint, current, self.config)
+        return self._record(found["EndpointArn"], current)
+
+    def _record(self, arn: str, previous: str | None) -> dict[str, Any]:
+        return {"name": self.endpoint, "arn": arn, "config": self.config, "previous": previous}
+
+
+class RestoreOperator(SagewindOperator):
+    """After a failed deployment: the endpoint serves again what it served before, or is deleted if that was nothing.
+
+    Touches the endpoint only if it has (or is changing to) the config of this run. Returns {name, config}; `config`
+    is None if no endpoint is left.
+    """
+
+    template_fields = ("endpoint",)
+    ui_color = "#f5b7b1"
+
+    def __init__(
+        self, *, endpoint: str, config_task: str = "endpoint_config", minutes: int = 40, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.config_task = config_task
+        self.minutes = minutes
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Go back and wait until it is so."""
+        name, own = self.endpoint, context["ti"].xcom_pull(task_ids=self.config_task)
+        if own is None:
+            raise AirflowSkipException("this run made no endpoint config: nothing to restore")
+        endpoints.settle(self.aws, name, self.minutes)
+        found = endpoints.look(self.aws, name)
+        if found is None or found["EndpointConfigName"] != own["name"]:
+            current = found and found["EndpointConfigName"]
+            self.log.info("endpoint %s does not serve this run's config: nothing to restore", name)
+            return {"name": name, "config": current}
+        previous = endpoints.previous_of(self.aws, own["name"])
+        if previous is None:
+            endpoints.delete(self.aws, name)
+            self.log.info("deleted endpoint %s: nothing served before this run", name)
+            return {"name": name, "config": None}
+        self.aws.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=previous)
+        endpoints.settle(self.aws, name, self.minutes)
+        verdict, sentence = endpoints.judge(endpoints.look(self.aws, name), name, previous)
+        if verdict != "serving":
+            raise NotReady(f"endpoint {name} could not go back to {previous}: {sentence}")
+        self.log.info("endpoint %s serves the previous config %s again", name, previous)
+        return {"name": name, "config": previous}

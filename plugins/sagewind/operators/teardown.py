@@ -1,0 +1,53 @@
+"""The end of a run: nothing billable stays, whatever happened before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from include.pipeline.names import run_hash
+from sagewind.errors import NotReady
+from sagewind.operators.base import SagewindOperator
+from sagewind.sweeping import Sweep
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+
+class TeardownOperator(SagewindOperator):
+    """Stops and deletes everything whose name holds this run's hash, unless an endpoint of another owner uses it.
+
+    Names are deterministic, so this needs no answer of an earlier task: what a task made before it died is found too.
+    `everything` also deletes the run's own endpoint and package group (a rehearsal's); else only what no endpoint uses
+    any more is deleted: after a good deployment the superseded config and model, after a bad one the run's own.
+    `keep` (a template) skips it. Returns {deleted, kept}.
+    """
+
+    template_fields = ("keep", "endpoint")
+    ui_color = "#d7dbdd"
+
+    def __init__(self, *, endpoint: str, everything: bool, keep: str = "", **kwargs: Any) -> None:
+        super().__init__(plan_task=None, **kwargs)
+        self.endpoint = endpoint
+        self.everything = everything
+        self.keep = keep
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete, then fail with a list if something could not be deleted."""
+        ti = context["ti"]
+        if self.keep == "True":
+            self.log.warning("kept on request: delete the endpoint when you have seen enough, it bills by the hour")
+            return {"deleted": [], "kept": True}
+        sweep = Sweep(self.aws)
+        digest = run_hash(ti.dag_id, ti.run_id)
+        sweep.stop_jobs(digest)
+        if self.everything:
+            sweep.delete_endpoints(digest)
+            sweep.delete_package_groups(digest)
+        sweep.delete_unused_configs_and_models(digest)
+        if not self.everything:
+            sweep.delete_superseded(self.endpoint, self.model, digest)
+        for item in sweep.deleted:
+            self.log.info("deleted %s %s", item["kind"], item["name"])
+        if sweep.failed:
+            raise NotReady(f"not everything could be deleted, it may go on billing: {'; '.join(sweep.failed)}")
+        return {"deleted": sweep.deleted, "kept": False}

@@ -1,0 +1,1 @@
+"""sensors of Sagewind: import them by their full module name."""

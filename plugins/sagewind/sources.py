@@ -1,0 +1,91 @@
+"""Snapshots of data sources: whatever the source is, a run works on its own copy in S3."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from include.pipeline.errors import SourceError
+from include.pipeline.source import Source
+from sagewind import s3
+from sagewind.aws import Aws
+
+_TIMEOUT = 60
+
+
+def snapshot(aws: Aws, source: Source, target: str) -> dict[str, Any]:
+    """Copy the source below `target`; returns {uri, files, bytes}. SourceError if there is nothing to copy."""
+    takers = {"sklearn": _sklearn, "openml": _openml, "https": _https, "s3": _s3, "file": _file}
+    s3.clear(aws, target)  # a cleared task may have another source now
+    takers[source.scheme](aws, source, target)
+    sizes = [int(item["Size"]) for item in s3.listing(aws, target)]
+    if not sizes or not sum(sizes):
+        raise SourceError(f"source {source.uri!r} is empty: found {len(sizes)} files with {sum(sizes)} bytes")
+    return {"uri": target, "files": len(sizes), "bytes": sum(sizes)}
+
+
+def _upload(aws: Aws, body: Any, target: str) -> None:
+    bucket, key = s3.split(target)
+    aws.client("s3").upload_fileobj(body, bucket, key)
+
+
+def _upload_frame(aws: Aws, frame: Any, target: str) -> None:
+    _upload(aws, io.BytesIO(frame.to_csv(index=False).encode()), target)
+
+
+def _sklearn(aws: Aws, source: Source, target: str) -> None:
+    from sklearn import datasets
+
+    frame = getattr(datasets, f"load_{source.name}")(as_frame=True).frame
+    _upload_frame(aws, frame, f"{target}/{source.name}.csv")
+
+
+def _openml(aws: Aws, source: Source, target: str) -> None:
+    from sklearn.datasets import fetch_openml
+
+    version = source.query.get("version", "active")
+    try:
+        frame = fetch_openml(
+            source.name, version=version if version == "active" else int(version), as_frame=True, parser="auto"
+        ).frame
+    except Exception as error:
+        raise SourceError(
+            f"source {source.uri!r} could not be fetched ({error}): check its name and version, or give another source"
+        ) from error
+    _upload_frame(aws, frame, f"{target}/{source.name}.csv")
+
+
+def _https(aws: Aws, source: Source, target: str) -> None:
+    name = Path(source.path).name or "data.csv"
+    request = Request(source.uri, headers={"User-Agent": "sagewind"})  # noqa: S310 - the scheme is checked: https
+    try:
+        with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+            _upload(aws, answer, f"{target}/{name}")
+    except OSError as error:
+        raise SourceError(f"source {source.uri!r} could not be fetched ({error}): check the address") from error
+
+
+def _s3(aws: Aws, source: Source, target: str) -> None:
+    prefix = source.path.strip("/")
+    pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=source.name, Prefix=prefix)
+    for page in pages:
+        for item in page.get("Contents", []):
+            rest = item["Key"][len(prefix) :].strip("/")
+            # The prefix `data/a` also lists `data/ab.csv`, which is another object, not part of the source.
+            if item["Key"] != prefix and not item["Key"].startswith(prefix + "/"):
+                continue
+            if item["Size"]:
+                s3.copy(aws, f"s3://{source.name}/{item['Key']}", f"{target}/{rest or Path(item['Key']).name}")
+
+
+def _file(aws: Aws, source: Source, target: str) -> None:
+    path = Path(source.path)
+    if not path.exists():
+        raise SourceError(f"source {source.uri!r} is not there: give the path of a file or a folder on the worker")
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    for item in files:
+        name = item.relative_to(path) if path.is_dir() else Path(item.name)
+        with item.open("rb") as body:
+            _upload(aws, body, f"{target}/{name}")

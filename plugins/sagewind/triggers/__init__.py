@@ -1,0 +1,1 @@
+"""triggers of Sagewind: import them by their full module name."""

@@ -1,0 +1,88 @@
+"""What every trigger of Sagewind shares: calls in threads, growing pauses, faults that pass, a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from airflow.triggers.base import BaseTrigger
+
+from sagewind.aws import Aws, is_passing
+
+T = TypeVar("T")
+FIRST_PAUSE = 0.4
+LONGEST_PAUSE = 30.0
+
+
+def pauses(first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> AsyncIterator[float]:
+    """Seconds to wait before each look: short while a job is young, at most half a minute later."""
+
+    async def growing() -> AsyncIterator[float]:
+        pause = first
+        while True:
+            await asyncio.sleep(pause)
+            yield pause
+            pause = min(longest, pause * 1.15)
+
+    return growing()
+
+
+class WaitingTrigger(BaseTrigger):
+    """A trigger that looks at AWS until something has happened. It never creates anything.
+
+    The limit is a moment (`limit_at`, epoch seconds) for an operator, which knows when it started its job, and a span
+    (`limit_seconds`) for a sensor, whose arguments are fixed when the DAG is parsed.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: str,
+        region: str | None,
+        limit_at: float | None = None,
+        limit_seconds: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if (limit_at is None) == (limit_seconds is None):
+            raise ValueError("a trigger takes either limit_at or limit_seconds")
+        self.connection = connection
+        self.region = region
+        self.limit_at = limit_at
+        self.limit_seconds = limit_seconds
+
+    def waiting_arguments(self) -> dict[str, Any]:
+        """Arguments of this base, for `serialize()`."""
+        return {
+            "connection": self.connection,
+            "region": self.region,
+            "limit_at": self.limit_at,
+            "limit_seconds": self.limit_seconds,
+        }
+
+    @property
+    def aws(self) -> Aws:
+        """Clients of the task's connection."""
+        return Aws(self.connection, self.region)
+
+    @property
+    def timed_out(self) -> bool:
+        """True once the limit is over; a span counts from the first question."""
+        if self.limit_at is None:
+            self.limit_at = time.time() + float(self.limit_seconds or 0)
+            self.limit_seconds = None
+        return time.time() > self.limit_at
+
+    async def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a blocking call in a thread; faults that pass by themselves are waited out up to the limit."""
+        pause = 1.0
+        while True:
+            try:
+                return await asyncio.to_thread(function, *args)
+            except Exception as error:
+                if not is_passing(error) or self.timed_out:
+                    raise
+                self.log.warning("AWS did not answer (%s), asking again in %.0f s", error, pause)
+            await asyncio.sleep(pause)
+            pause = min(60.0, pause * 2)

@@ -1,0 +1,106 @@
+"""Model files: the shipped ones load, wrong ones fail with one sentence that names file, key and value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.pipeline.errors import ModelFileError
+from include.pipeline.load import json_schema, load_model, model_names
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    return {
+        "name": "house",
+        "description": "Prices",
+        "problem": "regression",
+        "data": {"source": "s3://bucket/house.csv", "target": "price"},
+        "train": {"algorithm": "xgboost", "hyperparameters": {"num_round": 10}},
+    }
+
+
+def load(folder: Path, content: Any, name: str = "house"):
+    target = folder / "include" / "models"
+    target.mkdir(parents=True)
+    text = content if isinstance(content, str) else yaml.safe_dump(content)
+    (target / f"{name}.yaml").write_text(text)
+    return load_model(name, target)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_shipped_models_load(name: str) -> None:
+    assert load_model(name).name == name
+
+
+def test_defaults(tmp_path: Path, content: dict[str, Any]) -> None:
+    spec = load(tmp_path, content)
+    assert spec.aws.connection == "aws_default"
+    assert spec.fit_task == "train"
+    assert spec.deploy.capture == 100
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"nmae": "x"}, "include/models/house.yaml: nmae is not a key that this file may have"),
+        ({"data": {"source": "s3://b/k"}}, "data.target is missing"),
+        ({"data": {"source": "ftp://b/k", "target": "price"}}, "data.source is 'ftp://b/k': .* use one of sklearn://"),
+        (
+            {"train": {"algorithm": "xgbost", "hyperparameters": {}}},
+            "train.algorithm is 'xgbost': unknown algorithm: use one of xgboost",
+        ),
+        ({"train": {"algorithm": "xgboost"}}, "lacks 'num_round'"),
+        ({"train": {"framework": "sklearn"}}, "framework and script go together"),
+        ({"evaluate": {"gates": {"auc": ">= 0.9"}}}, "'auc', which a regression evaluation does not measure"),
+        ({"evaluate": {"gates": {"rmse": "small"}}}, "'small': write a comparison and a number"),
+        ({"data": {"source": "s3://b/k", "target": "p", "drop": ["p"]}}, "drop names the target column 'p'"),
+        ({"data": {"source": "s3://b/k", "target": "p", "split": {"train": 0.9}}}, "it must be 1"),
+        ({"aws": {"subnets": ["subnet-1"]}}, "subnets and security_groups go together"),
+        ({"schedule": "monday"}, "schedule is 'monday': .* is not a cron expression"),
+        ({"monitor": {"schedule": "0 3 * *"}}, "is not a cron expression"),
+        ({"problem": "binary"}, "data.positive names the positive class"),
+        (
+            {"tune": {"objective": {"metric": "validation:rmse", "goal": "minimize"}, "ranges": {"depth": [1, 2]}}},
+            "tune.ranges.depth cannot be tuned: use one of alpha",
+        ),
+        (
+            {"tune": {"objective": {"metric": "validation:rmse", "goal": "minimize"}, "ranges": {"eta": [2, 1]}}},
+            r"low < high",
+        ),
+        ({"name": "other"}, "name is 'other', it must be the file's name 'house'"),
+        ({"name": "Has Space"}, "name is 'Has Space'"),
+        ({"deploy": {"capture": 101}}, "deploy.capture is 101"),
+    ],
+)
+def test_a_wrong_file_says_where_and_what(
+    tmp_path: Path, content: dict[str, Any], change: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ModelFileError, match=says) as caught:
+        load(tmp_path, {**content, **change})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "says"), [("a: [", "not valid YAML"), ("- a", "found list"), ("", "found NoneType")])
+def test_text_that_is_no_model_file(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ModelFileError, match=says):
+        load(tmp_path, text)
+
+
+def test_an_absent_file_names_those_there_are() -> None:
+    with pytest.raises(ModelFileError, match=r"no such model file \(models: census, tumor"):
+        load_model("nothing")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="not valid YAML"):
+        load(tmp_path, "name: !!python/object/apply:os.getcwd []")
+
+
+def test_the_schema_for_editors_knows_every_section() -> None:
+    schema = json.loads(json_schema())
+    assert {"data", "train", "tune", "evaluate", "deploy", "aws"} <= set(schema["properties"])

@@ -1,0 +1,93 @@
+"""The plan of a run, the code bundle and the list of metrics."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from datetime import UTC, datetime
+
+import pytest
+
+from include.jobs import metric_names
+from include.pipeline import bundle, dry_run, metrics, plan
+from include.pipeline.errors import ModelFileError
+from include.pipeline.load import load_model
+from include.pipeline.spec import Aws, Train
+
+
+def make(run_id: str = "r", rehearsal: bool = False, **aws: object) -> dict:
+    spec = load_model("tumor")
+    return plan.make(
+        spec.model_copy(update={"aws": Aws(**aws)}),
+        dag_id="d",
+        run_id=run_id,
+        account="123456789012",
+        region="eu-west-1",
+        source="s",
+        window_start=None,
+        window_end=datetime(2026, 1, 1, tzinfo=UTC),
+        code_hash="c0de",
+        rehearsal=rehearsal,
+    )
+
+
+def test_runs_share_nothing_but_code_and_bucket() -> None:
+    one, two = make("scheduled__2026-01-01T00:00:00+00:00"), make("scheduled__2026-01-08T00:00:00+00:00")
+    assert one["prefix"] != two["prefix"]
+    assert one["code"] == two["code"]
+    assert one["prefix"].startswith("s3://sagewind-123456789012-eu-west-1/sagewind/tumor/runs/scheduled-2026-01-01")
+
+
+def test_a_rehearsal_touches_no_production_name() -> None:
+    rehearsal, production = make(rehearsal=True), make()
+    assert production["names"] == {"endpoint": "tumor", "group": "tumor"}
+    assert not set(rehearsal["names"].values()) & set(production["names"].values())
+    assert rehearsal["run_hash"] in rehearsal["names"]["endpoint"]
+    assert rehearsal["capture"].startswith(rehearsal["prefix"])
+
+
+@pytest.mark.parametrize(
+    ("region", "arn"),
+    [("eu-west-1", "arn:aws:iam::1:role/R"), ("cn-north-1", "arn:aws-cn:iam::1:role/R")],
+)
+def test_role_arn(region: str, arn: str) -> None:
+    assert plan.role_arn(Aws(role="R"), "1", region) == arn
+    assert plan.role_arn(Aws(role="arn:aws:iam::2:role/X"), "1", region) == "arn:aws:iam::2:role/X"
+
+
+def test_the_tarball_repeats_its_bytes_and_reads_back() -> None:
+    files = {"train.py": b"print(1)", "serve.py": b"print(2)"}
+    packed = bundle.tarball(files)
+    assert packed == bundle.tarball(dict(reversed(list(files.items()))))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert {name: archive.extractfile(name).read() for name in archive.getnames()} == files
+
+
+def test_the_bundle_changes_with_its_content() -> None:
+    assert bundle.digest({"a": b"1"}) != bundle.digest({"a": b"2"})
+    assert bundle.digest({"a": b"1"}) != bundle.digest({"b": b"1"})
+
+
+def test_a_missing_script_is_named() -> None:
+    train = Train(framework="sklearn", script="include/jobs/nothing.py")
+    with pytest.raises(ModelFileError, match=r"train.script is 'include/jobs/nothing.py': there is no such file"):
+        bundle.script_files(train)
+
+
+def test_gates_know_what_the_evaluation_measures() -> None:
+    assert set(metrics.BINARY) == set(metric_names.BINARY)
+    assert set(metrics.MULTICLASS) == set(metric_names.MULTICLASS)
+    assert set(metrics.REGRESSION) == set(metric_names.REGRESSION)
+
+
+def test_the_dry_run_prints_every_request_and_a_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dry_run.main(["census"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("CreateHyperParameterTuningJob", "CreateEndpoint", "nothing is sent", "a day, used or not"):
+        assert word in printed
+    assert "{{" not in printed
+
+
+def test_the_dry_run_of_an_unknown_model_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dry_run.main(["nothing"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,124 @@
+"""Requests: equal to what is expected, and valid in the eyes of botocore and of the local endpoint's validation."""
+
+from __future__ import annotations
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from include.localaws.shapes import validate
+from include.pipeline import dry_run, plan
+from include.pipeline.load import load_model, model_names
+from include.pipeline.refs import templates
+from include.pipeline.requests import processing, training, tuning
+from include.pipeline.spec import ModelSpec
+
+MODEL = botocore.session.get_session().get_service_model("sagemaker")
+
+
+def everything(spec: ModelSpec):
+    made = dry_run.make_plan(spec, "eu-central-1")
+    return list(dry_run.requests(spec, plan.refs(made, dry_run.stand_ins(spec, made)), made))
+
+
+NETWORK = {"subnets": ("subnet-1",), "security_groups": ("sg-1",), "kms_key": "key", "isolate": True}
+
+
+def variants() -> dict[str, ModelSpec]:
+    specs = {name: load_model(name) for name in model_names()}
+    tumor = specs["tumor"]
+    specs["tumor without tuning"] = tumor.model_copy(update={"tune": None})
+    specs["tumor in a VPC"] = tumor.model_copy(update={"aws": tumor.aws.model_copy(update=NETWORK)})
+    return specs
+
+
+@pytest.mark.parametrize("name", variants())
+def test_every_request_is_valid(name: str) -> None:
+    sent = everything(variants()[name])
+    assert {operation for _, operation, _ in sent} >= {"CreateProcessingJob", "CreateModelPackage", "CreateEndpoint"}
+    for _, operation, request in sent:
+        shape = MODEL.operation_model(operation).input_shape
+        assert not ParamValidator().validate(request, shape).has_errors(), operation
+        validate(shape, request)
+
+
+def test_network_settings_reach_every_job() -> None:
+    for _, operation, request in everything(variants()["tumor in a VPC"]):
+        text = str(request)
+        if operation in ("CreateProcessingJob", "CreateHyperParameterTuningJob", "CreateModel"):
+            assert "subnet-1" in text, operation
+            assert "'EnableNetworkIsolation': True" in text, operation
+        if operation in ("CreateProcessingJob", "CreateHyperParameterTuningJob", "CreateTransformJob"):
+            assert "'KmsKeyId': 'key'" in text, operation
+
+
+def test_templates_leave_only_what_a_run_knows() -> None:
+    request = processing.prepare(load_model("tumor"), templates())
+    assert request == {
+        "AppSpecification": {
+            "ImageUri": "{{ plan.images.sklearn }}",
+            "ContainerEntrypoint": ["python3", "-m", "include.jobs.prepare"],
+        },
+        "Environment": {"PYTHONPATH": "/opt/ml/processing/input/code"},
+        "NetworkConfig": {"EnableNetworkIsolation": False, "EnableInterContainerTrafficEncryption": False},
+        "ProcessingInputs": [
+            {
+                "InputName": name,
+                "S3Input": {
+                    "S3Uri": uri,
+                    "LocalPath": f"/opt/ml/processing/input/{name}",
+                    "S3DataType": "S3Prefix",
+                    "S3InputMode": "File",
+                    "S3DataDistributionType": "FullyReplicated",
+                },
+            }
+            for name, uri in (
+                ("code", "{{ plan.code }}"),
+                ("config", "{{ plan.config }}"),
+                ("raw", "{{ plan.prefix }}/raw"),
+            )
+        ],
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "result",
+                    "S3Output": {
+                        "S3Uri": "{{ plan.prefix }}/prepare",
+                        "LocalPath": "/opt/ml/processing/output",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 30}
+        },
+        "RoleArn": "{{ plan.role_arn }}",
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+    }
+
+
+def test_a_script_gets_json_hyperparameters_and_its_code_as_a_channel() -> None:
+    spec = load_model("tumor").model_copy(update={"tune": None})
+    request = training.train(spec, templates())
+    assert request["HyperParameters"] == {
+        "estimator": '"logistic_regression"',
+        "seed": "7",
+        "sagemaker_program": '"train.py"',
+        "sagemaker_submit_directory": '"/opt/ml/input/data/code/sourcedir.tar.gz"',
+    }
+    assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["train", "validation", "code"]
+
+
+def test_a_built_in_algorithm_gets_plain_strings_and_the_ranges_aws_allows() -> None:
+    spec = load_model("census")
+    request = tuning.tune(spec, templates())
+    fixed = request["TrainingJobDefinition"]["StaticHyperParameters"]
+    assert fixed["objective"] == "binary:logistic"
+    assert not set(fixed) & {"eta", "min_child_weight", "alpha", "max_depth"}
+    ranges = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert {item["Name"] for item in ranges["ContinuousParameterRanges"]} == {"eta", "min_child_weight", "alpha"}
+    assert ranges["IntegerParameterRanges"] == [
+        {"Name": "max_depth", "MinValue": "3", "MaxValue": "10", "ScalingType": "Auto"}
+    ]
+    assert "MetricDefinitions" not in request["TrainingJobDefinition"]["AlgorithmSpecification"]

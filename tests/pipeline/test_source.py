@@ -1,0 +1,68 @@
+"""Sources: what is understood, what is refused, and how a run chooses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.pipeline import source
+from include.pipeline.errors import SourceError
+
+END = datetime(2026, 3, 2, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("uri", "scheme", "name", "path", "query"),
+    [
+        ("sklearn://breast_cancer", "sklearn", "breast_cancer", "", {}),
+        ("openml://adult?version=2", "openml", "adult", "", {"version": "2"}),
+        ("s3://bucket/a/b.csv", "s3", "bucket", "/a/b.csv", {}),
+        ("https://example.org/a.csv?x=1", "https", "example.org", "/a.csv", {"x": "1"}),
+        ("file:///data/a.csv", "file", "", "/data/a.csv", {}),
+    ],
+)
+def test_what_is_understood(uri: str, scheme: str, name: str, path: str, query: dict[str, str]) -> None:
+    assert source.parse(uri) == source.Source(uri, scheme, name, path, query)
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("ftp://host/a", "use one of sklearn://"),
+        ("/data/a.csv", "use one of"),
+        ("http://host/a.csv", "use one of"),
+        ("file://data/a.csv", "absolute path"),
+        ("sklearn://boston", "not in scikit-learn"),
+        ("s3://bucket", "add a key"),
+        ("openml://", "names nothing"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(uri: str, says: str) -> None:
+    with pytest.raises(SourceError, match=says):
+        source.parse(uri)
+
+
+def test_the_window_is_filled_in() -> None:
+    start = datetime(2026, 3, 1, 4, tzinfo=UTC)
+    filled = source.fill_window("s3://b/{window_start}/{window_end:%Y%m%d-%H}.csv", start, END)
+    assert filled == "s3://b/2026-03-01/20260302-04.csv"
+
+
+def test_a_run_without_an_interval_has_no_start() -> None:
+    with pytest.raises(SourceError, match="no interval"):
+        source.fill_window("s3://b/{window_start}.csv", None, END)
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="{}")))
+def test_a_source_without_placeholders_stays(uri: str) -> None:
+    assert source.fill_window(uri, None, END) == uri
+
+
+def test_param_before_environment_before_file() -> None:
+    environment = {"SAGEWIND_SOURCE_MY_MODEL": "s3://env/a"}
+    assert source.choose("my-model", "s3://file/a", "s3://param/a", environment) == "s3://param/a"
+    assert source.choose("my-model", "s3://file/a", None, environment) == "s3://env/a"
+    assert source.choose("my-model", "s3://file/a", None, {}) == "s3://file/a"
