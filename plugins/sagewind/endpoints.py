@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from sagewind.aws import Aws, is_missing
@@ -55,20 +57,30 @@ def delete(aws: Aws, name: str) -> bool:
         if is_missing(error):
             return False
         raise
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 300})
+    if not _until(lambda: look(aws, name) is None, minutes=15):
+        raise TimeoutError(f"endpoint {name} is still being deleted after 15 minutes: look at it in AWS")
     return True
 
 
 def settle(aws: Aws, name: str, minutes: int) -> None:
-    """Wait until the endpoint is InService, Failed or gone, or the minutes are over. Holds a worker: for rare ends."""
-    from botocore.exceptions import WaiterError
+    """Wait until the endpoint does not change any more, or the minutes are over. Holds a worker: for rare ends."""
 
-    try:
-        aws.client("sagemaker").get_waiter("endpoint_in_service").wait(
-            EndpointName=name, WaiterConfig={"Delay": 3, "MaxAttempts": minutes * 20}
-        )
-    except WaiterError:
-        return  # the caller looks at what became of it
+    def settled() -> bool:
+        found = look(aws, name)
+        return found is None or found["EndpointStatus"] not in CHANGING
+
+    _until(settled, minutes)
+
+
+def _until(done: Callable[[], bool], minutes: float) -> bool:
+    """Ask with growing pauses until `done`; False if the minutes are over first."""
+    deadline, pause = time.monotonic() + minutes * 60, 0.2
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(15.0, pause * 1.3)
+    return True
 
 
 def _config_arn(aws: Aws, config: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from sagewind.kinds import JobKind, KindName
 
 TAG = "sagewind:"
 _TAG_LIMIT = 256
+#: Characters of ids that AWS does not take in tag values (Airflow's run ids may hold a tilde).
+_NOT_IN_TAGS = re.compile(r"[^\w .:/=+\-@]")
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
@@ -40,13 +43,17 @@ class Owner:
             "model": self.model,
             "dag": self.dag_id,
             "run": self.run_id,
-            "task": self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]",
+            "task": self.task_id if self.map_index < 0 else f"{self.task_id}/{self.map_index}",
             "try": str(self.try_number),
             "generation": str(generation),
             "fingerprint": fingerprint,
             "expires": self.expires,
         }
-        return [{"Key": TAG + key, "Value": value[:_TAG_LIMIT]} for key, value in values.items() if value]
+        return [
+            {"Key": TAG + key, "Value": _NOT_IN_TAGS.sub("_", value)[:_TAG_LIMIT]}
+            for key, value in values.items()
+            if value
+        ]
 
     def job_name(self, kind: JobKind, step: str, generation: int) -> str:
         """Name of this task's job in the given generation."""
