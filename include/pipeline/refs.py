@@ -28,11 +28,11 @@ class RunRefs:
 
 
 def _pulled(task: str, field: str) -> str:
-    return "{{ ti.xcom_pull(task_ids='%s')['%s'] }}" % (task, field)  # noqa: UP031 - braces are Jinja's
+    return "{{ results.%s.%s }}" % (task, field)  # noqa: UP031 - braces are Jinja's
 
 
 def templates(images: tuple[str, ...] = ("xgboost", "sklearn")) -> RunRefs:
-    """References as Jinja templates over `plan`, the record that the ingest task returned."""
+    """References as Jinja templates over `plan` and `results`, which our operators add to the variables."""
     return RunRefs(
         prefix="{{ plan.prefix }}",
         code="{{ plan.code }}",

@@ -10,7 +10,6 @@ from include.workflows.common import Chain, make_dag
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator
-from sagewind.operators.teardown import TeardownOperator
 
 DOC = """### Batch scoring with `{name}`
 
@@ -37,17 +36,16 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
     doc = DOC.format(name=spec.name, description=spec.description)
     with make_dag(spec, "batch_scoring", doc=doc, tags=["production"], schedule=schedule, params=params) as dag:
         make = Chain(spec, rehearsal=False)
-        default = spec.batch.source or "{{ ti.xcom_pull(task_ids='newest')['prefix'] }}/prepare/batch"
+        default = spec.batch.source or "{{ results.newest.prefix }}/prepare/batch"
         rows = "{% if params.rows %}{{ params.rows }}{% else %}" + default + "{% endif %}"
         scores = "{{ plan.prefix }}/batch"
         newest = NewestApprovedOperator(task_id="newest", group=spec.name, **make.common)
         request = serving.transform(
             spec,
-            model_name="{{ ti.xcom_pull(task_ids='create_model')['name'] }}",
+            model_name="{{ results.create_model.name }}",
             source=rows,
             output=scores,
         )
-        teardown = TeardownOperator(task_id="teardown", endpoint=spec.name, everything=False, **make.common)
         publish = PublishOperator(task_id="publish", source=scores, target="{{ plan.scores }}", **make.common)
         check = BatchCheckOperator(task_id="batch_check", source=rows, scores=scores, **make.common)
         chain(
@@ -57,6 +55,6 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
             make.job("batch_transform", "transform", request),
             check,
             publish,
-            teardown.as_teardown(on_failure_fail_dagrun=True),
         )
+        make.end([publish], everything=False)
     return dag

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import jinja2
-from airflow.sdk import DAG, Param
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, BaseOperator, Param, TriggerRule, chain
 
 from include.pipeline import refs
 from include.pipeline.requests import processing, registry, serving, training, tuning
@@ -17,6 +19,7 @@ from sagewind.operators.ingest import IngestOperator
 from sagewind.operators.job import JobOperator
 from sagewind.operators.registry import DecideOperator, RegisterOperator
 from sagewind.operators.serving import DeployOperator, ResourceOperator
+from sagewind.operators.teardown import TeardownOperator
 from sagewind.operators.verify import VerifyOperator
 from sagewind.sensors.endpoint import EndpointSensor
 from sagewind.sensors.job import JobSensor
@@ -61,7 +64,15 @@ def source_param(spec: ModelSpec) -> Param:
 
 
 def value(task: str, field: str) -> str:
-    """Template of one field of what an earlier task returned; also for sensors, which render in the triggerer."""
+    """Template of one field of what an earlier task returned, for operators."""
+    return refs.templates().result(task, field)
+
+
+def seen_by_sensor(task: str, field: str) -> str:
+    """The same for sensors, which render in the triggerer, where only Airflow's own variables are known.
+
+    `map_indexes` is needed there (see `TriggeredSensor`); the task must have returned its record on a worker.
+    """
     return "{{ ti.xcom_pull(task_ids='%s', map_indexes=-1)['%s'] }}" % (task, field)  # noqa: UP031
 
 
@@ -145,7 +156,7 @@ class Chain:
         return JobSensor(
             task_id="baseline_ready",
             kind="processing",
-            job_name=value("baseline", "name"),
+            job_name=seen_by_sensor("baseline", "name"),
             limit_hours=self.spec.monitor.instance.max_minutes / 60 + 1,
             **self.watching,
         )
@@ -193,7 +204,7 @@ class Chain:
         )
         ask_approval >> decide
         approved = ApprovalSensor(
-            task_id="approved", package_arn=value("register", "arn"), limit_hours=24 * 14, **self.watching
+            task_id="approved", package_arn=seen_by_sensor("register", "arn"), limit_hours=24 * 14, **self.watching
         )
         return [ask_approval, approved], approved
 
@@ -228,11 +239,27 @@ class Chain:
         """Await the endpoint, in service with this run's config."""
         return EndpointSensor(
             task_id="endpoint_ready",
-            endpoint=value("deploy", "name"),
-            config=value("deploy", "config"),
+            endpoint=seen_by_sensor("deploy", "name"),
+            config=seen_by_sensor("deploy", "config"),
             limit_hours=1,
             **self.watching,
         )
+
+    def end(self, leaves: Sequence[BaseOperator], *, everything: bool) -> None:
+        """The teardown, whatever happened, and `complete`, which makes the run red if any leaf is.
+
+        A teardown that fails the run on its own failure takes its upstream tasks out of the run's leaves: without
+        `complete` a run whose training failed would be a success.
+        """
+        teardown = TeardownOperator(
+            task_id="teardown",
+            endpoint="" if everything else self.spec.name,
+            everything=everything,
+            keep="{{ params.keep }}" if everything else "",
+            **self.common,
+        ).as_teardown(on_failure_fail_dagrun=True)
+        chain(leaves, teardown)
+        chain(leaves, EmptyOperator(task_id="complete", trigger_rule=TriggerRule.NONE_FAILED))
 
     def verify(self) -> VerifyOperator:
         """Prove that the endpoint serves what was evaluated."""

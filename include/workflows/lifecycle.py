@@ -6,9 +6,8 @@ from airflow.sdk import DAG, BaseOperator, Param, chain
 
 from include.pipeline.requests import processing, serving
 from include.pipeline.spec import ModelSpec
-from include.workflows.common import Chain, make_dag, source_param
+from include.workflows.common import Chain, make_dag, seen_by_sensor, source_param
 from sagewind.operators.checks import BatchCheckOperator, ShiftBatchOperator, VerdictOperator
-from sagewind.operators.teardown import TeardownOperator
 from sagewind.sensors.capture import CaptureSensor
 
 DOC = """### Rehearsal of the whole life of `{name}`
@@ -57,20 +56,13 @@ def lifecycle_dag(spec: ModelSpec) -> DAG:
             _normal_traffic(make, verify),
             _shifted_batch(make, prepare, baseline_ready),
         ]
-        teardown = TeardownOperator(
-            task_id="teardown",
-            endpoint="",
-            everything=True,
-            keep="{{ params.keep }}",
-            **make.common,
-        ).as_teardown(on_failure_fail_dagrun=True)
-        chain(leaves, teardown)
+        make.end(leaves, everything=True)
     return dag
 
 
 def _batch(make: Chain, create_model: BaseOperator) -> BatchCheckOperator:
     source, scores = "{{ plan.prefix }}/prepare/batch", "{{ plan.prefix }}/batch"
-    model_name = "{{ ti.xcom_pull(task_ids='create_model')['name'] }}"
+    model_name = "{{ results.create_model.name }}"
     request = serving.transform(make.spec, model_name=model_name, source=source, output=scores)
     check = BatchCheckOperator(task_id="batch_check", source=source, scores=scores, **make.common)
     chain(create_model, make.job("batch_transform", "transform", request), check)
@@ -84,7 +76,7 @@ def _normal_traffic(make: Chain, verify: BaseOperator) -> VerdictOperator:
     )
     captured = CaptureSensor(
         task_id="captured",
-        folder="{{ ti.xcom_pull(task_ids='ingest', map_indexes=-1)['capture'] }}",
+        folder=seen_by_sensor("ingest", "capture"),
         requests=REQUESTS * make.spec.deploy.capture // 100,
         limit_hours=1,
         **make.watching,

@@ -11,7 +11,6 @@ from include.workflows.common import Chain, make_dag
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator
 from sagewind.operators.registry import NewestApprovedOperator
-from sagewind.operators.teardown import TeardownOperator
 
 DOC = """### Monitoring of `{name}`
 
@@ -40,13 +39,12 @@ def monitoring_dag(spec: ModelSpec) -> DAG:
         request = processing.check_captured(
             spec,
             make.refs,
-            captured="{{ ti.xcom_pull(task_ids='traffic')['manifest'] }}",
-            baseline="{{ ti.xcom_pull(task_ids='newest')['baseline'] }}",
+            captured="{{ results.traffic.manifest }}",
+            baseline="{{ results.newest.baseline }}",
             output=folder,
             manifest=True,
         )
         verdict = VerdictOperator(task_id="verdict", folder=folder, **make.common)
-        teardown = TeardownOperator(task_id="teardown", endpoint=spec.name, everything=False, **make.common)
         chain(
             make.ingest(with_data=False),
             traffic,
@@ -59,5 +57,5 @@ def monitoring_dag(spec: ModelSpec) -> DAG:
                 task_id="drift", verdict_task="verdict", outlets=[assets.drift(spec.name)], **make.common
             )
             chain(verdict, drift)
-        chain(verdict, teardown.as_teardown(on_failure_fail_dagrun=True))
+        make.end([verdict], everything=False)
     return dag

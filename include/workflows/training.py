@@ -12,7 +12,6 @@ from include.workflows import assets
 from include.workflows.common import Chain, make_dag, source_param
 from sagewind.operators.flow import ShallDeployOperator
 from sagewind.operators.serving import RestoreOperator
-from sagewind.operators.teardown import TeardownOperator
 
 DOC = """### Training and deployment of `{name}`
 
@@ -48,7 +47,7 @@ def training_dag(spec: ModelSpec) -> DAG:
             chain(approved, shall)
         else:
             chain(register, shall)
-        chain([*_last(make, shall), register], _teardown(make))
+        make.end([*_last(make, shall), register], everything=False)
     return dag
 
 
@@ -69,7 +68,6 @@ def _shall_deploy(make: Chain) -> ShallDeployOperator:
 def _last(make: Chain, shall: ShallDeployOperator) -> list[Any]:
     """From the model to a verified endpoint, and the way back."""
     deploy, ready, verify = make.deploy(), make.endpoint_ready(), make.verify()
-    # A task of its own, so that the run is red when the verification was, although the way back succeeded.
     deployed = EmptyOperator(task_id="deployed", outlets=[assets.endpoint(make.spec.name)])
     restore = RestoreOperator(
         task_id="restore",
@@ -80,9 +78,3 @@ def _last(make: Chain, shall: ShallDeployOperator) -> list[Any]:
     chain(shall, make.create_model(), make.endpoint_config(), deploy, ready, verify, deployed)
     chain([deploy, ready, verify], restore)
     return [deployed, restore]
-
-
-def _teardown(make: Chain) -> Any:
-    return TeardownOperator(task_id="teardown", endpoint=make.spec.name, everything=False, **make.common).as_teardown(
-        on_failure_fail_dagrun=True
-    )

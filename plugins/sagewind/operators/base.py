@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 from airflow.sdk import BaseOperator
 
 from sagewind.aws import Aws
@@ -13,15 +15,14 @@ from sagewind.errors import Refused
 from sagewind.ownership import Owner
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk.definitions.context import Context
 
 
 class SagewindOperator(BaseOperator):
     """An operator of one model.
 
-    Templates may use `plan`, the record that the run's first task returned; it is pulled once per task. Set
-    `plan_task=None` where there is none.
+    Templates may use `plan`, the record that the run's first task returned (pulled once per task; `plan_task=None`
+    where there is none), and `results.<task>.<field>`.
     """
 
     def __init__(
@@ -56,10 +57,14 @@ class SagewindOperator(BaseOperator):
         return found
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render as Airflow does, with `plan` among the variables."""
+        """Render as Airflow does, with `plan` and `results` among the variables."""
+        context = {**context, "results": Results(context)}  # type: ignore[typeddict-unknown-key]
         if self.plan_task:
             context = {**context, "plan": self.plan(context)}  # type: ignore[typeddict-unknown-key]
-        super().render_template_fields(context, jinja_env)
+        try:
+            super().render_template_fields(context, jinja_env)
+        except jinja2.UndefinedError as error:
+            raise Refused(f"task {self.task_id} needs a value that is not there: {error}") from None
 
     def owned_by(self, context: Context) -> Owner:
         """The owner of what this task instance creates."""
@@ -79,9 +84,25 @@ class SagewindOperator(BaseOperator):
         )
 
 
+class Results:
+    """Template variable: `results.<task>.<field>` is a field of the record that an earlier task returned."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __getitem__(self, task_id: str) -> dict[str, Any]:
+        return pulled(self._context, task_id)
+
+
 def pulled(context: Context, task_id: str) -> dict[str, Any]:
-    """What an earlier task returned; Refused if it is not a record."""
+    """The record that an earlier task returned; Refused if it returned none.
+
+    A record that a trigger pushed (TaskSuccessEvent) arrives as JSON text: Airflow 3.3.2 encodes it once more than a
+    record that a worker pushed (seen; XComModel.set against the task SDK's BaseXCom).
+    """
     found = context["ti"].xcom_pull(task_ids=task_id)
+    if isinstance(found, str):
+        found = json.loads(found)
     if not isinstance(found, Mapping):
         raise Refused(f"task {task_id} returned {found!r}, expected its record: run it first")
     return dict(found)

@@ -1,0 +1,71 @@
+# Every target sets itself up: `make run` on a machine with Python 3.11 or 3.12 and a package registry is enough.
+# The set-up is tools/setup.sh; once done it costs a comparison of two files.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export MODEL ?= tumor
+export PYTHON ?=
+# Airflow imports `include` from the project root; its own loader adds plugins/ at the end of the path.
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+
+# registry.sh carries the machine's pip settings to uv, which also builds the image environments of the local endpoint.
+PY := . .venv/registry.sh && .venv/bin/python
+
+.PHONY: help setup run up down dry-run model test test-fast check lint fmt types arrows lock bench env clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup:  ## make .venv from constraints.txt (every other target does it when needed; PYTHON= chooses the Python)
+	@tools/setup.sh
+
+run: setup  ## run a model's whole life against the local endpoint: MODEL=tumor KEEP=1 SOURCE=file:///data.csv
+	@$(PY) -m include.stack run --model "$$MODEL" $${KEEP:+--keep} $${SOURCE:+--source "$$SOURCE"}
+
+up: setup  ## start Airflow and the local endpoint and leave them running
+	@$(PY) -m include.stack up
+
+down: setup  ## stop what `make up` or `make run KEEP=1` left running
+	@$(PY) -m include.stack down
+
+dry-run: setup  ## print the SageMaker requests of a model without sending one: MODEL=tumor
+	@$(PY) -m include.pipeline.dry_run "$$MODEL"
+
+model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
+	@$(PY) -m tools.new_model "$${NAME:-}"
+
+test: setup  ## every test: the fast ones first, then those that start Airflow and the local endpoint
+	@$(PY) -m pytest
+
+test-fast: setup  ## the tests that start no server
+	@$(PY) -m pytest -m "not e2e"
+
+check: lint types arrows  ## lint, types and import arrows
+
+lint: setup  ## ruff: rules and format
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+
+fmt: setup  ## ruff: mend what it can, format
+	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+types: setup  ## mypy --strict
+	@.venv/bin/mypy
+
+arrows: setup  ## which part of the project may import which (tools/arrows.py)
+	@.venv/bin/python -m tools.arrows
+
+lock: setup  ## renew constraints.txt from requirements.txt
+	@. .venv/registry.sh && .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+		--override overrides.txt requirements.txt --output-file constraints.txt && tools/setup.sh
+
+bench: setup  ## measure DAG parsing and what a task costs over Airflow's own floor
+	@$(PY) -m benchmarks.run $(BENCH)
+
+env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never overwrites)
+	@python=$$(tools/setup.sh --which) && "$$python" -m tools.make_env
+
+clean:  ## remove .venv, caches and what local runs left behind
+	@rm -rf .venv .sagewind .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,54 @@
+"""`make bench`: what the project costs beside the least that is possible, measured in turns.
+
+make bench                  everything
+make bench BENCH=parse      DAG files beside a bare import of the provider's operators (1 minute)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from benchmarks import parse
+from benchmarks.table import render
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def bench_parse(rounds: int) -> str:
+    """The table of DAG parsing."""
+    rows = parse.measure(ROOT, dict(os.environ), rounds)
+    return render("DAG parsing, seconds in a fresh process", parse.FLOOR, rows)
+
+
+def bench_overhead(rounds: int) -> str:
+    """The table of what a task costs."""
+    from benchmarks import overhead
+
+    measured = overhead.measure(ROOT, os.environ.get("MODEL") or "tumor", max(2, rounds // 2))
+    table = render("Overhead, seconds", "an empty DAG of the same shape, same scheduler", measured.rows())
+    return table + "".join(f"{name}: {value}\n" for name, value in overhead.summary(measured).items())
+
+
+BENCHMARKS = {"parse": bench_parse, "overhead": bench_overhead}
+
+
+def main(argv: list[str]) -> int:
+    """Run the named benchmarks, or all."""
+    parser = argparse.ArgumentParser("make bench", description="Measure the project beside its floors.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: %(default)s)")
+    options = parser.parse_args(argv)
+    unknown = sorted(set(options.names) - set(BENCHMARKS))
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    for name in options.names or BENCHMARKS:
+        sys.stdout.write(BENCHMARKS[name](options.rounds) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

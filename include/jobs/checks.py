@@ -1,0 +1,163 @@
+"""The checks of a data-quality run: each column against its baseline, as constraint_violations.json lists them.
+
+Texts of data_type_check, extra_column_check and the numeric baseline_drift_check are as seen in AWS's runs; the others
+follow their form. One rule is ours: a baseline that itself lacks values (completeness between 0 and 1) is held against
+a small sample with an allowance of three standard errors, because a plain comparison would raise an alarm on every
+second ordinary sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from include.jobs import drift
+from include.jobs.constraints import Constraint
+from include.jobs.kll import Distribution
+from include.jobs.profile import ColumnProfile
+
+STANDARD_ERRORS = 3.0
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One entry of constraint_violations.json."""
+
+    feature_name: str
+    constraint_check_type: str
+    description: str
+
+    def record(self) -> dict[str, str]:
+        """The entry as JSON."""
+        return {
+            "feature_name": self.feature_name,
+            "constraint_check_type": self.constraint_check_type,
+            "description": self.description,
+        }
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a column's distribution is from the baseline's."""
+
+    name: str
+    kind: str
+    value: float
+    threshold: float
+
+    @property
+    def exceeded(self) -> bool:
+        """True if this is a violation."""
+        return self.value > self.threshold
+
+
+def distances(
+    constraints: Sequence[Constraint],
+    statistics: Mapping[str, Mapping[str, Any]],
+    profiles: Mapping[str, ColumnProfile],
+) -> dict[str, Distance]:
+    """Drift of every column that both sides describe in the same way; `statistics` is the baseline's, by name."""
+    found = {}
+    for constraint in constraints:
+        profile, baseline = profiles.get(constraint.name), statistics.get(constraint.name)
+        if profile is not None and profile.present and baseline and constraint.settings.compare:
+            distance = _distance(constraint, baseline, profile)
+            if distance is not None:
+                found[constraint.name] = distance
+    return found
+
+
+def _distance(constraint: Constraint, baseline: Mapping[str, Any], profile: ColumnProfile) -> Distance | None:
+    settings = constraint.settings
+    numbers = baseline.get("numerical_statistics")
+    if numbers and profile.numeric:
+        reference = Distribution.of(numbers["distribution"]["kll"]["sketch"]["data"])
+        value = drift.numeric(reference, Distribution.of(profile.sketch()), settings.method)
+        return Distance(profile.name, "Numerical", value, settings.numeric_threshold)
+    counts = _category_counts(baseline)
+    current = profile.counts()
+    if counts and current:
+        value = drift.categorical(counts, current, settings.method)
+        return Distance(profile.name, "Categorical", value, settings.categorical_threshold)
+    return None
+
+
+def _category_counts(baseline: Mapping[str, Any]) -> dict[str, float]:
+    texts = baseline.get("string_statistics") or {}
+    buckets = ((texts.get("distribution") or {}).get("categorical") or {}).get("buckets") or ()
+    return {str(bucket["value"]): float(bucket["count"]) for bucket in buckets}
+
+
+def violations(
+    constraints: Sequence[Constraint], profiles: Mapping[str, ColumnProfile], drifted: Mapping[str, Distance]
+) -> list[Violation]:
+    """All violations, feature by feature in the baseline's order, then those of the set of columns."""
+    found: list[Violation] = []
+    for constraint in constraints:
+        profile = profiles.get(constraint.name)
+        if profile is not None and constraint.settings.evaluate:
+            found += _of_feature(constraint, profile, drifted.get(constraint.name))
+    return found + list(_of_columns(constraints, profiles))
+
+
+def _of_feature(constraint: Constraint, profile: ColumnProfile, distance: Distance | None) -> Iterator[Violation]:
+    name = constraint.name
+    match = profile.share_of(constraint.inferred_type)
+    if match < constraint.settings.datatype_threshold:
+        yield Violation(
+            name,
+            "data_type_check",
+            "Data type match requirement is not met. "
+            f"Expected data type: {constraint.inferred_type}, Expected match: "
+            f"{constraint.settings.datatype_threshold * 100}%. "
+            f"Observed: Only {match * 100}% of data is {constraint.inferred_type}.",
+        )
+    rows = profile.present + profile.missing
+    if profile.completeness < least_completeness(constraint.completeness, rows):
+        yield Violation(
+            name,
+            "completeness_check",
+            "Data completeness requirement is not met. "
+            f"Expected completeness: {constraint.completeness * 100}%. "
+            f"Observed: Only {profile.completeness * 100}% of data is present.",
+        )
+    if distance is not None and distance.exceeded:
+        word = distance.kind.lower()
+        yield Violation(
+            name,
+            "baseline_drift_check",
+            f"{distance.kind} distance: {distance.value} exceeds {word} threshold: {distance.threshold}",
+        )
+    share = _share_in_domain(constraint, profile)
+    if share < constraint.settings.domain_threshold:
+        yield Violation(name, "categorical_values_check", f"Value: {share} does not meet the constraint requirement!")
+
+
+def least_completeness(baseline: float, rows: int) -> float:
+    """The completeness below which `rows` rows violate a baseline; the baseline itself if it is 0 or 1."""
+    if not rows:
+        return 0.0
+    return baseline - STANDARD_ERRORS * math.sqrt(baseline * (1 - baseline) / rows)
+
+
+def _share_in_domain(constraint: Constraint, profile: ColumnProfile) -> float:
+    """Share of the values that the baseline knew; 1.0 where the baseline allows any."""
+    if constraint.domain is None or not profile.present:
+        return 1.0
+    return profile.in_domain / profile.present
+
+
+def _of_columns(constraints: Sequence[Constraint], profiles: Mapping[str, ColumnProfile]) -> Iterator[Violation]:
+    known = {constraint.name for constraint in constraints}
+    numbers = (
+        f"Number of columns in current dataset: {len(profiles)}, "
+        f"Number of columns in baseline constraints: {len(constraints)}"
+    )
+    if known - set(profiles):
+        yield Violation(
+            "Missing columns", "missing_column_check", f"There are missing columns in current dataset. {numbers}"
+        )
+    if set(profiles) - known:
+        yield Violation("Extra columns", "extra_column_check", f"There are extra columns in current dataset. {numbers}")

@@ -1,0 +1,56 @@
+"""What every operation is handed: the endpoint's parts and its fixed settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.localaws.images import Images
+    from include.localaws.logs import Logs, Metrics
+    from include.localaws.runner import Runner
+    from include.localaws.s3.store import S3Store
+    from include.localaws.scheduler import Scheduler
+    from include.localaws.store import Store
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one running endpoint; `grace` is the time in seconds between SIGTERM and SIGKILL."""
+
+    region: str
+    account: str
+    host: str
+    port: int
+    state: Path
+    access_key: str
+    secret_key: str = field(repr=False)
+    grace: float = 120.0
+    allowed_hosts: tuple[str, ...] = ()
+
+    @property
+    def endpoint(self) -> str:
+        """The URL at which clients, and the jobs themselves, reach this endpoint."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def arn(self, kind: str, name: str) -> str:
+        """The ARN of a SageMaker resource, e.g. `arn("training-job", "x")`; names are lower case in ARNs."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts that operations work with."""
+
+    config: Config
+    store: Store
+    s3: S3Store
+    images: Images
+    runner: Runner
+    jobs: Scheduler
+    logs: Logs
+    metrics: Metrics
+    clock: Callable[[], float]

@@ -1,0 +1,175 @@
+"""What all kinds of jobs share: a directory laid out as /opt/ml, a program attended to its end, its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from include.localaws.context import Context
+from include.localaws.errors import ValidationException
+from include.localaws.images import Image, ImageError
+from include.localaws.outcome import Ended, JobError, Outcome, decide, from_error
+from include.localaws.runner import ProcessSpec
+from include.localaws.sandbox import HOST_NAME, ML
+from include.localaws.scheduler import Ticket
+
+log = logging.getLogger("localaws.jobs")
+
+OUTPUT_TEXT = 4096  # characters that are read of a failure or message file
+
+
+def job_root(ctx: Context, kind: str, name: str) -> Path:
+    """A fresh, empty directory that the job will see as /opt/ml; anything of an earlier try is removed."""
+    home = ctx.config.state / "jobs" / kind / name
+    shutil.rmtree(home, ignore_errors=True)
+    root = home / "ml"
+    root.mkdir(parents=True)
+    return root
+
+
+def remove_root(ctx: Context, kind: str, name: str) -> None:
+    """Forget a job's directory."""
+    shutil.rmtree(ctx.config.state / "jobs" / kind / name, ignore_errors=True)
+
+
+def inside(root: Path, local: str) -> Path:
+    """The host path of a path below /opt/ml; raises ValidationException for any other."""
+    path = Path(local)
+    if not path.is_relative_to(ML) or ".." in path.parts:
+        raise ValidationException(f"'{local}' must be an absolute path below {ML}")
+    return root / path.relative_to(ML)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a configuration file of the container contract."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def resource_config(instance_type: str) -> dict[str, Any]:
+    """resourceconfig.json of a job on one instance."""
+    group = "homogeneousCluster"
+    return {
+        "current_host": HOST_NAME,
+        "current_instance_type": instance_type,
+        "current_group_name": group,
+        "hosts": [HOST_NAME],
+        "instance_groups": [{"instance_group_name": group, "instance_type": instance_type, "hosts": [HOST_NAME]}],
+        "network_interface_name": "lo",
+    }
+
+
+def base_environment(ctx: Context) -> dict[str, str]:
+    """The variables by which a job's own AWS clients find this endpoint."""
+    config = ctx.config
+    return {
+        "AWS_REGION": config.region,
+        "AWS_DEFAULT_REGION": config.region,
+        "AWS_ENDPOINT_URL": config.endpoint,
+        "S3_ENDPOINT_URL": config.endpoint,
+        "AWS_ACCESS_KEY_ID": config.access_key,
+        "AWS_SECRET_ACCESS_KEY": config.secret_key,
+        "CURRENT_HOST": HOST_NAME,
+    }
+
+
+def read_text(path: Path) -> str:
+    """The beginning of a text file that a job may have written, "" when there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as handle:
+            return handle.read(OUTPUT_TEXT).strip()
+    except OSError:
+        return ""
+
+
+def command(image: Image, program: str, entrypoint: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """The argv of a container: its entry point, or the image's own program; raises JobError."""
+    if entrypoint:
+        return [*entrypoint, *arguments]
+    try:
+        return [str(image.environment()), str(image.program(program)), *arguments]
+    except ImageError as error:
+        raise JobError("ClientError", str(error)) from None
+
+
+def attend(
+    ctx: Context,
+    ticket: Ticket,
+    *,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    root: Path,
+    image: Image,
+    on_line: Callable[[str], None],
+    network: bool,
+    limit: float,
+) -> Ended:
+    """Run a program to its end: by itself, by a stop, by shutdown, or at its time limit (seconds)."""
+    try:
+        process = ctx.runner.start(
+            ProcessSpec(argv=argv, env=env, root=root, image=image, on_line=on_line, network=network)
+        )
+    except ImageError as error:
+        raise JobError("ClientError", str(error)) from None
+    except OSError as error:
+        raise JobError("InternalServerError", f"the program cannot be started: {error}") from None
+    ticket.attach(process)
+    code = process.wait(limit)
+    if code is None:
+        code = process.terminate(ctx.config.grace)
+        return Ended(code, ticket.cause or "limit")
+    return Ended(code, ticket.cause or "exit")
+
+
+def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcome:
+    """The outcome of a job's whole work; a stop before the program began, and trouble, are outcomes too."""
+    if ticket.cause is not None:
+        return decide(Ended(0, ticket.cause))
+    try:
+        return run()
+    except JobError as error:
+        return from_error(error)
+    except ValidationException as error:
+        return from_error(JobError("ClientError", error.message))
+    except Exception as error:
+        log.exception("%s %s: fault of the endpoint", ticket.kind, ticket.name)
+        return from_error(JobError("InternalServerError", f"{type(error).__name__}: {error}"))
+
+
+def refuse(request: Mapping[str, Any], *names: str) -> None:
+    """Raise ValidationException for members that this endpoint cannot honour, given as dotted paths.
+
+    A list on the way is searched in each of its elements; a member that is absent, false or empty is no matter.
+    """
+    for name in names:
+        if _present(request, name.split(".")):
+            raise ValidationException(f"{name} is not supported by the local AWS endpoint: leave it out")
+
+
+def _present(value: Any, path: Sequence[str]) -> bool:
+    if isinstance(value, list):
+        return any(_present(v, path) for v in value)
+    if not path:
+        return bool(value)
+    return isinstance(value, Mapping) and _present(value.get(path[0]), path[1:])
+
+
+def require(request: Mapping[str, Any], *names: str) -> None:
+    """Raise ValidationException for a member that the model leaves optional but the operation needs here."""
+    for name in names:
+        if name not in request:
+            raise ValidationException(f"{name} is required")
+
+
+def tag_map(request: Mapping[str, Any]) -> dict[str, str]:
+    """The Tags member as a mapping; a key that is there twice is an error, as in AWS."""
+    tags: dict[str, str] = {}
+    for tag in request.get("Tags", ()):
+        if tag["Key"] in tags:
+            raise ValidationException(f"Tags holds the key '{tag['Key']}' more than once")
+        tags[tag["Key"]] = tag["Value"]
+    return tags

@@ -1,0 +1,137 @@
+"""Models: which image, artifact and environment are served. Models have no life of their own, hence no states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.localaws import s3data
+from include.localaws.context import Context
+from include.localaws.errors import ResourceInUse, ValidationException
+from include.localaws.execution import refuse, tag_map
+from include.localaws.listing import list_page
+from include.localaws.model_data import Artifact, ServedModel
+from include.localaws.registry import operation
+from include.localaws.resources import model_package
+from include.localaws.store import Resource
+from include.localaws.unsupported import refuse_value
+
+KIND = "model"
+STATUS = "Created"
+
+
+def find_model(ctx: Context, name: str) -> Resource:
+    """The model; raises ValidationException with AWS's text when there is none."""
+    found = ctx.store.get(KIND, name)
+    if found is None:
+        raise ValidationException(f'Could not find model "{ctx.config.arn(KIND, name)}".')
+    return found
+
+
+def served_model(ctx: Context, name: str) -> ServedModel:
+    """What is to be served for a model of this name."""
+    return ServedModel.from_document(find_model(ctx, name).body["served"])
+
+
+@operation("CreateModel")
+def create_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """The image must be known; whether the artifact exists is seen when it is used."""
+    refuse(request, "InferenceExecutionConfig", "EnableNetworkIsolation")
+    name = request["ModelName"]
+    served = _resolve(ctx, *_only_container(request))
+    ctx.images.resolve(served.image)
+    kept = ("PrimaryContainer", "Containers", "ExecutionRoleArn", "VpcConfig")
+    body = {key: request[key] for key in kept if key in request} | {"served": served.document()}
+    tags = tag_map(request)
+    arn = ctx.config.arn(KIND, name)
+    try:
+        ctx.store.insert(KIND, name, arn, STATUS, body, tags)
+    except ResourceInUse:
+        raise ValidationException(f'Cannot create already existing model "{arn}".') from None
+    return {"ModelArn": arn}
+
+
+def _only_container(request: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    containers = request.get("Containers", [])
+    if bool(containers) == ("PrimaryContainer" in request):
+        raise ValidationException("Exactly one of PrimaryContainer and Containers must be specified.")
+    if not containers:
+        return request["PrimaryContainer"], "PrimaryContainer"
+    if len(containers) > 1:
+        raise ValidationException(
+            f"'Containers' names a pipeline of {len(containers)} containers; "
+            "the local endpoint serves models of one container."
+        )
+    return containers[0], "Containers.1"
+
+
+def _resolve(ctx: Context, container: dict[str, Any], where: str) -> ServedModel:
+    """The container with its package looked up; the container's own environment goes before the package's."""
+    refuse(container, "MultiModelConfig", "ContainerMetricsConfig")
+    refuse_value(container, "Mode", ["SingleModel"], where)
+    refuse_value(container.get("ImageConfig", {}), "RepositoryAccessMode", ["Platform"], f"{where}.ImageConfig")
+    package_name, image = container.get("ModelPackageName"), container.get("Image")
+    if (package_name is None) == (image is None):
+        raise ValidationException(f"Exactly one of '{where}.Image' and '{where}.ModelPackageName' must be given.")
+    environment = container.get("Environment", {})
+    if package_name is not None:
+        if "ModelDataUrl" in container or "ModelDataSource" in container:
+            raise ValidationException(f"'{where}' has a ModelPackageName, which brings its own model data.")
+        package = model_package.find_package(ctx, package_name)
+        container = model_package.container_of(package, container.get("InferenceSpecificationName"))
+        where = f"ModelPackage {package.arn}"
+        environment = {**container.get("Environment", {}), **environment}
+    if "Image" not in container:
+        raise ValidationException(f"{where} names no Image.")
+    return ServedModel(container["Image"], _artifact(container, where), environment)
+
+
+def _artifact(container: dict[str, Any], where: str) -> Artifact | None:
+    refuse(container, "AdditionalModelDataSources", "AdditionalS3DataSource")
+    url, source = container.get("ModelDataUrl"), container.get("ModelDataSource")
+    if url is not None and source is not None:
+        raise ValidationException(f"'{where}' has both ModelDataUrl and ModelDataSource; give one of them.")
+    if source is not None:
+        s3 = source.get("S3DataSource", {})
+        where = f"{where}.ModelDataSource.S3DataSource"
+        refuse(s3, "ModelAccessConfig", "HubAccessConfig", "ManifestS3Uri")
+        packed = (s3.get("S3DataType"), s3.get("CompressionType"))
+        if packed not in (("S3Object", "Gzip"), ("S3Prefix", "None")):
+            raise ValidationException(
+                f"'{where}' must be an S3Object with CompressionType Gzip or an S3Prefix with None, found {packed}."
+            )
+        s3data.split(s3["S3Uri"])
+        return Artifact(s3["S3Uri"], archive=packed[0] == "S3Object")
+    if not url:
+        return None
+    s3data.split(url)
+    return Artifact(url)
+
+
+@operation("DescribeModel")
+def describe_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """The model as it was created."""
+    model = find_model(ctx, request["ModelName"])
+    return {
+        **model.body,
+        "ModelName": model.name,
+        "ModelArn": model.arn,
+        "CreationTime": model.created,
+        "EnableNetworkIsolation": False,
+    }
+
+
+def _summary(model: Resource) -> dict[str, Any]:
+    return {"ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created}
+
+
+@operation("ListModels")
+def list_models(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """All models; newest first unless asked otherwise."""
+    return list_page(ctx.store.list(KIND), request, "Models", _summary, default_order="Descending")
+
+
+@operation("DeleteModel")
+def delete_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Remove the model; endpoints and transform jobs that serve it go on."""
+    ctx.store.delete(KIND, find_model(ctx, request["ModelName"]).name)
+    return {}

@@ -1,0 +1,141 @@
+"""Puts the parts together on one port, and takes them down again in the right order."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cheroot import wsgi
+
+from include.localaws import registry
+from include.localaws.auth import Environ, state_credentials
+from include.localaws.context import Config, Context
+from include.localaws.dispatch import Application, StartResponse
+from include.localaws.foreign import Moto
+from include.localaws.images import Images
+from include.localaws.logs import Logs, Metrics
+from include.localaws.runner import Runner
+from include.localaws.s3.app import s3_app
+from include.localaws.s3.store import S3Store
+from include.localaws.sandbox import choose
+from include.localaws.scheduler import SHUTDOWN_GRACE, Scheduler
+from include.localaws.store import Store
+
+log = logging.getLogger("localaws")
+
+THREADS = 24  # requests answered at once
+ACCOUNT = "123456789012"
+
+
+class StateInUse(Exception):
+    """Another endpoint works on the same state directory."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line sets; see `__main__`. Port 0 takes a free one; times in seconds."""
+
+    state: Path
+    images: tuple[Path, ...]
+    cache: Path
+    port: int = 0
+    host: str = "127.0.0.1"
+    region: str = "us-east-1"
+    jobs: int | None = None
+    grace: float = 120.0
+    sandbox: str = "auto"
+    allowed_hosts: tuple[str, ...] = ()
+
+
+class _Server(wsgi.Server):
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """cheroot's own messages go to the endpoint's log."""
+        log.log(level or logging.INFO, "%s", msg, exc_info=traceback)
+
+
+class Endpoint:
+    """A running local AWS endpoint.
+
+    The port is bound when the object exists, `start` begins to answer, `close` ends jobs, model servers and
+    the port. Raises StateInUse, ImageError, ValueError (sandbox) or OSError (port) with one sentence.
+    """
+
+    def __init__(self, options: Options) -> None:
+        options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = (options.state / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise StateInUse(
+                f"{options.state} is used by another endpoint: stop that one or name another --state"
+            ) from None
+        registry.load()
+        images = Images(options.images, options.cache)
+        sandbox = choose(options.sandbox)
+        self._application: Application | None = None
+        self._server = _Server((options.host, options.port), self._answer, numthreads=THREADS)
+        self._server.keep_alive_conn_limit = 10 * THREADS  # cheroot's default of 10 closes waiting clients
+        self._server.timeout = 120  # seconds an idle connection is kept
+        self._server.prepare()
+        self.ctx = self._context(options, images, Runner(sandbox, hidden=[options.state]))
+        self._thread = threading.Thread(target=self._server.serve, name="http", daemon=True)
+
+    def _context(self, options: Options, images: Images, runner: Runner) -> Context:
+        key, secret = state_credentials(options.state)
+        config = Config(
+            region=options.region, account=ACCOUNT, host=options.host, port=self._server.bind_addr[1],
+            state=options.state, access_key=key, secret_key=secret, grace=options.grace,
+            allowed_hosts=options.allowed_hosts,
+        )  # fmt: skip
+        moto = Moto(ACCOUNT, options.region)
+        s3 = S3Store(options.state / "s3", region=options.region, account=ACCOUNT)
+        ctx = Context(
+            config=config,
+            store=Store(options.state / "state.sqlite3"),
+            s3=s3,
+            images=images,
+            runner=runner,
+            jobs=Scheduler(options.jobs, options.grace),
+            logs=Logs(moto, options.state / "logs"),
+            metrics=Metrics(moto),
+            clock=time.time,
+        )
+        self._application = Application(ctx, moto, s3_app(s3))
+        return ctx
+
+    def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        assert self._application is not None  # set before the server answers
+        return self._application(environ, start_response)
+
+    def start(self) -> None:
+        """Bring back what an earlier run left, then answer requests."""
+        for hook in registry.START_HOOKS:
+            hook(self.ctx)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End everything: jobs first (their states are written), then model servers, then the port."""
+        self.ctx.jobs.shutdown()
+        self.ctx.runner.shutdown(min(self.ctx.config.grace, SHUTDOWN_GRACE))
+        self._server.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.ctx.s3.close()
+        self.ctx.store.close()
+        self._lock.close()
+
+    def environment(self) -> dict[str, str]:
+        """What a client needs in its environment to reach this endpoint."""
+        config = self.ctx.config
+        return {
+            "AWS_ENDPOINT_URL": config.endpoint,
+            "AWS_ACCESS_KEY_ID": config.access_key,
+            "AWS_SECRET_ACCESS_KEY": config.secret_key,
+            "AWS_DEFAULT_REGION": config.region,
+        }

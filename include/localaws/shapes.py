@@ -1,0 +1,228 @@
+"""Validation of requests and filtering of answers, both read from botocore's service model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import regex
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+
+from include.localaws.errors import SerializationException, ValidationException
+
+# Java writes a character above U+FFFF as two surrogates; in Python it is one character.
+JAVA_ONLY = {
+    r"\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF": r"\uE000-\uFFFD\U00010000-\U0010FFFF",
+    r"\p{Alnum}": r"\p{posix_alnum}",
+}
+JSON_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+@cache
+def service(name: str = "sagemaker") -> ServiceModel:
+    """botocore's model of a service."""
+    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+
+
+@cache
+def operation_model(name: str) -> OperationModel | None:
+    """The SageMaker operation of this name, or None when AWS has none."""
+    model = service()
+    return model.operation_model(name) if name in model.operation_names else None
+
+
+@cache
+def compile_pattern(pattern: str) -> regex.Pattern[str]:
+    """A pattern of the model (Java syntax) as a Python one; it is meant for `fullmatch`."""
+    for java, python in JAVA_ONLY.items():
+        pattern = pattern.replace(java, python)
+    return regex.compile(pattern)
+
+
+def _camel(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _json_name(value: object) -> str:
+    return JSON_NAMES.get(type(value), "a number")
+
+
+class _Request:
+    """One pass over a request: collects what breaks a constraint, raises on a wrong JSON type."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def fail(self, value: object, path: str, constraint: str) -> None:
+        shown = "null" if value is None else f"'{value}'"
+        self.found.append(f"Value {shown} at '{path}' failed to satisfy constraint: {constraint}")
+
+    def read(self, shape: Shape, value: Any, path: str) -> Any:
+        reader: Callable[[Shape, Any, str], Any] = getattr(self, f"_{shape.type_name}")
+        return reader(shape, value, path)
+
+    def wrong_type(self, value: object, path: str, wanted: str) -> SerializationException:
+        return SerializationException(f"'{path}' must be {wanted}, {_json_name(value)} was found")
+
+    def _structure(self, shape: StructureShape, value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong_type(value, path or "the request", "an object")
+        prefix = f"{path}." if path else ""
+        result: dict[str, Any] = {}
+        for name in shape.required_members:
+            if value.get(name) is None:
+                self.fail(None, prefix + _camel(name), "Member must not be null")
+        for name, member in value.items():
+            if name not in shape.members:
+                raise ValidationException(
+                    f"'{prefix}{name}' is no member of {shape.name}; known members: {', '.join(shape.members)}"
+                )
+            if member is not None:
+                result[name] = self.read(shape.members[name], member, prefix + _camel(name))
+        if shape.is_tagged_union and len(result) != 1:
+            self.fail(", ".join(result), path, "Exactly one member of the union must be set")
+        return result
+
+    def _list(self, shape: ListShape, value: Any, path: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.wrong_type(value, path, "an array")
+        self._length(shape, value, path)
+        return [self.read(shape.member, v, f"{path}.{i}.member") for i, v in enumerate(value, 1)]
+
+    def _map(self, shape: MapShape, value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong_type(value, path, "an object")
+        self._length(shape, value, path)
+        return {
+            self.read(shape.key, k, f"{path}.{k}.key"): self.read(shape.value, v, f"{path}.{k}.member")
+            for k, v in value.items()
+        }
+
+    def _length(self, shape: Shape, value: Any, path: str) -> None:
+        low, high = shape.metadata.get("min"), shape.metadata.get("max")
+        if low is not None and len(value) < low:
+            self.fail(value, path, f"Member must have length greater than or equal to {low}")
+        if high is not None and len(value) > high:
+            self.fail(value, path, f"Member must have length less than or equal to {high}")
+
+    def _string(self, shape: Shape, value: Any, path: str) -> str:
+        if not isinstance(value, str):
+            raise self.wrong_type(value, path, "a string")
+        self._length(shape, value, path)
+        allowed = getattr(shape, "enum", None)
+        if allowed and value not in allowed:
+            self.fail(value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+        pattern = shape.metadata.get("pattern")
+        if pattern and not compile_pattern(pattern).fullmatch(value):
+            self.fail(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+        return value
+
+    def _range(self, shape: Shape, value: float, path: str) -> None:
+        low, high = shape.metadata.get("min"), shape.metadata.get("max")
+        if low is not None and value < low:
+            self.fail(value, path, f"Member must have value greater than or equal to {low}")
+        if high is not None and value > high:
+            self.fail(value, path, f"Member must have value less than or equal to {high}")
+
+    def _integer(self, shape: Shape, value: Any, path: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.wrong_type(value, path, "an integer")
+        self._range(shape, value, path)
+        return value
+
+    _long = _integer
+
+    def _float(self, shape: Shape, value: Any, path: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong_type(value, path, "a number")
+        self._range(shape, value, path)
+        return float(value)
+
+    _double = _float
+
+    def _boolean(self, shape: Shape, value: Any, path: str) -> bool:
+        if not isinstance(value, bool):
+            raise self.wrong_type(value, path, "a boolean")
+        return value
+
+    def _timestamp(self, shape: Shape, value: Any, path: str) -> float:
+        if isinstance(value, str):
+            try:
+                return datetime.fromisoformat(value).timestamp()
+            except ValueError:
+                pass
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+        raise self.wrong_type(value, path, "epoch seconds or an ISO 8601 time")
+
+    def _blob(self, shape: Shape, value: Any, path: str) -> bytes:
+        if isinstance(value, str):
+            try:
+                return base64.b64decode(value, validate=True)
+            except binascii.Error:
+                pass
+        raise self.wrong_type(value, path, "base64 text")
+
+
+def validate(shape: StructureShape | None, request: Any) -> dict[str, Any]:
+    """The request with nulls removed and timestamps as epoch floats.
+
+    Raises ValidationException in AWS's style, listing every broken constraint with its path and value, and
+    SerializationException for a JSON type that the shape does not allow.
+    """
+    if shape is None:
+        return {}
+    reader = _Request()
+    result: dict[str, Any] = reader.read(shape, request, "")
+    if count := len(reader.found):
+        noun = "error" if count == 1 else "errors"
+        raise ValidationException(f"{count} validation {noun} detected: {'; '.join(reader.found)}")
+    return result
+
+
+def _plain(shape: Shape, value: Any, path: str) -> Any:
+    if shape.type_name == "timestamp" and isinstance(value, datetime):
+        return value.timestamp()
+    if shape.type_name == "blob" and isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    wanted: dict[str, tuple[type, ...]] = {
+        "string": (str,),
+        "boolean": (bool,),
+        "integer": (int,),
+        "long": (int,),
+        "float": (int, float),
+        "double": (int, float),
+        "timestamp": (int, float),
+    }
+    if not isinstance(value, wanted[shape.type_name]):
+        raise TypeError(f"{path} must be {shape.type_name}, {value!r} was returned")
+    return value
+
+
+def answer(shape: Shape | None, value: Any, path: str = "") -> Any:
+    """The handler's answer reduced to the members of the output shape, ready for JSON.
+
+    A value of the wrong type or a missing required member is a fault of this program: TypeError.
+    """
+    if shape is None:
+        return {}
+    if isinstance(shape, StructureShape):
+        kept = {
+            name: answer(member, value[name], f"{path}.{name}")
+            for name, member in shape.members.items()
+            if value.get(name) is not None
+        }
+        if missing := [name for name in shape.required_members if name not in kept]:
+            raise TypeError(f"{shape.name}{path} lacks {', '.join(missing)}")
+        return kept
+    if isinstance(shape, ListShape):
+        return [answer(shape.member, v, f"{path}[{i}]") for i, v in enumerate(value)]
+    if isinstance(shape, MapShape):
+        return {str(k): answer(shape.value, v, f"{path}.{k}") for k, v in value.items()}
+    return _plain(shape, value, path)

@@ -1,0 +1,201 @@
+"""Resources and tags in one SQLite file, so that a restart loses nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from include.localaws.errors import ResourceInUse
+from include.localaws.states import Transitions
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resources (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL, name TEXT NOT NULL, arn TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
+    created REAL NOT NULL, modified REAL NOT NULL, body TEXT NOT NULL,
+    UNIQUE (kind, name));
+CREATE TABLE IF NOT EXISTS tags (
+    arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
+"""
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One stored thing; `created` and `modified` are epoch seconds, `body` is its JSON document."""
+
+    kind: str
+    name: str
+    arn: str
+    status: str
+    created: float
+    modified: float
+    body: dict[str, Any]
+
+
+def _epoch(value: object) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+def _dump(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, default=_epoch, separators=(",", ":"))
+
+
+def _resource(row: tuple[str, str, str, str, float, float, str]) -> Resource:
+    kind, name, arn, status, created, modified, body = row
+    return Resource(kind, name, arn, status, created, modified, json.loads(body))
+
+
+class Store:
+    """Thread-safe access to the state file; every method is one transaction.
+
+    The name is unique within a kind and the ARN overall. Documents are JSON; datetimes become epoch floats.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            raise RuntimeError(
+                f"{path} has layout {version}, this program knows {SCHEMA_VERSION}: use another --state directory"
+            )
+        self._db.executescript(SCHEMA)
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other threads out, so that what is read here is still true when it is written back."""
+        with self._lock:
+            yield
+
+    def close(self) -> None:
+        """Close the file; later calls fail."""
+        with self._lock:
+            self._db.close()
+
+    def insert(
+        self,
+        kind: str,
+        name: str,
+        arn: str,
+        status: str,
+        body: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+    ) -> Resource:
+        """Add a resource with its tags; raises ResourceInUse naming it when the name or ARN is taken."""
+        now = self._clock()
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute(
+                    "INSERT INTO resources (kind, name, arn, status, created, modified, body)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (kind, name, arn, status, now, now, _dump(body)),
+                )
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO tags VALUES (?, ?, ?)",
+                    [(arn, key, value) for key, value in (tags or {}).items()],
+                )
+                self._db.execute("COMMIT")
+            except sqlite3.IntegrityError:
+                self._db.execute("ROLLBACK")
+                thing = kind.replace("-", " ")
+                raise ResourceInUse(
+                    f"{thing.capitalize()} names must be unique within an AWS account and region, "
+                    f"or a {thing} with this name already exists ({arn})"
+                ) from None
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        return Resource(kind, name, arn, status, now, now, json.loads(_dump(body)))
+
+    def _one(self, where: str, values: tuple[str, ...]) -> Resource | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT kind, name, arn, status, created, modified, body FROM resources WHERE " + where,  # noqa: S608
+                values,
+            ).fetchone()
+        return None if row is None else _resource(row)
+
+    def get(self, kind: str, name: str) -> Resource | None:
+        """The resource, or None."""
+        return self._one("kind = ? AND name = ?", (kind, name))
+
+    def by_arn(self, arn: str) -> Resource | None:
+        """The resource with this ARN, or None."""
+        return self._one("arn = ?", (arn,))
+
+    def update(self, kind: str, name: str, *, status: str | None = None, **body_changes: Any) -> Resource:
+        """Replace the status and top-level members of the body; a member set to None is removed.
+
+        Raises KeyError when the resource does not exist (any more).
+        """
+        with self._lock:
+            old = self.get(kind, name)
+            if old is None:
+                raise KeyError(f"{kind} {name} does not exist")
+            body = {k: v for k, v in {**old.body, **body_changes}.items() if v is not None}
+            now = self._clock()
+            self._db.execute(
+                "UPDATE resources SET status = ?, modified = ?, body = ? WHERE kind = ? AND name = ?",
+                (status or old.status, now, _dump(body), kind, name),
+            )
+        return Resource(kind, name, old.arn, status or old.status, old.created, now, json.loads(_dump(body)))
+
+    def transition(self, kind: str, name: str, table: Transitions, event: str, **body_changes: Any) -> Resource:
+        """Move along a state table and change the body in the same step; raises IllegalTransition."""
+        with self._lock:
+            old = self.get(kind, name)
+            if old is None:
+                raise KeyError(f"{kind} {name} does not exist")
+            return self.update(kind, name, status=table.next(old.status, event), **body_changes)
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Remove the resource and its tags; False when there was none."""
+        with self._lock:
+            old = self.get(kind, name)
+            if old is None:
+                return False
+            self._db.execute("DELETE FROM tags WHERE arn = ?", (old.arn,))
+            self._db.execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
+        return True
+
+    def list(self, kind: str) -> list[Resource]:
+        """All resources of a kind, oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT kind, name, arn, status, created, modified, body FROM resources WHERE kind = ? ORDER BY seq",
+                (kind,),
+            ).fetchall()
+        return [_resource(row) for row in rows]
+
+    def set_tags(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Add or replace tags."""
+        with self._lock:
+            self._db.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", [(arn, k, v) for k, v in tags.items()])
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """The tags of an ARN, by key."""
+        with self._lock:
+            rows = self._db.execute("SELECT key, value FROM tags WHERE arn = ? ORDER BY key", (arn,)).fetchall()
+        return dict(rows)
+
+    def delete_tags(self, arn: str, keys: Iterable[str]) -> None:
+        """Remove tags; keys that are not there are no error, as in AWS."""
+        with self._lock:
+            self._db.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])

@@ -1,0 +1,38 @@
+"""A program of its own (standard library only): run a command, and end it when the endpoint is gone.
+
+    python -I supervise.py FD -- command...
+
+FD is the reading end of a pipe whose other end the endpoint holds: when it closes, for whatever reason, the
+command and everything it started in its session are killed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+
+def main() -> int:
+    """Return the command's exit code, 128 + n after signal n."""
+    watched = int(sys.argv[1])
+    child = subprocess.Popen(sys.argv[3:], start_new_session=True)
+
+    def end_all() -> None:
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def watch() -> None:
+        os.read(watched, 1)
+        end_all()
+
+    threading.Thread(target=watch, daemon=True).start()
+    code = child.wait()
+    end_all()
+    return 128 - code if code < 0 else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

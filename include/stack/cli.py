@@ -1,0 +1,109 @@
+"""The command line of the stack."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from include.stack import ports
+from include.stack.errors import Interrupted, StackError, check_free_space, disk_full
+from include.stack.launch import Plan
+from include.stack.progress import Printer
+from include.stack.rehearsal import Order, Rehearsal
+from include.stack.standing import already_up, bring_down, bring_up, show_status
+from include.stack.state import Home, State
+from include.stack.supervision import PROJECT, Signals
+
+UP_PORT = 8080
+UP_AWS_PORT = 4566
+EXIT_USER_ERROR = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments; the hidden ones replace parts of the stack in tests."""
+    top = argparse.ArgumentParser("python -m include.stack", description="Airflow and the local AWS endpoint as one.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="run|up|down|status")
+    run = commands.add_parser("run", help="run a model's lifecycle once, from data to teardown")
+    run.add_argument("--model", default="tumor", help="a file of include/models (default: %(default)s)")
+    run.add_argument("--keep", action="store_true", help="keep the endpoint and leave the stack up")
+    run.add_argument("--source", help="other data than the model's file names (https://, s3://, file://, ...)")
+    run.add_argument("--reports", type=Path, default=PROJECT / "reports", help=argparse.SUPPRESS)
+    run.add_argument("--models", type=Path, default=PROJECT / "include" / "models", help=argparse.SUPPRESS)
+    up = commands.add_parser("up", help="start a stack that stays")
+    for command in (run, up):
+        command.add_argument("--port", type=int, help="port of Airflow's UI (run: a free one; up: 8080)")
+        command.add_argument("--aws-port", type=int, help="port of the local AWS endpoint (run: a free one; up: 4566)")
+        command.add_argument("--dags", type=Path, default=PROJECT / "dags", help=argparse.SUPPRESS)
+        command.add_argument("--plugins", type=Path, default=PROJECT / "plugins", help=argparse.SUPPRESS)
+        command.add_argument("--localaws", help=argparse.SUPPRESS)
+    down = commands.add_parser("down", help="end what `up` or `run --keep` left running")
+    status = commands.add_parser("status", help="say what is up")
+    for command in (run, up, down, status):
+        command.add_argument(
+            "--state", type=Path, default=PROJECT / ".sagewind", help="the state folder (default: %(default)s)"
+        )
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 success, 1 a run that failed, 2 something for the user to put right, 128+n a signal."""
+    options = parser().parse_args(argv)
+    signals = Signals()
+    signals.install()
+    try:
+        return _dispatch(options, signals)
+    except StackError as error:
+        return _say(str(error), EXIT_USER_ERROR)
+    except Interrupted as interrupted:
+        return _say("Ended early: everything that was started has been ended.", 128 + interrupted.signum)
+    except OSError as error:
+        sentence = disk_full(error, options.state)
+        if sentence is None:
+            raise
+        return _say(str(sentence), EXIT_USER_ERROR)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"\n{sentence}", file=sys.stderr)
+    return code
+
+
+def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
+    printer = Printer()
+    state = State(options.state.absolute())
+    if options.command == "down":
+        return bring_down(state, printer)
+    if options.command == "status":
+        return show_status(state, printer)
+    if options.command == "run":
+        order = Order(options.model, options.keep, options.source, options.models, options.reports)
+        order.check()
+        check_free_space(state.root)
+        state.prepare()
+        return Rehearsal(order, _plan(options, Home(state, "run")), printer, signals).run()
+    home = Home(state, "up")
+    if already_up(home, printer):
+        return 0
+    check_free_space(state.root)
+    state.prepare()
+    return bring_up(_plan(options, home), printer, signals)
+
+
+def _plan(options: argparse.Namespace, home: Home) -> Plan:
+    free = iter(ports.choose(2))
+    default, aws_default = (None, None) if home.kind == "run" else (UP_PORT, UP_AWS_PORT)
+    port, aws_port = options.port or default, options.aws_port or aws_default
+    replaced = shlex.split(options.localaws) if options.localaws else None
+    plan = Plan(
+        home,
+        port=ports.require(port, "Airflow's UI", "--port") if port else next(free),
+        aws_port=ports.require(aws_port, "the local AWS endpoint", "--aws-port") if aws_port else next(free),
+        dags=options.dags.absolute(),
+        plugins=options.plugins.absolute(),
+    )
+    if replaced is None:
+        return plan
+    return Plan(home, plan.port, plan.aws_port, plan.dags, plan.plugins, replaced, pull=False)

@@ -1,0 +1,243 @@
+"""Starts the components of a stack in the order that is fastest, and waits until it can be used.
+
+The api-server is the longest to start, so it goes first, together with the local AWS endpoint; the processes that need
+the endpoint's credentials (scheduler and triggerer, from which tasks and triggers inherit) start when it prints them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from include.stack import airflow_settings
+from include.stack.airflow_settings import Aws
+from include.stack.errors import StackError, check_free_space
+from include.stack.ports import HOST
+from include.stack.processes import Mark, end_all
+from include.stack.progress import Printer
+from include.stack.rest import AirflowApi, one_line
+from include.stack.state import Home, process_facts, take_lock, write_private
+from include.stack.supervision import PROJECT, Component, Signals, Supervision
+
+START_SECONDS = 180.0
+"""How long the stack may take to start; on a loaded machine several times the usual ten seconds."""
+SETUP_SECONDS = 3600.0
+"""How long the image environments may take to build: they are downloaded once."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to start and where. The last four are different than the project's own only in tests."""
+
+    home: Home
+    port: int
+    aws_port: int
+    dags: Path = PROJECT / "dags"
+    plugins: Path = PROJECT / "plugins"
+    localaws: Sequence[str] = (sys.executable, "-m", "include.localaws")
+    pull: bool = True
+
+    @property
+    def url(self) -> str:
+        """Address of Airflow's UI and API."""
+        return f"http://{HOST}:{self.port}"
+
+
+class Stack:
+    """A started stack. `close` (or leaving the context) ends it unless it was detached."""
+
+    def __init__(self, plan: Plan, signals: Signals, printer: Printer) -> None:
+        self.plan = plan
+        self.printer = printer
+        self.setup_seconds = 0.0
+        self.api = AirflowApi(plan.url)
+        self.secrets = plan.home.state.secrets()
+        self._signals = signals
+        self._lock: IO[str] | None = None
+        self._supervision: Supervision | None = None
+
+    @property
+    def supervision(self) -> Supervision:
+        """The processes; only inside the context."""
+        if self._supervision is None:
+            raise RuntimeError("the stack is not open")
+        return self._supervision
+
+    def __enter__(self) -> Stack:
+        try:
+            self._lock = take_lock(self.plan.home)
+            sweep(self.plan.home)
+            self._prepare()
+            stack_id = Supervision.new_id(stack_prefix(self.plan.home))
+            log = self.plan.home.logs / "guardian.log"
+            self._supervision = Supervision(stack_id, self._lock, self._signals, log)
+            self._record(detached=False)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything that belongs to the stack, unless it was detached."""
+        left: list[str] = []
+        if self._supervision is not None:
+            left = self._supervision.stop()
+            if not self._supervision.detached:
+                self.plan.home.record.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+        if left:
+            raise StackError(f"These processes could not be ended: {', '.join(left)}; end them by hand.")
+
+    def _prepare(self) -> None:
+        home = self.plan.home
+        if home.kind == "run":
+            home.renew()
+        home.make_folders()
+        check_free_space(home.root)
+        airflow_settings.write_configuration(home, self.secrets)
+
+    def _record(self, *, detached: bool) -> None:
+        supervision = self.supervision
+        guardian = supervision.pids().get("guardian")
+        self.plan.home.write_record(
+            stack=supervision.stack,
+            detached=detached,
+            url=self.plan.url,
+            aws=f"http://{HOST}:{self.plan.aws_port}",
+            ports=[self.plan.port, self.plan.aws_port],
+            front=process_facts(os.getpid()),
+            warden=process_facts(supervision.warden),
+            guardian=process_facts(guardian) if guardian else None,
+            components=supervision.pids(),
+        )
+
+    def start(self) -> Aws:
+        """Start everything; returns the way to the local AWS endpoint when Airflow takes triggers."""
+        self._start_aws()
+        self._prepare_database()
+        self._start_airflow("api-server")
+        self._start_airflow("dag-processor")
+        aws = self.supervision.wait("The local AWS endpoint", self._aws_ready, START_SECONDS)
+        write_private(self.plan.home.exports, aws.exports())
+        self.printer.line(f"local AWS endpoint ready at {aws.endpoint_url}")
+        connection = {"AIRFLOW_CONN_AWS_DEFAULT": aws.connection()}
+        self._start_airflow("scheduler", "--skip-serve-logs", extra=connection)
+        self._start_airflow("triggerer", "--skip-serve-logs", extra=connection)
+        self.supervision.wait("Airflow's API", lambda: self.api.answers() or None, START_SECONDS)
+        self.api.login(self.secrets.user, self.secrets.password)
+        self.api.warm_up()
+        self._await_images()
+        self._record(detached=False)
+        return aws
+
+    def detach(self) -> None:
+        """Leave the stack running after this process."""
+        self._record(detached=True)
+        self.supervision.detach()
+
+    def _aws_ready(self) -> Aws | None:
+        return Aws.from_exports(self.supervision.output("localaws"))
+
+    def _start_aws(self) -> None:
+        plan = self.plan
+        env = airflow_settings.inherited(os.environ) | {"PYTHONPATH": str(PROJECT)}
+        state = ["--port", str(plan.aws_port), "--state", str(plan.home.localaws)]
+        self._component("localaws", [*plan.localaws, *state], env, capture=True)
+        if plan.pull:
+            self._component("images", [*plan.localaws, "pull"], env, capture=True, ends=True)
+
+    def _await_images(self) -> None:
+        """Wait for the image environments; only the time spent waiting here counts as set-up."""
+        if not self.plan.pull:
+            return
+        begun = self.printer.seconds
+        self.supervision.wait("The image environments", self._images_built, SETUP_SECONDS)
+        self.setup_seconds += self.printer.seconds - begun
+
+    def _images_built(self) -> bool | None:
+        if self.supervision.exited("images") == 0:
+            return True
+        built = [line.split("\t")[0] for line in self.supervision.output("images")]
+        self.printer.status(
+            f"building the image environments (once); ready: {one_line(', '.join(built)) or 'none yet'}"
+        )
+        return None
+
+    def _prepare_database(self) -> None:
+        """Put a migrated database in place: a copy of the template, which the first start of a version makes."""
+        home = self.plan.home
+        version = importlib.metadata.version("apache-airflow")
+        template = home.state.template(version)
+        stamp = home.airflow / "database-version"
+        if home.database.exists():
+            home.state.check_database(home.database)
+            if not stamp.exists() or stamp.read_text() != version:
+                self._migrate(home.database)
+        else:
+            if not template.exists():
+                self._build_template(template)
+            home.state.check_database(template)
+            shutil.copyfile(template, home.database)
+            home.database.chmod(0o600)
+        stamp.write_text(version)
+
+    def _build_template(self, template: Path) -> None:
+        self.printer.line("preparing Airflow's database (once per version)")
+        template.parent.mkdir(mode=0o700, exist_ok=True)
+        part = template.with_suffix(".part")
+        for leftover in template.parent.glob(f"{part.name}*"):
+            leftover.unlink()
+        self._migrate(part)
+        with closing(sqlite3.connect(part)) as database:
+            # Readers and the writer do not wait for each other: five processes share this file. The mode stays with it.
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        part.replace(template)
+
+    def _migrate(self, database: Path) -> None:
+        begun = self.printer.seconds
+        target = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}
+        self._start_airflow("db", "migrate", extra=target, ends=True)
+        self.supervision.wait("Airflow's database", lambda: self.supervision.exited("db"), START_SECONDS)
+        self.setup_seconds += self.printer.seconds - begun
+
+    def _start_airflow(
+        self, command: str, *options: str, extra: dict[str, str] | None = None, ends: bool = False
+    ) -> None:
+        plan = self.plan
+        env = airflow_settings.environment(
+            plan.home, project=PROJECT, dags=plan.dags, plugins=plan.plugins, port=plan.port
+        )
+        argv = [sys.executable, "-m", "include.stack.component", command, *options]
+        self._component(command, argv, env | (extra or {}), ends=ends)
+
+    def _component(
+        self, name: str, argv: Sequence[str], env: dict[str, str], *, capture: bool = False, ends: bool = False
+    ) -> None:
+        log = self.plan.home.logs / f"{name}.log"
+        self.supervision.start(Component(name, argv, env, log, capture=capture), ends=ends)
+
+
+def stack_prefix(home: Home) -> str:
+    """The part of the marker that all stacks of one home share."""
+    return f"{home.state.id}.{home.kind}"
+
+
+def sweep(home: Home) -> list[str]:
+    """End what earlier stacks of this home have left behind. Only with the lock held: then none of them is wanted."""
+    left = end_all(Mark(f"{stack_prefix(home)}.", any_run=True), descendants=False)
+    if left:
+        raise StackError(f"Processes of an earlier stack cannot be ended: {', '.join(left)}; end them by hand.")
+    return left

@@ -1,0 +1,227 @@
+"""`run`: one lifecycle of a model from data to teardown on a stack that is there for it alone."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from include.stack import summary as summaries
+from include.stack.aws import Job, LocalAws
+from include.stack.errors import StackError
+from include.stack.launch import Plan, Stack
+from include.stack.ports import wait_free
+from include.stack.progress import Printer, TaskProgress
+from include.stack.rest import TERMINAL_RUN_STATES, failure_reason, one_line
+from include.stack.summary import Facts
+from include.stack.supervision import PROJECT, Signals
+
+PARSE_SECONDS = 90.0
+RUN_SECONDS = 3600.0
+"""A lifecycle that takes an hour on a laptop hangs."""
+POLL_SECONDS = 0.5
+LOOKUP_SECONDS = 2.0
+"""How often the endpoint is asked which jobs there are now."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for."""
+
+    model: str
+    keep: bool = False
+    source: str | None = None
+    models: Path = PROJECT / "include" / "models"
+    reports: Path = PROJECT / "reports"
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG to run."""
+        return f"{self.model}_lifecycle"
+
+    def check(self) -> None:
+        """Raise for a model that has no file, naming those that have one."""
+        known = sorted(path.stem for path in self.models.glob("*.yaml"))
+        if self.model not in known:
+            listed = ", ".join(known) or f"none in {self.models}"
+            raise StackError(f"There is no model named {self.model!r}; the models are: {listed}.")
+
+
+class Rehearsal:
+    """One run, from the start of the stack to its summary."""
+
+    def __init__(self, order: Order, plan: Plan, printer: Printer, signals: Signals) -> None:
+        self.order = order
+        self.plan = plan
+        self.printer = printer
+        self.signals = signals
+        run_id = f"run-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.facts = Facts(order.model, run_id, keep=order.keep)
+        self.folder = order.reports / order.model / summaries.file_safe(run_id)
+        self.aws: LocalAws | None = None
+        self._jobs: dict[str, Job] = {}
+        self._looked = -LOOKUP_SECONDS
+        self._failed_polls = 0
+
+    def run(self) -> int:
+        """Do it all; 0 only if everything succeeded and nothing is left that should not be."""
+        with Stack(self.plan, self.signals, self.printer) as stack:
+            try:
+                self._execute(stack)
+            except StackError as error:
+                self.facts.error = str(error)
+            except BaseException as error:
+                self.facts.error = f"The run was ended early ({one_line(repr(error))})."
+                self._write(stack)
+                raise
+            self._collect(stack)
+            good = self._write(stack)["error"] is None
+            kept = good and self.order.keep
+            if kept:
+                stack.detach()
+            else:
+                self.printer.status("ending the stack")
+        return self._conclude(stack, kept)
+
+    def _execute(self, stack: Stack) -> None:
+        """Start the stack, trigger the run and follow it to its end."""
+        self.aws = LocalAws(stack.start())
+        self.printer.line(f"Airflow ready at {self.plan.url}")
+        api, dag_id, run_id = stack.api, self.order.dag_id, self.facts.run_id
+        stack.supervision.wait(f"The DAG {dag_id}", lambda: self._parsed(stack), PARSE_SECONDS)
+        conf: dict[str, Any] = {"keep": True} if self.order.keep else {}
+        if self.order.source is not None:
+            conf["source"] = self.order.source
+        api.unpause(dag_id)
+        api.trigger(dag_id, run_id, conf)
+        self.printer.line(f"started {dag_id} {run_id}")
+        progress = TaskProgress(self.printer, self._log_line)
+        self.facts.state = "running"
+        self.facts.state = stack.supervision.wait(
+            f"The run {run_id}", lambda: self._poll(stack, progress), RUN_SECONDS, poll=POLL_SECONDS
+        )
+
+    def _parsed(self, stack: Stack) -> bool | None:
+        if stack.api.dag(self.order.dag_id) is not None:
+            return True
+        for error in stack.api.import_errors():
+            trace = str(error.get("stack_trace", ""))
+            name = Path(str(error.get("filename", ""))).name
+            if name == f"{self.order.model}.py" or f"{self.order.model}.yaml" in trace:
+                said = one_line(trace.strip().splitlines()[-1] if trace.strip() else "no reason given", 600)
+                raise StackError(f"Airflow cannot import the DAGs of {self.order.model} ({name}): {said}")
+        return None
+
+    def _poll(self, stack: Stack, progress: TaskProgress) -> str | None:
+        """Show what has changed; the run's state once it has ended. Three polls in a row may fail (a busy machine)."""
+        try:
+            state = stack.api.run_state(self.order.dag_id, self.facts.run_id)
+            self.facts.tasks = stack.api.task_instances(self.order.dag_id, self.facts.run_id)
+        except StackError:
+            self._failed_polls += 1
+            if self._failed_polls > 3:
+                raise
+            return None
+        self._failed_polls = 0
+        progress.update(self.facts.tasks)
+        return state if state in TERMINAL_RUN_STATES else None
+
+    def _log_line(self, task_id: str) -> str | None:
+        """The last log line of the job that a task waits for."""
+        if self.aws is None:
+            return None
+        try:
+            return self._job_says(self.aws, task_id)
+        except StackError as error:
+            return str(error)
+
+    def _job_says(self, aws: LocalAws, task_id: str) -> str | None:
+        if task_id not in self._jobs and self.printer.seconds - self._looked >= LOOKUP_SECONDS:
+            self._looked = self.printer.seconds
+            self._jobs.update((job.task, job) for job in aws.jobs(self.facts.run_id))
+        job = self._jobs.get(task_id)
+        return aws.last_log_line(job) if job else None
+
+    def _collect(self, stack: Stack) -> None:
+        """Ask Airflow and AWS how it went; what cannot be asked (a component has died) stays unknown."""
+        try:
+            self._collect_airflow(stack)
+            self._collect_aws()
+        except Exception as error:
+            if self.facts.error is None:
+                raise
+            self.printer.line(f"not everything could be asked: {one_line(str(error))}")
+
+    def _collect_airflow(self, stack: Stack) -> None:
+        facts, dag_id = self.facts, self.order.dag_id
+        if facts.state == "not started":
+            return
+        facts.tasks = stack.api.task_instances(dag_id, facts.run_id)
+        for task_id in summaries.XCOM_TASKS:
+            value = stack.api.xcom(dag_id, facts.run_id, task_id)
+            if value is not None:
+                facts.xcoms[task_id] = value
+        for task in facts.tasks:
+            if task.get("state") == "failed":
+                events = stack.api.task_log(dag_id, facts.run_id, task["task_id"], int(task.get("try_number") or 1))
+                if reason := failure_reason(events):
+                    facts.reasons[task["task_id"]] = reason
+
+    def _collect_aws(self) -> None:
+        facts, aws = self.facts, self.aws
+        if aws is None or facts.state == "not started":
+            return
+        facts.jobs = sorted(
+            (aws.record(job) for job in aws.jobs(facts.run_id)),
+            key=lambda record: (record.started is None, str(record.started)),
+        )
+        if name := summaries.endpoint_name(facts):
+            facts.endpoint_status = aws.endpoint_status(name)
+        facts.endpoints_left = aws.endpoints_of(facts.run_id)
+        for item in facts.part("teardown").get("deleted") or []:
+            if aws.exists(str(item.get("kind")), str(item.get("name"))):
+                facts.undeleted.append(f"{item.get('kind')} {item.get('name')}")
+        facts.aws_asked = True
+        self._save_report(aws)
+
+    def _save_report(self, aws: LocalAws) -> None:
+        uri = summaries.report_uri(self.facts)
+        if uri is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "report.html").write_bytes(aws.object(uri))
+
+    def _write(self, stack: Stack) -> dict[str, Any]:
+        self.facts.seconds_total = self.printer.seconds
+        self.facts.seconds_setup = stack.setup_seconds
+        summary = summaries.build(self.facts)
+        summaries.write(summary, self.folder)
+        return summary
+
+    def _conclude(self, stack: Stack, kept: bool) -> int:
+        """With the stack ended (or kept), write the final summary and print it."""
+        if not kept and (taken := wait_free([self.plan.port, self.plan.aws_port])):
+            said = f"The ports {', '.join(map(str, taken))} are still taken after the end."
+            self.facts.error = f"{self.facts.error} {said}" if self.facts.error else said
+        summary = self._write(stack)
+        for line in summaries.table(summary, self.facts.part("teardown").get("deleted") or []):
+            self.printer.plain(line)
+        report = self.folder / "report.html"
+        self.printer.plain(f"  report  {report if report.exists() else 'none was made'}")
+        self.printer.plain(f"  summary {self.folder / 'summary.json'}")
+        if kept:
+            self.printer.plain(reach(self.plan, stack))
+        if summary["error"]:
+            self.printer.plain(f"\nFAILED: {summary['error']}")
+            self.printer.plain(f"Logs: {self.plan.home.logs}")
+        return 1 if summary["error"] else 0
+
+
+def reach(plan: Plan, stack: Stack) -> str:
+    """How to reach a stack that stays up, and how to end it."""
+    return (
+        f"\nAirflow:   {plan.url}   user {stack.secrets.user}, password {stack.secrets.password}\n"
+        f"local AWS: . {plan.home.exports}   (sets AWS_ENDPOINT_URL and credentials in a shell)\n"
+        "end it:    make down"
+    )

@@ -1,0 +1,80 @@
+"""What every image demands of the programs: few imports, an old enough Python, the code tree as it arrives there."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from include.jobs import contract, metric_names
+from include.pipeline import metrics
+from tests.conftest import ROOT
+
+JOBS = ROOT / "include" / "jobs"
+MODULES = sorted(JOBS.glob("*.py"))
+HEAVY = ("pandas", "sklearn", "scipy", "xgboost", "pyarrow", "joblib")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_is_python_3_10_and_imports_nothing_else_of_ours(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 10))
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [name for name in imported if name.split(".")[0] in ("include", "sagewind", "tests", "dags")]
+    assert all(name.startswith("include.jobs") for name in ours)
+    if path.name in ("train.py", "serve.py"):
+        assert ours == [], "packed flat, without the package"
+
+
+@pytest.mark.parametrize(
+    ("program", "absent"), [("prepare", (*HEAVY, "numpy")), ("evaluate", HEAVY), ("monitor", HEAVY)]
+)
+def test_starting_a_program_imports_nothing_heavy(program, absent, python, tmp_path) -> None:
+    code = f"import sys, include.jobs.{program}; print([name for name in {absent!r} if name in sys.modules])"
+    done = python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_the_code_runs_from_the_input_that_carries_it(python, container, tmp_path) -> None:
+    code = container.input("code")
+    shutil.copytree(JOBS, code / "include" / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    container.configure()
+    container.raw("a,target\n" + "".join(f"{number},{number % 2}\n" for number in range(40)))
+    done = python(
+        "-m", "include.jobs.prepare", cwd=tmp_path, PYTHONPATH=str(code), **{contract.BASE_DIR: str(tmp_path)}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "40 rows in, 40 out" in done.stdout
+    assert (container.output("schema") / "schema.json").exists()
+
+
+def test_a_users_error_is_one_sentence_on_stderr_and_in_the_message(python, container, tmp_path) -> None:
+    done = python(
+        "-m", "include.jobs.prepare", cwd=tmp_path, PYTHONPATH=str(ROOT), **{contract.BASE_DIR: str(tmp_path)}
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == container.message()
+    assert done.stderr.count("\n") == 1
+    assert "job.json" in done.stderr
+
+
+def test_a_defect_keeps_its_traceback_and_fills_the_message(container, capsys) -> None:
+    from include.jobs.job import run
+
+    def broken() -> None:
+        raise ZeroDivisionError("by design")
+
+    assert run(broken) == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert container.message().endswith("failed: ZeroDivisionError: by design")
+
+
+def test_paths_below_opt_ml_move_with_the_base(container, tmp_path) -> None:
+    assert contract.resolve("/opt/ml/processing/output") == tmp_path / "processing" / "output"
+    assert contract.resolve("/opt/mlx/data") == Path("/opt/mlx/data")
+
+
+@pytest.mark.parametrize("problem", metric_names.BY_PROBLEM)
+def test_metric_names_are_those_that_gates_may_name(problem) -> None:
+    assert sorted(metric_names.BY_PROBLEM[problem]) == sorted(metrics.BY_PROBLEM[problem])

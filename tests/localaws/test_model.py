@@ -1,0 +1,162 @@
+"""Models: what is taken, what is refused, and what a model package or a prefix brings."""
+
+import io
+import tarfile
+
+import pytest
+from botocore.exceptions import ClientError
+
+from include.localaws.model_data import Artifact, ModelDataError, ServedModel, fetch
+from tests.localaws import serving_fixtures
+from tests.localaws.serving_fixtures import BUCKET, IMAGE, ROLE
+
+server = serving_fixtures.server
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:model"
+DATA = f"s3://{BUCKET}/m/model.tar.gz"
+CONTAINER = {"Image": IMAGE, "ModelDataUrl": DATA}
+
+
+def create(server, name, **members):
+    return server.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, **members)
+
+
+def refused(server, **members):
+    with pytest.raises(ClientError) as caught:
+        create(server, "refused", **members)
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
+    return caught.value.response["Error"]["Message"]
+
+
+def test_a_model_is_described_as_it_was_created(server):
+    container = {**CONTAINER, "Environment": {"A": "1"}}
+    tags = [{"Key": "owner", "Value": "me"}]
+    assert create(server, "described", PrimaryContainer=container, Tags=tags)["ModelArn"] == f"{ARN}/described"
+    found = server.sagemaker.describe_model(ModelName="described")
+    assert found["PrimaryContainer"] == container
+    assert found["ExecutionRoleArn"] == ROLE
+    assert "Containers" not in found
+    assert server.sagemaker.list_tags(ResourceArn=f"{ARN}/described")["Tags"] == tags
+
+
+def test_a_list_of_one_container_is_a_model(server):
+    create(server, "list-of-one", Containers=[CONTAINER])
+    assert server.sagemaker.describe_model(ModelName="list-of-one")["Containers"] == [CONTAINER]
+
+
+def test_models_are_listed_page_by_page_newest_first(server):
+    for number in range(3):
+        create(server, f"page-{number}", PrimaryContainer=CONTAINER)
+    pages = server.sagemaker.get_paginator("list_models").paginate(
+        NameContains="page-", PaginationConfig={"PageSize": 2}
+    )
+    assert [[m["ModelName"] for m in page["Models"]] for page in pages] == [["page-2", "page-1"], ["page-0"]]
+
+
+def test_a_deleted_model_is_gone(server):
+    create(server, "deleted", PrimaryContainer=CONTAINER)
+    server.sagemaker.delete_model(ModelName="deleted")
+    for operation in (server.sagemaker.describe_model, server.sagemaker.delete_model):
+        with pytest.raises(ClientError) as caught:
+            operation(ModelName="deleted")
+        assert caught.value.response["Error"]["Message"] == f'Could not find model "{ARN}/deleted".'
+        assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_a_name_is_taken_once(server):
+    create(server, "refused", PrimaryContainer=CONTAINER)
+    assert refused(server, PrimaryContainer=CONTAINER) == f'Cannot create already existing model "{ARN}/refused".'
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({}, "Exactly one of PrimaryContainer and Containers"),
+        ({"PrimaryContainer": CONTAINER, "Containers": [CONTAINER]}, "Exactly one of PrimaryContainer and Containers"),
+        ({"Containers": [CONTAINER, CONTAINER]}, "a pipeline of 2 containers"),
+        ({"PrimaryContainer": {"Image": "unknown:1"}}, "No local image answers to 'unknown:1'"),
+        ({"PrimaryContainer": {**CONTAINER, "Mode": "MultiModel"}}, "'PrimaryContainer.Mode' is 'MultiModel'"),
+        ({"PrimaryContainer": {**CONTAINER, "ModelPackageName": "p"}}, "Exactly one of 'PrimaryContainer.Image'"),
+        ({"PrimaryContainer": {"ModelPackageName": "nobody"}}, "model-package/nobody does not exist"),
+        ({"PrimaryContainer": {**CONTAINER, "ModelDataUrl": "https://b/k"}}, "not of the form s3://bucket/key"),
+        ({"PrimaryContainer": CONTAINER, "EnableNetworkIsolation": True}, "EnableNetworkIsolation is not supported"),
+        (
+            {
+                "PrimaryContainer": {
+                    "Image": IMAGE,
+                    "ModelDataSource": {
+                        "S3DataSource": {"S3Uri": DATA, "S3DataType": "S3Prefix", "CompressionType": "Gzip"}
+                    },
+                }
+            },
+            "must be an S3Object with CompressionType Gzip or an S3Prefix with None",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_refused(server, members, message):
+    assert message in refused(server, **members)
+
+
+def test_the_artifact_need_not_exist_yet(server):
+    create(server, "early", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{BUCKET}/none/model.tar.gz"})
+
+
+def test_an_uncompressed_model_is_served_from_its_prefix(server):
+    server.put_model_data("unused", 1)
+    server.s3.put_object(Bucket=BUCKET, Key="plain/factor.txt", Body=b"8")
+    source = {"S3Uri": f"s3://{BUCKET}/plain/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+    create(server, "plain", PrimaryContainer={"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}})
+    server.create_config("plain", "plain")
+    server.create_endpoint("plain", "plain")
+    assert server.invoke("plain", "1") == "8.0\n"
+
+
+def test_a_package_brings_image_data_and_environment(server):
+    uri = server.put_model_data("packaged/model.tar.gz", 9)
+    server.sagemaker.create_model_package_group(ModelPackageGroupName="packaged")
+    container = {"Image": IMAGE, "ModelDataUrl": uri, "Environment": {"FROM": "package", "KEPT": "yes"}}
+    specification = {
+        "Containers": [container],
+        "SupportedContentTypes": ["text/csv"],
+        "SupportedResponseMIMETypes": ["text/csv"],
+    }
+    arn = server.sagemaker.create_model_package(ModelPackageGroupName="packaged", InferenceSpecification=specification)[
+        "ModelPackageArn"
+    ]
+    create(server, "packaged", PrimaryContainer={"ModelPackageName": arn, "Environment": {"FROM": "model"}})
+    server.create_config("packaged", "packaged")
+    server.create_endpoint("packaged", "packaged")
+    assert server.invoke("packaged", "1") == "9.0\n"
+    assert server.invoke("packaged", "env FROM") == "model"
+    assert server.invoke("packaged", "env KEPT") == "yes"
+
+
+def test_the_container_has_its_environment_and_nothing_of_the_servers(server, monkeypatch):
+    monkeypatch.setenv("OF_THE_SERVER", "secret")
+    server.create_model("environment", 1, GIVEN="value")
+    server.create_config("environment", "environment")
+    server.create_endpoint("environment", "environment")
+    seen = {
+        name: server.invoke("environment", f"env {name}") for name in ("GIVEN", "OF_THE_SERVER", "AWS_ENDPOINT_URL")
+    }
+    assert seen == {
+        "GIVEN": "value",
+        "OF_THE_SERVER": "none",
+        "AWS_ENDPOINT_URL": server.values["AWS_ENDPOINT_URL"],
+    }
+
+
+def test_an_archive_cannot_leave_the_model_directory(server, tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../outside.txt"), io.BytesIO(b""))
+    server.put_model_data("unused", 1)
+    server.s3.put_object(Bucket=BUCKET, Key="evil.tar.gz", Body=packed.getvalue())
+    with pytest.raises(ModelDataError, match="Failed to extract model data archive"):
+        fetch(server.endpoint.ctx.s3, Artifact(f"s3://{BUCKET}/evil.tar.gz"), tmp_path / "model")
+    assert not (tmp_path / "outside.txt").exists()
+
+
+@pytest.mark.parametrize("artifact", [None, Artifact("s3://b/k"), Artifact("s3://b/p/", archive=False)])
+def test_a_served_model_survives_the_store(artifact):
+    model = ServedModel(IMAGE, artifact, {"A": "1"})
+    assert ServedModel.from_document(model.document()) == model

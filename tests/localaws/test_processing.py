@@ -1,0 +1,220 @@
+"""Processing jobs through boto3: files in, a program, files out, messages, limits and refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+
+from include.localaws.processing import TRANSITIONS
+from tests.localaws.conftest import IMAGE_URI, ROLE, log_lines, wait_for
+
+GROUP = "/aws/sagemaker/ProcessingJobs"
+HERE = "/opt/ml/processing"
+
+
+PRELUDE = """
+import json, os, pathlib, sys, time
+root = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+"""
+
+
+def create(s3: Any, sagemaker: Any, name: str, script: str, **changes: Any) -> None:
+    """Create a job whose program is `script`; it gets there as the input `code`, like a real one."""
+    s3.put_object(Bucket="data", Key=f"code/{name}/job.py", Body=(PRELUDE + script).encode())
+    request = request_of(name, **changes)
+    request["ProcessingInputs"] = [
+        source("code", f"s3://data/code/{name}/job.py"), *request.get("ProcessingInputs", ()),
+    ]  # fmt: skip
+    request["AppSpecification"]["ContainerEntrypoint"] = ["python3", f"{HERE}/input/code/job.py"]
+    sagemaker.create_processing_job(**request)
+
+
+def request_of(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "ProcessingJobName": name,
+        "AppSpecification": {"ImageUri": IMAGE_URI},
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+        },
+        "RoleArn": ROLE,
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        **changes,
+    }
+
+
+def source(name: str, uri: str, **changes: Any) -> dict[str, Any]:
+    s3 = {
+        "S3Uri": uri, "LocalPath": f"{HERE}/input/{name}", "S3DataType": "S3Prefix", "S3InputMode": "File",
+        **changes,
+    }  # fmt: skip
+    return {"InputName": name, "S3Input": s3}
+
+
+def result(name: str, uri: str, **changes: Any) -> dict[str, Any]:
+    s3 = {"S3Uri": uri, "LocalPath": f"{HERE}/output/{name}", "S3UploadMode": "EndOfJob", **changes}
+    return {"OutputName": name, "S3Output": s3}
+
+
+def finished(sagemaker: Any, name: str) -> dict[str, Any]:
+    wait_for(sagemaker, "processing_job_completed_or_stopped", ProcessingJobName=name)
+    return sagemaker.describe_processing_job(ProcessingJobName=name)
+
+
+def failed(sagemaker: Any, name: str) -> dict[str, Any]:
+    with pytest.raises(WaiterError, match="Failed"):
+        wait_for(sagemaker, "processing_job_completed_or_stopped", ProcessingJobName=name)
+    return sagemaker.describe_processing_job(ProcessingJobName=name)
+
+
+def test_job_reads_inputs_and_writes_outputs(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"a\nb\n")
+    script = """
+lines = pathlib.Path(root / 'processing/input/raw/raw.csv').read_text().splitlines()
+out = pathlib.Path(root / 'processing/output/rows')
+(out / 'deep').mkdir()
+(out / 'deep/rows.txt').write_text(str(len(lines)))
+(out / 'link').symlink_to('/etc/hostname')
+job = json.loads(pathlib.Path(root / 'config/processingjobconfig.json').read_text())
+hosts = json.loads(pathlib.Path(root / 'config/resourceconfig.json').read_text())['hosts']
+print(job['ProcessingJobName'] == os.environ['PROCESSING_JOB_NAME'], hosts, os.environ['EXTRA'], sys.argv[1:])
+print('to the error stream', file=sys.stderr)
+pathlib.Path(root / 'output/message').write_text('two rows')
+"""
+    app = {"ImageUri": IMAGE_URI, "ContainerArguments": ["--rows", "all"]}
+    create(
+        s3, sagemaker, name, script,
+        AppSpecification=app,
+        ProcessingInputs=[source("raw", f"s3://data/{name}/raw.csv")],
+        ProcessingOutputConfig={"Outputs": [result("rows", f"s3://data/{name}/out")]},
+        Environment={"EXTRA": "yes"},
+    )  # fmt: skip
+
+    job = finished(sagemaker, name)
+
+    assert job["ProcessingJobStatus"] == "Completed"
+    assert job["ExitMessage"] == "two rows"
+    assert job["CreationTime"] <= job["ProcessingStartTime"] <= job["ProcessingEndTime"]
+    assert job["ProcessingInputs"][1] == source("raw", f"s3://data/{name}/raw.csv")
+    listed = s3.list_objects_v2(Bucket="data", Prefix=f"{name}/out/")["Contents"]
+    assert [o["Key"] for o in listed] == [f"{name}/out/deep/rows.txt"]
+    assert s3.get_object(Bucket="data", Key=f"{name}/out/deep/rows.txt")["Body"].read() == b"2"
+    assert log_lines(logs, GROUP, name) == ["True ['algo-1'] yes ['--rows', 'all']", "to the error stream"]
+
+
+def test_image_program_runs_without_an_entry_point(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    request = request_of(name)
+    request["AppSpecification"]["ContainerArguments"] = ["x"]
+    sagemaker.create_processing_job(**request)
+    finished(sagemaker, name)
+    assert log_lines(logs, GROUP, name) == ["process x"]
+
+
+def test_exit_message_and_exit_code(sagemaker: Any, s3: Any, name: str) -> None:
+    script = """
+pathlib.Path(root / 'output/message').write_text("column 'age' holds text")
+pathlib.Path(root / 'processing/output/rows/part').write_text('half')
+sys.exit(1)
+"""
+    outputs = {"Outputs": [result("rows", f"s3://data/{name}")]}
+    create(s3, sagemaker, name, script, ProcessingOutputConfig=outputs)
+    job = failed(sagemaker, name)
+    assert job["ExitMessage"] == "column 'age' holds text"
+    assert job["FailureReason"].endswith("exit code: 1")
+    assert "Contents" not in s3.list_objects_v2(Bucket="data", Prefix=f"{name}/")
+
+
+def test_time_limit_stops_the_job(sagemaker: Any, s3: Any, name: str) -> None:
+    create(s3, sagemaker, name, "time.sleep(600)", StoppingCondition={"MaxRuntimeInSeconds": 1})
+    assert finished(sagemaker, name)["ProcessingJobStatus"] == "Stopped"
+
+
+def test_stop(sagemaker: Any, s3: Any, name: str) -> None:
+    create(s3, sagemaker, name, "time.sleep(600)")
+    sagemaker.stop_processing_job(ProcessingJobName=name)
+    assert finished(sagemaker, name)["ProcessingJobStatus"] == "Stopped"
+    with pytest.raises(ClientError, match="in status Stopped"):
+        sagemaker.stop_processing_job(ProcessingJobName=name)
+
+
+def test_network_isolation(endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    if endpoint.ctx.runner.sandbox.name == "moved":
+        pytest.skip("this machine has no namespaces to isolate with")
+    script = """
+import socket, urllib.parse
+where = urllib.parse.urlsplit(os.environ['AWS_ENDPOINT_URL'])
+print(socket.socket().connect_ex((where.hostname, where.port)) != 0)
+"""
+    for isolated in (True, False):
+        job = f"{name[:50]}-{int(isolated)}"
+        network = {"EnableNetworkIsolation": isolated}
+        create(s3, sagemaker, job, script, NetworkConfig=network)
+        finished(sagemaker, job)
+        assert log_lines(logs, GROUP, job) == [str(isolated)]
+
+
+def test_job_cannot_change_its_s3_input(endpoint: Any, sagemaker: Any, s3: Any, name: str) -> None:
+    if endpoint.ctx.runner.sandbox.name != "bubblewrap":
+        pytest.skip("only bubblewrap takes away root's power over read-only files")
+    s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"kept")
+    script = "(root / 'processing/input/raw/raw.csv').write_text('changed')"
+    create(s3, sagemaker, name, script, ProcessingInputs=[source("raw", f"s3://data/{name}/raw.csv")])
+    failed(sagemaker, name)
+    assert s3.get_object(Bucket="data", Key=f"{name}/raw.csv")["Body"].read() == b"kept"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"ProcessingInputs": [source("a", "s3://data/x", S3InputMode="Pipe")]}, "S3InputMode Pipe is not supported"),
+        ({"ProcessingInputs": [source("a", "s3://data/x", LocalPath="/tmp/x")]}, "below /opt/ml"),
+        ({"ProcessingInputs": [source("a", "s3://data/x", LocalPath="/opt/ml/code")]}, "under /opt/ml/processing"),
+        (
+            {"ProcessingOutputConfig": {"Outputs": [result("a", "s3://data/x", S3UploadMode="Continuous")]}},
+            "S3UploadMode Continuous is not supported",
+        ),
+        (
+            {"ProcessingInputs": [source("a", "s3://data/x")] * 2},
+            "'a' is given to more than one",
+        ),
+        ({"ProcessingInputs": [{"InputName": "a"}]}, "has no S3Input"),
+        ({"AppSpecification": {"ImageUri": "nobody/knows:1"}}, "No local image answers to 'nobody/knows:1'"),
+    ],
+)
+def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any], text: str, name: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        sagemaker.create_processing_job(**request_of(name, **changes))
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert text in refused.value.response["Error"]["Message"]
+
+
+def test_missing_duplicate_delete_and_list(sagemaker: Any, s3: Any, name: str) -> None:
+    with pytest.raises(ClientError) as missing:
+        sagemaker.describe_processing_job(ProcessingJobName=name)
+    assert missing.value.response["Error"]["Code"] == "ValidationException"
+    sagemaker.create_processing_job(**request_of(name))
+    with pytest.raises(sagemaker.exceptions.ResourceInUse):
+        sagemaker.create_processing_job(**request_of(name))
+    finished(sagemaker, name)
+    listed = sagemaker.list_processing_jobs(NameContains=name, StatusEquals="Completed")
+    assert [job["ProcessingJobName"] for job in listed["ProcessingJobSummaries"]] == [name]
+    sagemaker.delete_processing_job(ProcessingJobName=name)
+    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+        sagemaker.delete_processing_job(ProcessingJobName=name)
+
+
+def test_manifest_input(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    s3.put_object(Bucket="data", Key=f"{name}/part 1.csv", Body=b"1")
+    manifest = json.dumps([{"prefix": f"s3://data/{name}/"}, "part 1.csv"]).encode()
+    s3.put_object(Bucket="data", Key=f"{name}/list", Body=manifest)
+    given = source("raw", f"s3://data/{name}/list", S3DataType="ManifestFile")
+    script = "print(os.listdir(root / 'processing/input/raw'))"
+    create(s3, sagemaker, name, script, ProcessingInputs=[given])
+    finished(sagemaker, name)
+    assert log_lines(logs, GROUP, name) == ["['part 1.csv']"]
+
+
+def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
+    assert TRANSITIONS.statuses <= set(sagemaker.meta.service_model.shape_for("ProcessingJobStatus").enum)

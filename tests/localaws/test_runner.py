@@ -1,0 +1,234 @@
+"""Processes in every sandbox that works here: a private /opt/ml, a clean environment, signals, no survivors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from include.localaws.images import Images
+from include.localaws.runner import Process, ProcessSpec, Runner
+from include.localaws.sandbox import choose
+from tests.localaws.conftest import poll
+
+PRELUDE = "import os, pathlib, sys, time\nroot = pathlib.Path(os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml'))\n"
+
+
+class Lines(list[str]):
+    """Collected lines; `seen` waits for one."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+
+    def add(self, line: str) -> None:
+        with self.changed:
+            self.append(line)
+            self.changed.notify_all()
+
+    def seen(self, line: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: line in self, 30), list(self)
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "namespaces", "moved"])
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    try:
+        sandbox = choose(request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
+    runner = Runner(sandbox)
+    yield runner
+    runner.shutdown(0.0)
+
+
+Start = Callable[..., tuple[Process, Lines, Path]]
+
+
+@pytest.fixture
+def start(runner: Runner, images_dir: Path, tmp_path: Path) -> Start:
+    image = Images(images_dir, tmp_path / "cache").by_name("tiny")
+
+    def start(
+        script: str, *arguments: str, env: dict[str, str] | None = None, **spec: object
+    ) -> tuple[Process, Lines, Path]:
+        root = tmp_path / f"job{len(list(tmp_path.iterdir()))}" / "ml"
+        root.mkdir(parents=True)
+        lines = Lines()
+        argv = ["python3", "-c", PRELUDE + script, *arguments]
+        made = ProcessSpec(argv=argv, env=env or {}, root=root, image=image, on_line=lines.add, **spec)  # type: ignore[arg-type]
+        return runner.start(made), lines, root
+
+    return start
+
+
+def test_opt_ml_is_the_root_and_exit_code_comes_back(start: Start) -> None:
+    process, _, root = start("(root / 'made').write_text('x'); sys.exit(7)")
+    assert process.wait() == 7
+    assert (root / "made").read_text() == "x"
+    assert not Path("/opt/ml/made").exists()
+
+
+def test_two_processes_do_not_see_each_other(start: Start) -> None:
+    first, lines, _ = start("(root / 'secret').write_text('1'); print('up', flush=True); time.sleep(600)")
+    lines.seen("up")
+    second, others, _ = start("print(sorted(p.name for p in root.iterdir()))")
+    assert second.wait() == 0
+    assert list(others) == ["[]"]
+    first.kill()
+
+
+def test_environment_is_clean(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_SERVER", "x")
+    process, lines, root = start("import json; print(json.dumps(dict(os.environ)))", env={"MINE": "yes"})
+    process.wait()
+    env = json.loads(lines[0])
+    assert env["MINE"] == "yes"
+    assert "SECRET_OF_THE_SERVER" not in env
+    known = {"PATH", "HOME", "LANG", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "MINE", "PWD", "TMPDIR", "SHLVL",
+             "SAGEMAKER_BASE_DIR", "LC_CTYPE", "_", "OLDPWD"}  # fmt: skip
+    assert set(env) <= known
+
+
+def test_opt_ml_in_arguments_and_environment_is_where_the_files_are(start: Start) -> None:
+    process, lines, _ = start(
+        "pathlib.Path(sys.argv[1]).write_text('a'); print(pathlib.Path(os.environ['AT']).read_text())",
+        "/opt/ml/file",
+        env={"AT": "/opt/ml/file"},
+    )
+    assert process.wait() == 0, list(lines)
+    assert list(lines) == ["a"]
+
+
+def test_lines_come_while_it_runs(start: Start) -> None:
+    process, lines, root = start("print('up')\nwhile not (root / 'go').exists(): time.sleep(0.01)\nprint('end')")
+    lines.seen("up")
+    assert process.running()
+    (root / "go").touch()
+    assert process.wait() == 0
+    assert list(lines) == ["up", "end"]
+
+
+def test_all_lines_are_there_when_wait_returns(start: Start) -> None:
+    process, lines, _ = start("for i in range(2000): print(i)\nsys.stderr.write('no end of line')")
+    process.wait()
+    assert list(lines) == [*map(str, range(2000)), "no end of line"]
+
+
+def test_sigterm_reaches_the_program(start: Start) -> None:
+    script = """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: (print('saving', flush=True), sys.exit(5)))
+print('up', flush=True)
+time.sleep(600)
+"""
+    process, lines, _ = start(script)
+    lines.seen("up")
+    assert process.terminate(30) == 5
+    assert list(lines) == ["up", "saving"]
+
+
+def test_sigterm_ends_a_program_without_a_handler(start: Start) -> None:
+    process, lines, _ = start("print('up', flush=True); time.sleep(600)")
+    lines.seen("up")
+    assert process.terminate(30) == 128 + signal.SIGTERM
+
+
+def test_sigkill_after_the_grace_and_nothing_is_left(start: Start) -> None:
+    script = """
+import signal, subprocess
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen(['sleep', '54321.25'])
+print('up', flush=True)
+time.sleep(600)
+"""
+    process, lines, _ = start(script)
+    lines.seen("up")
+    assert process.terminate(0.2) > 128
+    poll(lambda: not running("54321.25"))
+
+
+def test_stop_in_the_very_first_moment(start: Start) -> None:
+    process, _, _ = start("time.sleep(600)")
+    assert process.terminate(30) > 0
+
+
+def test_a_program_that_does_not_exist(runner: Runner, images_dir: Path, tmp_path: Path) -> None:
+    image = Images(images_dir, tmp_path / "cache").by_name("tiny")
+    (tmp_path / "j/ml").mkdir(parents=True)
+    lines = Lines()
+    spec = ProcessSpec(argv=["no-such-program"], env={}, root=tmp_path / "j/ml", image=image, on_line=lines.add)
+    assert runner.start(spec).wait() not in (0, None)
+    assert any("no-such-program" in line for line in lines)
+
+
+def test_no_network(start: Start, runner: Runner) -> None:
+    if runner.sandbox.name == "moved":
+        pytest.skip("a moved base directory cannot take the network away")
+    script = "print([line.split(':')[0].strip() for line in open('/proc/net/dev').readlines()[2:]])"
+    process, lines, _ = start(script, network=False)
+    assert process.wait() == 0, list(lines)
+    assert list(lines) == ["['lo']"]
+
+
+def test_survives_the_thread_that_asked_for_it(start: Start) -> None:
+    """'Die with the parent' means the thread that forked."""
+    made: list[tuple[Process, Lines, Path]] = []
+    thread = threading.Thread(
+        target=lambda: made.append(start("print('up', flush=True); sys.stdin.read(); time.sleep(0.2)"))
+    )
+    thread.start()
+    thread.join()
+    process, lines, _ = made[0]
+    lines.seen("up")
+    assert process.wait() == 0
+
+
+def running(marker: str) -> list[int]:
+    """Processes with this argument."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in entry.read_bytes().split(b"\0"):
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+SERVER = """
+import sys, pathlib
+from include.localaws.images import Images
+from include.localaws.runner import ProcessSpec, Runner
+from include.localaws.sandbox import choose
+images, root, marker, sandbox = sys.argv[1:]
+image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
+process = Runner(choose(sandbox)).start(ProcessSpec(
+    argv=["sh", "-c", f"echo up; sleep {marker} & sleep {marker}"], env={}, root=pathlib.Path(root), image=image,
+    on_line=lambda line: print(line, flush=True)))
+process.wait()
+"""
+
+
+def test_kill_dash_nine_of_the_server_leaves_no_process(runner: Runner, images_dir: Path, tmp_path: Path) -> None:
+    marker = f"5{os.getpid()}.{int.from_bytes(os.urandom(3), 'big')}"  # seconds of a sleep that has no like
+    root = tmp_path / "ml"
+    root.mkdir()
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(images_dir), str(root), marker, runner.sandbox.name],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"up\n"
+    poll(lambda: len(running(marker)) == 3)  # the server names it too
+    server.kill()
+    server.wait()
+    poll(lambda: not running(marker))
+    server.stdout.close()

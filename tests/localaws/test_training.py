@@ -1,0 +1,252 @@
+"""Training jobs through boto3: a real program, its files, log, metrics, status and every bad ending."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+
+from include.localaws.server import Endpoint
+from include.localaws.training import SECONDARY, STEPS, TRANSITIONS
+from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request, wait_for
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+HANG = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
+
+
+def finished(sagemaker: Any, name: str) -> dict[str, Any]:
+    wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName=name)
+    return sagemaker.describe_training_job(TrainingJobName=name)
+
+
+def failed(sagemaker: Any, name: str) -> dict[str, Any]:
+    with pytest.raises(WaiterError, match="Failed"):
+        wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName=name)
+    return sagemaker.describe_training_job(TrainingJobName=name)
+
+
+def until_line(logs: Any, name: str, line: str) -> None:
+    """Wait until the program has written a line: it runs then."""
+    poll(lambda: line in log_lines(logs, GROUP, name))
+
+
+def unpacked(s3: Any, uri: str) -> dict[str, bytes]:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
+
+
+def test_job_reads_channels_writes_model_and_reports(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    s3.put_object(Bucket="data", Key=f"{name}/train/a.csv", Body=b"1,2\n")
+    s3.put_object(Bucket="data", Key=f"{name}/train/sub/b.csv", Body=b"3,4\n")
+    script = """
+data = root / "input/data/train"
+print("found", sorted(p.relative_to(data).as_posix() for p in data.rglob("*.csv")))
+for auc in (0.5, 0.75): print(f"[0] validation-auc:{auc} loss={1 - auc}")
+config = json.loads((root / "input/config/inputdataconfig.json").read_text())
+(root / "model/model.txt").write_text(json.dumps([config, os.environ["TRAINING_JOB_NAME"], os.environ["EXTRA"]]))
+(root / "output/data/notes.txt").write_text("notes")
+"""
+    request = training_request(
+        name,
+        script,
+        InputDataConfig=[{**channel("train", f"s3://data/{name}/train/"), "ContentType": "text/csv"}],
+        Environment={"EXTRA": "yes"},
+        Tags=[{"Key": "team", "Value": "a"}],
+    )
+    request["AlgorithmSpecification"]["MetricDefinitions"] = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
+    arn = sagemaker.create_training_job(**request)["TrainingJobArn"]
+
+    job = finished(sagemaker, name)
+
+    assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Completed"
+    assert [s["Status"] for s in job["SecondaryStatusTransitions"]] == [*STEPS, "Completed"]
+    for step, after in zip(job["SecondaryStatusTransitions"], job["SecondaryStatusTransitions"][1:], strict=False):
+        assert step["StartTime"] <= step["EndTime"] == after["StartTime"]
+    assert job["TrainingTimeInSeconds"] == job["BillableTimeInSeconds"] >= 1
+    metrics = {m["MetricName"]: round(m["Value"], 6) for m in job["FinalMetricDataList"]}
+    assert metrics == {"validation:auc": 0.75, "loss": 0.25}
+    model = unpacked(s3, job["ModelArtifacts"]["S3ModelArtifacts"])
+    config, said_name, extra = json.loads(model["model.txt"])
+    assert config["train"]["ContentType"] == "text/csv"
+    assert (said_name, extra) == (name, "yes")
+    assert unpacked(s3, f"s3://data/models/{name}/output/output.tar.gz") == {"notes.txt": b"notes"}
+    assert log_lines(logs, GROUP, name)[0] == "found ['a.csv', 'sub/b.csv']"
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "a"}]
+
+
+def test_metrics_are_in_cloudwatch(endpoint: Endpoint, sagemaker: Any, s3: Any, name: str) -> None:
+    sagemaker.create_training_job(**training_request(name, "print('validation-auc:0.625')"))
+    job = finished(sagemaker, name)
+    answer = client_of(endpoint, "cloudwatch").get_metric_statistics(
+        Namespace=GROUP,
+        MetricName="validation:auc",
+        Dimensions=[{"Name": "TrainingJobName", "Value": name}],
+        StartTime=job["CreationTime"].timestamp() - 60,
+        EndTime=job["TrainingEndTime"].timestamp() + 60,
+        Period=60,
+        Statistics=["Maximum"],
+    )
+    assert [p["Maximum"] for p in answer["Datapoints"]] == [0.625]
+
+
+def test_failure_text_and_exit_code_become_the_reason(sagemaker: Any, s3: Any, name: str) -> None:
+    script = "(root / 'output/failure').write_text('the label column is empty'); sys.exit(3)"
+    sagemaker.create_training_job(**training_request(name, script))
+    job = failed(sagemaker, name)
+    assert job["FailureReason"] == "AlgorithmError: the label column is empty, exit code: 3"
+    assert job["SecondaryStatus"] == "Failed"
+    assert not s3.list_objects_v2(Bucket="data", Prefix=f"models/{name}/").get("Contents")
+
+
+def test_inputs_that_are_not_there_fail_the_job(sagemaker: Any, s3: Any, name: str) -> None:
+    request = training_request(name, InputDataConfig=[channel("train", "s3://data/nothing/here/")])
+    sagemaker.create_training_job(**request)
+    reason = failed(sagemaker, name)["FailureReason"]
+    assert reason.startswith("ClientError: Data download failed")
+    assert "s3://data/nothing/here/" in reason
+
+
+def test_manifest_channel(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    s3.put_object(Bucket="data", Key=f"{name}/x/1.csv", Body=b"1")
+    s3.put_object(Bucket="data", Key=f"{name}/x/2.csv", Body=b"2")
+    manifest = json.dumps([{"prefix": f"s3://data/{name}/"}, "x/2.csv"])
+    s3.put_object(Bucket="data", Key=f"{name}/list.manifest", Body=manifest.encode())
+    uri = f"s3://data/{name}/list.manifest"
+    script = "print([p.as_posix() for p in (root / 'input/data/train').rglob('*.csv')][0][-7:])"
+    request = training_request(name, script, InputDataConfig=[channel("train", uri, "ManifestFile")])
+    sagemaker.create_training_job(**request)
+    finished(sagemaker, name)
+    assert log_lines(logs, GROUP, name) == ["x/2.csv"]
+
+
+def test_stop_gives_the_program_time_and_keeps_its_work(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+    script = """
+import signal, time
+def save(*_):
+    (root / "model/model.txt").write_text("half done")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print("up", flush=True)
+while True: time.sleep(60)
+"""
+    sagemaker.create_training_job(**training_request(name, script))
+    until_line(logs, name, "up")
+    sagemaker.stop_training_job(TrainingJobName=name)
+    job = finished(sagemaker, name)
+    assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Stopped"
+    assert unpacked(s3, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"model.txt": b"half done"}
+    with pytest.raises(ClientError, match="in status Stopped") as refused:
+        sagemaker.stop_training_job(TrainingJobName=name)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_program_that_ignores_sigterm_is_killed(start_endpoint: Callable[..., Endpoint], name: str) -> None:
+    endpoint = start_endpoint(grace=0.2)
+    sagemaker, logs = client_of(endpoint, "sagemaker"), client_of(endpoint, "logs")
+    client_of(endpoint, "s3").create_bucket(Bucket="data")
+    script = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HANG
+    sagemaker.create_training_job(**training_request(name, script))
+    until_line(logs, name, "up")
+    sagemaker.stop_training_job(TrainingJobName=name)
+    assert finished(sagemaker, name)["TrainingJobStatus"] == "Stopped"
+
+
+def test_time_limit(sagemaker: Any, s3: Any, name: str) -> None:
+    request = training_request(name, HANG, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    sagemaker.create_training_job(**request)
+    job = finished(sagemaker, name)
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+
+
+def test_jobs_beyond_the_limit_wait_and_can_be_stopped_while_they_wait(
+    start_endpoint: Callable[..., Endpoint], name: str
+) -> None:
+    endpoint = start_endpoint(jobs=1)
+    sagemaker, logs = client_of(endpoint, "sagemaker"), client_of(endpoint, "logs")
+    client_of(endpoint, "s3").create_bucket(Bucket="data")
+    for number, script in enumerate((HANG, "", "")):
+        sagemaker.create_training_job(**training_request(f"j{number}", script))
+    until_line(logs, "j0", "up")
+    waiting = sagemaker.describe_training_job(TrainingJobName="j1")
+    assert (waiting["TrainingJobStatus"], waiting["SecondaryStatus"]) == ("InProgress", "Starting")
+    sagemaker.stop_training_job(TrainingJobName="j1")
+    stopped = finished(sagemaker, "j1")
+    assert stopped["TrainingJobStatus"] == "Stopped"
+    assert "TrainingStartTime" not in stopped
+    sagemaker.stop_training_job(TrainingJobName="j0")
+    assert finished(sagemaker, "j2")["TrainingJobStatus"] == "Completed"
+
+
+def test_uncompressed_model(sagemaker: Any, s3: Any, name: str) -> None:
+    output = {"S3OutputPath": "s3://data/models", "CompressionType": "NONE"}
+    script = "(root / 'model/a').mkdir(); (root / 'model/a/b').write_text('b')"
+    sagemaker.create_training_job(**training_request(name, script, OutputDataConfig=output))
+    job = finished(sagemaker, name)
+    assert job["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://data/models/{name}/output/model/"
+    assert s3.get_object(Bucket="data", Key=f"models/{name}/output/model/a/b")["Body"].read() == b"b"
+
+
+def test_duplicate_missing_and_delete(sagemaker: Any, s3: Any, name: str) -> None:
+    sagemaker.create_training_job(**training_request(name))
+    with pytest.raises(sagemaker.exceptions.ResourceInUse, match="already exists"):
+        sagemaker.create_training_job(**training_request(name))
+    finished(sagemaker, name)
+    sagemaker.delete_training_job(TrainingJobName=name)
+    with pytest.raises(ClientError) as missing:
+        sagemaker.describe_training_job(TrainingJobName=name)
+    assert missing.value.response["Error"]["Code"] == "ValidationException"
+    assert missing.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    with pytest.raises(sagemaker.exceptions.ResourceNotFound):
+        sagemaker.delete_training_job(TrainingJobName=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining is not supported"),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "1 instance"),
+        ({"CheckpointConfig": {"S3Uri": "s3://data/c"}}, "CheckpointConfig is not supported"),
+        (
+            {"AlgorithmSpecification": {"TrainingImage": "other:1", "TrainingInputMode": "File"}},
+            "No local image answers to 'other:1'",
+        ),
+        (
+            {"InputDataConfig": [{**channel("train", "s3://data/x"), "InputMode": "Pipe"}]},
+            "input mode Pipe is not supported",
+        ),
+        ({"OutputDataConfig": {"S3OutputPath": "https://data/x"}}, "not of the form s3://bucket/key"),
+    ],
+)
+def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any], text: str, name: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        sagemaker.create_training_job(**training_request(name, **changes))
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert text in refused.value.response["Error"]["Message"]
+
+
+def test_list_filters_and_pages(sagemaker: Any, s3: Any, name: str) -> None:
+    names = [f"{name[:50]}-{n}" for n in range(3)]
+    for each in names:
+        sagemaker.create_training_job(**training_request(each))
+        finished(sagemaker, each)
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(
+        NameContains=name[:50], SortBy="Name", SortOrder="Descending", PaginationConfig={"PageSize": 2}
+    )
+    found = [[job["TrainingJobName"] for job in page["TrainingJobSummaries"]] for page in pages]
+    assert found == [[names[2], names[1]], [names[0]]]
+    none = sagemaker.list_training_jobs(NameContains=name[:50], StatusEquals="Failed")
+    assert none["TrainingJobSummaries"] == []
+
+
+def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
+    shape = sagemaker.meta.service_model.shape_for
+    assert TRANSITIONS.statuses <= set(shape("TrainingJobStatus").enum)
+    assert SECONDARY.statuses <= set(shape("SecondaryStatus").enum)
+    assert TRANSITIONS.terminal == {"Completed", "Failed", "Stopped"}

@@ -1,0 +1,53 @@
+"""What a user can do wrong is answered in one sentence."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from include.stack import cli
+
+
+@pytest.fixture(autouse=True)
+def _signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+
+def sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.strip()
+
+
+def test_unknown_model_lists_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("census", "tumor"):
+        (tmp_path / f"{name}.yaml").write_text("")
+    code = cli.main(["run", "--model", "tumour", "--models", str(tmp_path), "--state", str(tmp_path / "s")])
+    assert code == 2
+    assert sentence(capsys) == "There is no model named 'tumour'; the models are: census, tumor."
+
+
+def test_busy_port_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert cli.main(["up", "--state", str(tmp_path / "s"), "--aws-port", str(port), "--port", "18080"]) == 2
+    assert sentence(capsys).startswith(f"The port {port} of the local AWS endpoint is taken")
+
+
+def test_half_written_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tumor.yaml").write_text("")
+    state = tmp_path / "s"
+    state.mkdir()
+    (state / "secrets.json").write_text("{")
+    assert cli.main(["run", "--models", str(tmp_path), "--state", str(state)]) == 2
+    assert f"delete the folder {state}" in sentence(capsys)
+
+
+def test_down_and_status_without_a_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["down", "--state", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"Nothing is up on {tmp_path}.\n"
+    assert cli.main(["status", "--state", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == f"Nothing is up on {tmp_path}.\n"
