@@ -59,6 +59,7 @@ svg text.end{text-anchor:end}
 .line.s1{stroke:var(--s1)}.line.s2{stroke:var(--s2)}
 .line.dash{stroke-dasharray:6 4}
 .line.ref{stroke:var(--muted);stroke-width:1.2;stroke-dasharray:4 4}
+svg[viewBox^="0 0 700 "]{max-width:860px}
 .mark{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:2 3}
 .area.s1{fill:var(--s1);fill-opacity:.09}
 .fill.s1{fill:var(--s1)}.fill.s2{fill:var(--s2)}.fill.half{fill-opacity:.55}

@@ -8,8 +8,10 @@ import json
 import re
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
@@ -153,13 +155,26 @@ def _script(folder: Path, features: int) -> Scorer:
     return Scorer("script", score, native, importance)
 
 
+class _Beside(MetaPathFinder):
+    """Finds the modules that lie beside inference.py, after all installed ones; the serving container has them too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's spec if it is in the folder; sub-modules are found through their package."""
+        return PathFinder.find_spec(fullname, [self.folder], target) if path is None else None
+
+
 def _import(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("inference", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path.name} in the artifact is no Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules["inference"] = module
-    sys.path.insert(0, str(path.parent))  # the serving container does the same: helpers lie beside inference.py
+    sys.meta_path.append(_Beside(path.parent))
     spec.loader.exec_module(module)
     return module
 

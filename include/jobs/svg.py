@@ -141,7 +141,7 @@ def wrap(title: str, description: str, width: int, height: int, marks: Sequence[
 
 def horizontal_bars(title: str, items: Sequence[tuple[str, float, str]], style: str = "s1") -> str:
     """Bars from left to right: `(label, length 0..1, text at the end)`."""
-    height, label_width, width = 26, 230, 1080
+    height, label_width, width = 26, 200, 700
     marks = []
     for index, (name, length, text) in enumerate(items):
         y = index * height + 4

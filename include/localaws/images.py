@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ URI = re.compile(
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
 )
 PROGRAMS = ("train", "serve", "process")
-KEYS = {"name", "uris", "python", "package", "metrics", "environment", "default_content_type"}
+KEYS = {"name", "uris", "python", "package", "metrics", "environment"}
 HOST = "host"  # image.toml: python = "host" runs the image with the endpoint's own interpreter
 
 
@@ -106,7 +108,10 @@ def load_image(directory: Path, cache: Path) -> Image:
             re.compile(pattern)
         except re.error as error:
             raise ImageError(f"{file}: uris holds {pattern!r}, which is no expression: {error}") from None
-    metrics = tuple(MetricDefinition(m["name"], m["regex"]) for m in data.get("metrics", []))
+    try:
+        metrics = tuple(MetricDefinition(m["name"], m["regex"]) for m in data.get("metrics", []))
+    except (KeyError, TypeError):
+        raise ImageError(f"{file}: each of metrics needs a name and a regex") from None
     return Image(
         name=str(data.get("name", directory.name)),
         directory=directory,
@@ -171,13 +176,26 @@ def _exclusive(path: Path) -> Iterator[None]:
             yield
 
 
-def _choose_python(image: Image) -> str:
+@cache
+def _version(python: str) -> str | None:
+    """What tells this interpreter from others; None when it does not run (a shim of a version manager)."""
+    script = "import platform, sys; print(sys.version, platform.machine())"
+    try:
+        done = subprocess.run([python, "-c", script], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _choose_python(image: Image) -> tuple[str, str]:
+    """An interpreter of a version that the image is locked for, and what identifies it."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if here in image.python:
-        return sys.executable
-    for version in image.python:
-        if found := shutil.which(f"python{version}"):
-            return found
+        return sys.executable, f"{sys.version} {platform.machine()}\n"
+    for wanted in image.python:
+        found = shutil.which(f"python{wanted}")
+        if found and (version := _version(found)):
+            return found, version
     raise ImageError(
         f"image {image.name} is locked for Python {', '.join(image.python)}, but this machine has only {here}: "
         "install one of them"
@@ -185,17 +203,11 @@ def _choose_python(image: Image) -> str:
 
 
 def _environment(image: Image) -> Path:
-    python = _choose_python(image)
+    python, version = _choose_python(image)
     try:
         lock = image.requirements.read_bytes()
     except OSError as error:
         raise ImageError(f"image {image.name} has no lock file: {error}") from None
-    version = subprocess.run(
-        [python, "-c", "import sys, platform; print(sys.version, platform.machine())"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
     key = hashlib.sha256(lock + version.encode()).hexdigest()[:16]
     home = image.cache / "environments" / f"{image.name}-{key}"
     interpreter = home / "bin" / "python"

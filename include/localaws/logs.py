@@ -98,6 +98,9 @@ class Logs:
     def _restore(self, backend: Any, file: Path) -> None:
         group, stream = unquote(file.parent.name), unquote(file.name.removesuffix(".jsonl"))
         oldest = (self.clock() - KEPT) * 1000
+        if group in backend.groups:
+            # An earlier endpoint of this process: moto's state is the process's, the file is the truth.
+            backend.groups[group].streams.pop(stream, None)
         _ensure(backend, group, stream)
         events = []
         with file.open(encoding="utf-8") as lines:

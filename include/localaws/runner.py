@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from include.localaws.images import Image
 from include.localaws.sandbox import Command, Sandbox, choose, main_process
+
+log = logging.getLogger("localaws.runner")
 
 READER_PATIENCE = 10.0  # seconds
 MAX_LINE = 256 * 1024  # bytes: what one CloudWatch Logs event may hold
@@ -209,4 +212,8 @@ def _read_lines(popen: subprocess.Popen[bytes], on_line: Callable[[str], None]) 
     assert popen.stdout is not None
     with popen.stdout as stream:
         while line := stream.readline(MAX_LINE):
-            on_line(line.rstrip(b"\r\n").decode("utf-8", "replace"))
+            try:
+                on_line(line.rstrip(b"\r\n").decode("utf-8", "replace"))
+            except Exception:
+                # The program must not block on a full pipe because its log cannot be kept.
+                log.exception("a line of process %s is lost", popen.pid)

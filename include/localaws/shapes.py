@@ -19,7 +19,7 @@ from include.localaws.errors import SerializationException, ValidationException
 # Java writes a character above U+FFFF as two surrogates; in Python it is one character.
 JAVA_ONLY = {
     r"\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF": r"\uE000-\uFFFD\U00010000-\U0010FFFF",
-    r"\p{Alnum}": r"\p{posix_alnum}",
+    r"\p{Alnum}": "a-zA-Z0-9",  # ASCII in Java; the model has it within brackets only
 }
 JSON_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
@@ -42,7 +42,8 @@ def compile_pattern(pattern: str) -> regex.Pattern[str]:
     """A pattern of the model (Java syntax) as a Python one; it is meant for `fullmatch`."""
     for java, python in JAVA_ONLY.items():
         pattern = pattern.replace(java, python)
-    return regex.compile(pattern)
+    # \\d, \\w and \\s mean ASCII in Java; the flag would take \\p{L} down to ASCII too.
+    return regex.compile(pattern, 0 if r"\p{" in pattern else regex.ASCII)
 
 
 def _camel(name: str) -> str:

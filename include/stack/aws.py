@@ -211,8 +211,9 @@ class LocalAws:
             "endpoint": ("describe_endpoint", "EndpointName"),
             "endpoint_config": ("describe_endpoint_config", "EndpointConfigName"),
             "model": ("describe_model", "ModelName"),
+            "model_package_group": ("describe_model_package_group", "ModelPackageGroupName"),
         }
-        asked = operations.get(kind.lower().replace("-", "_"))
+        asked = operations.get(kind.lower().replace("-", "_").replace(" ", "_"))
         return None if asked is None else self._status(*asked, name, None) is not None
 
     def _status(self, operation: str, key: str, name: str, field: str | None) -> str | None:
@@ -222,8 +223,9 @@ class LocalAws:
             found = getattr(self._client("sagemaker"), operation)(**{key: name})
         except ClientError as error:
             code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-            # SageMaker says "not found" as a ValidationException for these three.
-            if code in ("ResourceNotFound", "ValidationException") and "ould not find" in message:
+            # SageMaker says "not found" as a ValidationException for these.
+            missing = "could not find" in message.lower() or "does not exist" in message.lower()
+            if code in ("ResourceNotFound", "ValidationException") and missing:
                 return None
             raise
         return "" if field is None else str(found[field])

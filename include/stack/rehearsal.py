@@ -161,6 +161,8 @@ class Rehearsal:
         facts.tasks = stack.api.task_instances(dag_id, facts.run_id)
         for task_id in summaries.XCOM_TASKS:
             value = stack.api.xcom(dag_id, facts.run_id, task_id)
+            if value is None and (key := summaries.XCOM_OF_FAILED.get(task_id)):
+                value = stack.api.xcom(dag_id, facts.run_id, task_id, key)
             if value is not None:
                 facts.xcoms[task_id] = value
         for task in facts.tasks:

@@ -81,22 +81,28 @@ def _check_ports(record: dict[str, Any] | None) -> None:
 
 
 def show_status(state: State, printer: Printer) -> int:
-    """Say what is up; 0 if everything that should run does, 1 if nothing is up or a component has died."""
-    code = 1
-    for kind in KINDS:
-        home = Home(state, kind)
-        record = home.read_record()
-        if not record or not is_alive(record.get("warden")):
-            continue
-        dead = [name for name, pid in _lasting(record) if not psutil.pid_exists(pid)]
-        since = time.strftime("%H:%M:%S", time.localtime(record["warden"]["created"]))
-        printer.plain(f"{kind}: {record['url']} and {record['aws']} since {since}, logs in {home.logs}")
-        for name in dead:
-            printer.plain(f"{kind}: {name} has died, see {home.logs / f'{name}.log'}; `make down` and start again.")
-        code = 1 if dead else 0
-    if code and not any((Home(state, kind).read_record()) for kind in KINDS):
+    """Say what is up; 0 if everything that should run does, 1 if nothing is up or a part of it has died."""
+    found = [_status(Home(state, kind), printer) for kind in KINDS]
+    known = [healthy for healthy in found if healthy is not None]
+    if not known:
         printer.plain(f"Nothing is up on {state.root}.")
-    return code
+    return 0 if known and all(known) else 1
+
+
+def _status(home: Home, printer: Printer) -> bool | None:
+    """Whether the stack of `home` is in order; None if there is none."""
+    record = home.read_record()
+    if not record:
+        return None
+    if not is_alive(record.get("guardian")) or not is_alive(record.get("warden")):
+        printer.plain(f"{home.kind}: the stack has been killed; `make down` removes what is left of it.")
+        return False
+    dead = [name for name, pid in _lasting(record) if not psutil.pid_exists(pid)]
+    since = time.strftime("%H:%M:%S", time.localtime(record["warden"]["created"]))
+    printer.plain(f"{home.kind}: {record['url']} and {record['aws']} since {since}, logs in {home.logs}")
+    for name in dead:
+        printer.plain(f"{home.kind}: {name} has died, see {home.logs / f'{name}.log'}; `make down` and start again.")
+    return not dead
 
 
 def _lasting(record: dict[str, Any]) -> list[tuple[str, int]]:

@@ -19,7 +19,6 @@ from include.stack.rest import one_line, seconds_of
 XCOM_TASKS = (
     "ingest",
     "gate",
-    "evaluate",
     "deploy",
     "endpoint_ready",
     "verify",
@@ -29,6 +28,8 @@ XCOM_TASKS = (
     "teardown",
 )
 """Tasks whose return value the summary uses."""
+XCOM_OF_FAILED = {"gate": "outcome"}
+"""Where a task that fails leaves what it found out: it has no return value then."""
 
 
 @dataclass
@@ -66,8 +67,11 @@ class Facts:
 
 
 def build(facts: Facts) -> dict[str, Any]:
-    """The content of summary.json. `state` is Airflow's, but never `success` when `problems` finds any. Seconds: `jobs` is the time in which at least one job ran, `setup` one-time
-    preparation (image environments, first database), `airflow` all the rest; they add up to `total`."""
+    """The content of summary.json. `state` is Airflow's, but never `success` when `problems` finds any.
+
+    Seconds: `jobs` is the time in which at least one job ran, `setup` one-time preparation (image environments, first
+    database), `airflow` all the rest; they add up to `total`.
+    """
     gate = facts.part("gate")
     busy = busy_seconds(facts.jobs)
     found = problems(facts)
@@ -120,13 +124,9 @@ def endpoint_name(facts: Facts) -> str | None:
 
 
 def report_uri(facts: Facts) -> str | None:
-    """Where the evaluation report is: the gate names it; a gate that failed may have no return value, then it lies
-    in the evaluation's output."""
-    if uri := facts.part("gate").get("report"):
-        return str(uri)
-    outputs = facts.part("evaluate").get("outputs") or {}
-    folder = outputs.get("evaluation")
-    return f"{str(folder).rstrip('/')}/report.html" if folder else None
+    """Where the evaluation report is, as the gate names it; None if the run came not so far."""
+    uri = facts.part("gate").get("report")
+    return str(uri) if uri else None
 
 
 def deployed(facts: Facts) -> bool:
@@ -168,10 +168,9 @@ def _failed(facts: Facts) -> str | None:
     failed = _failed_tasks(facts)
     if failed:
         name = failed[0]["task_id"]
+        reason = facts.reasons.get(name, "its log says why").rstrip(".")
         outcome = "" if deployed(facts) else "; nothing was deployed"
-        return f"Task {name} of {facts.model} failed: {facts.reasons.get(name, 'its log says why')}".rstrip(".") + (
-            f"{outcome}."
-        )
+        return f"Task {name} of {facts.model} failed: {reason}{outcome}."
     return None if facts.error else f"The run of {facts.model} ended as {facts.state}."
 
 

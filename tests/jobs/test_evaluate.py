@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import tarfile
 
 import numpy as np
@@ -208,6 +209,16 @@ def test_test_rows_that_do_not_fit(container, content, sentence) -> None:
     (container.input("test") / "test.csv").write_text(content)
     assert container.run("evaluate") == 1
     assert sentence in container.message()
+
+
+def test_modules_beside_the_script_are_found(container, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.delitem(sys.modules, "helper_beside", raising=False)
+    give(container, "binary", ["no", "yes"], binary_rows())
+    code = "from helper_beside import COLUMN\n" + FIRST_FEATURE.replace("{score}", "data[:, COLUMN]")
+    archive(container, {"code/inference.py": code, "code/helper_beside.py": "COLUMN = 1\n"})
+    assert container.run("evaluate") == 0
+    assert [float(row[0]) for row in container.rows("evaluation/scores.csv")] == [row[2] for row in binary_rows()]
 
 
 def test_a_link_in_the_artifact_is_refused(tmp_path) -> None:

@@ -86,7 +86,7 @@ def test_two_processes_do_not_see_each_other(start: Start) -> None:
 
 def test_environment_is_clean(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_SERVER", "x")
-    process, lines, root = start("import json; print(json.dumps(dict(os.environ)))", env={"MINE": "yes"})
+    process, lines, _ = start("import json; print(json.dumps(dict(os.environ)))", env={"MINE": "yes"})
     process.wait()
     env = json.loads(lines[0])
     assert env["MINE"] == "yes"

@@ -103,6 +103,7 @@ def test_a_script_gets_json_hyperparameters_and_its_code_as_a_channel() -> None:
     request = training.train(spec, templates())
     assert request["HyperParameters"] == {
         "estimator": '"logistic_regression"',
+        "problem": '"binary"',
         "seed": "7",
         "sagemaker_program": '"train.py"',
         "sagemaker_submit_directory": '"/opt/ml/input/data/code/sourcedir.tar.gz"',

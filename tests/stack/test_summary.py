@@ -131,9 +131,8 @@ def test_nothing_is_claimed_of_a_run_that_never_started() -> None:
     assert summary["tasks"] == []
 
 
-def test_report_of_a_failed_gate_is_found_in_the_evaluation() -> None:
-    facts = good_run(xcoms={"evaluate": {"outputs": {"evaluation": "s3://b/runs/1/evaluation/"}}})
-    assert summaries.report_uri(facts) == "s3://b/runs/1/evaluation/report.html"
+def test_report_is_where_the_gate_says() -> None:
+    assert summaries.report_uri(good_run()) == "s3://bucket/reports/run-1/report.html"
     assert summaries.report_uri(good_run(xcoms={})) is None
 
 

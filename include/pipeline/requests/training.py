@@ -12,7 +12,10 @@ from include.pipeline.spec import ModelSpec
 #: Where the channel `code` lands; the toolkit takes its program from there, so an isolated container needs no network.
 CODE_CHANNEL = "/opt/ml/input/data/code/sourcedir.tar.gz"
 #: Metrics that a training script prints as `name=value` (see include/jobs/train.py).
-SCRIPT_METRICS = ("validation:auc", "validation:accuracy", "validation:logloss", "validation:rmse")
+SCRIPT_METRICS = tuple(
+    f"validation:{name}"
+    for name in ("auc", "accuracy", "logloss", "f1", "weighted_f1", "rmse", "mae", "mse", "r2")
+)
 
 
 def hyperparameters(spec: ModelSpec, *, leave_out: tuple[str, ...] = ()) -> dict[str, str]:

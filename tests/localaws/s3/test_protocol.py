@@ -262,7 +262,7 @@ def test_parts_of_an_object_by_number(ours: Any, bucket: str) -> None:
     ("operation", "size"), [("list_objects", 3), ("list_objects_v2", 3), ("list_object_versions", 4)]
 )
 def test_paginators_see_every_key_once(operation: str, size: int, ours: Any, store: S3Store, bucket: str) -> None:
-    expected = sorted(f"{a}/{b}" for a in "xyz" for b in range(4)) + ["zz"]
+    expected = [*sorted(f"{a}/{b}" for a in "xyz" for b in range(4)), "zz"]
     for key in expected:
         store.put_bytes(bucket, key, b"")
     pages = list(ours.get_paginator(operation).paginate(Bucket=bucket, PaginationConfig={"PageSize": size}))

@@ -39,7 +39,7 @@ def prepare(uri: str, dest: Path) -> Path:
         shutil.copytree(source, dest, dirs_exist_ok=True)
     elif not source.exists():
         raise UserError(f"sagemaker_submit_directory names {uri}, which does not exist in the container.")
-    elif tarfile.is_tarfile(source):
+    elif source.name.endswith((".tar.gz", ".tgz", ".tar")):
         _extract(source, dest, uri)
     else:
         shutil.copy2(source, dest)

@@ -1,6 +1,7 @@
 """The `train` program of the XGBoost image: AWS's built-in algorithm, or script mode when a program is named."""
 
 import os
+import re
 from typing import Any
 
 from container_toolkit import base, script_mode, xgb_data, xgb_hyperparameters
@@ -53,12 +54,26 @@ def check_channels(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def load_channel(xgboost: Any, name: str, kind: str, *, weights: bool) -> Any:
+def check_labels(name: str, labels: Any, objective: str, classes: int) -> None:
+    """The labels that an objective can learn, else a UserError with the first row that has another."""
+    if objective.startswith("multi:"):
+        bad, rule = (labels < 0) | (labels >= classes) | (labels % 1 != 0), "label must be in [0, num_class)"
+    elif objective.startswith("binary:") or objective == "reg:logistic":
+        bad, rule = (labels < 0) | (labels > 1), "label must be in [0,1] for logistic regression"
+    else:
+        return
+    if bad.any():
+        row = int(bad.argmax())
+        raise UserError(f"{rule}, but row {row + 1} of channel {name} has the label {labels[row]:g}.")
+
+
+def load_channel(xgboost: Any, name: str, kind: str, parameters: dict[str, Any], *, weights: bool) -> Any:
     """A channel as DMatrix, or None when it holds no data."""
     found = xgb_data.read(base.channel_dir(name), kind, weights=weights)
     if found is None:
         return None
     features, labels, given = found
+    check_labels(name, labels, parameters.get("objective", ""), parameters.get("num_class", 0))
     return xgboost.DMatrix(features, label=labels, weight=given)
 
 
@@ -71,12 +86,14 @@ def train_algorithm(parameters: dict[str, Any], channels: dict[str, Any], resour
 
     kind = xgb_data.content_type(channels["train"].get("ContentType"))
     weights = parameters.pop("csv_weights", 0) == 1
-    train = load_channel(xgboost, "train", kind, weights=weights)
+    train = load_channel(xgboost, "train", kind, parameters, weights=weights)
     if train is None:
         raise UserError(f"No data in training channel path {base.channel_dir('train')}")
-    validation = load_channel(xgboost, "validation", kind, weights=weights) if "validation" in channels else None
-    if "validation" in channels and validation is None:
-        raise UserError(f"No data in validation channel path {base.channel_dir('validation')}")
+    validation = None
+    if "validation" in channels:
+        validation = load_channel(xgboost, "validation", kind, parameters, weights=weights)
+        if validation is None:
+            raise UserError(f"No data in validation channel path {base.channel_dir('validation')}")
     if validation is not None and kind != xgb_data.LIBSVM and validation.num_col() != train.num_col():
         raise UserError(
             f"The train channel has {train.num_col()} features but the validation channel has {validation.num_col()}."
@@ -124,8 +141,8 @@ def boost(xgboost: Any, parameters: dict[str, Any], train: Any, validation: Any)
 
 
 def _first_lines(text: str) -> str:
-    """XGBoost's message without the C++ stack that follows it."""
-    return text.split("Stack trace:")[0].strip()
+    """XGBoost's message without the C++ position before it and the stack after it."""
+    return re.sub(r"^\[[\d:]+\] \S+:\d+: ", "", text.split("Stack trace:")[0].strip())
 
 
 def choose_metrics(parameters: dict[str, Any]) -> tuple[list[str], str | None, Any]:

@@ -1,0 +1,123 @@
+"""Slots, order, stops and the end of the schedule."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from include.localaws.scheduler import Scheduler, Ticket
+
+
+class Running:
+    """A work that runs until it is let go; `terminate` notes the grace it was given."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.go = threading.Event()
+        self.grace: float | None = None
+
+    def __call__(self, ticket: Ticket) -> None:
+        ticket.attach(self)
+        self.began.set()
+        assert self.go.wait(30)
+
+    def terminate(self, grace: float) -> int:
+        self.grace = grace
+        self.go.set()
+        return 0
+
+
+def test_no_more_than_the_limit_run_and_the_rest_keep_their_order() -> None:
+    scheduler, order = Scheduler(limit=2), []
+    works = [Running(), Running()]
+    for number, work in enumerate(works):
+        scheduler.submit("k", str(number), work)
+    for work in works:
+        assert work.began.wait(30)
+    later = [scheduler.submit("k", str(n), lambda ticket: order.append(ticket.name)) for n in range(2, 6)]
+    assert order == []
+    works[0].go.set()
+    for ticket in later:
+        assert ticket.ended.wait(30)
+    assert order == ["2", "3", "4", "5"]
+    works[1].go.set()
+
+
+def test_a_spawned_work_takes_no_slot() -> None:
+    scheduler, busy, beside = Scheduler(limit=1), Running(), Running()
+    scheduler.submit("k", "busy", busy)
+    scheduler.spawn("k", "beside", beside)
+    assert busy.began.wait(30)
+    assert beside.began.wait(30)
+    busy.go.set()
+    beside.go.set()
+
+
+def test_stop_of_a_running_work_ends_its_process_with_the_grace() -> None:
+    scheduler, work = Scheduler(limit=1, grace=7.0), Running()
+    ticket = scheduler.submit("k", "a", work)
+    assert work.began.wait(30)
+    assert scheduler.stop("k", "a") is ticket
+    assert ticket.ended.wait(30)
+    assert (work.grace, ticket.cause) == (7.0, "stop")
+    assert scheduler.stop("k", "a") is None
+
+
+def test_stop_of_a_waiting_work_reaches_it_at_once() -> None:
+    scheduler, busy = Scheduler(limit=1), Running()
+    scheduler.submit("k", "busy", busy)
+    seen: list[bool] = []
+    waiting = scheduler.submit("k", "waiting", lambda ticket: seen.append(ticket.stopping))
+    scheduler.stop("k", "waiting")
+    assert waiting.ended.wait(30)
+    assert seen == [True]
+    busy.go.set()
+
+
+def test_a_stop_before_the_process_is_known_is_not_lost() -> None:
+    ticket, work = Ticket("k", "a", 3.0), Running()
+    ticket.stop("stop")
+    ticket.attach(work)
+    assert work.go.wait(30)
+
+
+def test_the_first_cause_stays() -> None:
+    ticket = Ticket("k", "a", 3.0)
+    ticket.stop("stop")
+    ticket.stop("shutdown")
+    assert ticket.cause == "stop"
+
+
+def test_shutdown_ends_what_runs_and_leaves_what_waits() -> None:
+    scheduler, work, touched = Scheduler(limit=1), Running(), threading.Event()
+    running = scheduler.submit("k", "running", work)
+    assert work.began.wait(30)
+    waiting = scheduler.submit("k", "waiting", lambda _: touched.set())
+    scheduler.shutdown()
+    assert running.ended.is_set()
+    assert running.cause == "shutdown"
+    assert waiting.ended.is_set()
+    assert not touched.is_set()
+    with pytest.raises(RuntimeError, match="shutting down"):
+        scheduler.submit("k", "late", work)
+
+
+def test_a_work_that_breaks_gives_its_slot_back(caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = Scheduler(limit=1)
+    broken = scheduler.submit("k", "broken", lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert broken.ended.wait(30)
+    assert "k broken: the work itself broke" in caplog.text
+    assert scheduler.submit("k", "next", lambda _: None).ended.wait(30)
+
+
+def test_listeners_hear_of_the_end_once_also_when_they_come_late() -> None:
+    scheduler, heard = Scheduler(limit=1), []
+    work = Running()
+    ticket = scheduler.submit("k", "a", work)
+    both = threading.Barrier(2)
+    ticket.when_ended(lambda: (heard.append("early"), both.wait(30)))  # type: ignore[arg-type,func-returns-value]
+    work.go.set()
+    both.wait(30)
+    ticket.when_ended(lambda: heard.append("late"))
+    assert heard == ["early", "late"]
