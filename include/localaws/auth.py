@@ -38,7 +38,7 @@ Secrets = Callable[[str], tuple[str, str | None] | None]
 
 
 class Refused(Exception):
-    """A request that is not let in; `reason` is missing, unknown, signature, time or size."""
+    """A request that is not answered; `reason` is a key of `dispatch.REFUSALS`, which names the code on the wire."""
 
     def __init__(self, reason: str, message: str, service: str = "") -> None:
         super().__init__(message)

@@ -29,6 +29,7 @@ StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 TARGET = "SageMaker."
 RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)/?")
+METRICS_PATH = "/BatchPutMetrics"
 HEALTH_PATH = "/_localaws/health"
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 413: "Payload Too Large",
            424: "Failed Dependency", 429: "Too Many Requests", 500: "Internal Server Error",
@@ -40,9 +41,10 @@ REFUSALS = {
     "signature": ("InvalidSignatureException", "SignatureDoesNotMatch", "SignatureDoesNotMatch"),
     "time": ("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
     "size": ("RequestEntityTooLargeException", "RequestEntityTooLarge", "EntityTooLarge"),
+    "operation": ("UnknownOperationException", "InvalidAction", "NotImplemented"),
     "host": ("AccessDeniedException", "AccessDenied", "AccessDenied"),
 }
-LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]|(?:.+\.)?amazonaws\.com")
+LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]")
 
 
 class Application:
@@ -86,9 +88,23 @@ class Application:
             return self._runtime_app()
         if service == "s3":
             return self._s3
+        if service == "sagemaker" and environ["PATH_INFO"] != METRICS_PATH:
+            return self._no_such_path
         if service == "logs":
             self.ctx.logs.load()
-        return self._moto
+        return self._foreign
+
+    def _no_such_path(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        what = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        return respond_error(start_response, ValidationException(f"{what} is not supported by the local AWS endpoint"))
+
+    def _foreign(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            return self._moto(environ, start_response)
+        except NotImplementedError as error:
+            # moto would answer 500, which clients try again and again.
+            text = f"{error} by moto, which serves this AWS service here"
+            return self._refuse(environ, start_response, Refused("operation", text))
 
     def _runtime_app(self) -> Wsgi:
         if self._runtime is None:
@@ -126,7 +142,7 @@ class Application:
 
     def _refuse(self, environ: Environ, start_response: StartResponse, refused: Refused) -> Iterable[bytes]:
         json_code, query_code, s3_code = REFUSALS[refused.reason]
-        status = 413 if refused.reason == "size" else 403
+        status = {"size": 413, "operation": 400}.get(refused.reason, 403)
         kind = environ.get("CONTENT_TYPE", "")
         if "HTTP_X_AMZ_TARGET" in environ or RUNTIME_PATH.fullmatch(environ["PATH_INFO"]) or "json" in kind:
             return respond_error(start_response, refused, json_code, status)

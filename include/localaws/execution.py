@@ -165,6 +165,15 @@ def require(request: Mapping[str, Any], *names: str) -> None:
             raise ValidationException(f"{name} is required")
 
 
+def check_isolation(ctx: Context, wanted: bool) -> None:
+    """Raise ValidationException when network isolation is asked for and this machine cannot give it."""
+    if wanted and not ctx.runner.sandbox.isolates_network:
+        raise ValidationException(
+            "EnableNetworkIsolation is not possible here: the machine offers no namespaces "
+            f"(sandbox {ctx.runner.sandbox.name}); install bubblewrap or leave it out"
+        )
+
+
 def tag_map(request: Mapping[str, Any]) -> dict[str, str]:
     """The Tags member as a mapping; a key that is there twice is an error, as in AWS."""
     tags: dict[str, str] = {}

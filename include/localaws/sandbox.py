@@ -39,6 +39,10 @@ class Sandbox(Protocol):
     def depth(self) -> int:
         """See the class."""
 
+    @property
+    def isolates_network(self) -> bool:
+        """Whether a process can be started without a network."""
+
     def command(self, spec: ProcessSpec, env: Mapping[str, str], hidden: Sequence[Path]) -> Command:
         """The command line that runs `spec` with exactly this environment."""
 
@@ -66,6 +70,7 @@ class Bubblewrap:
 
     name = "bubblewrap"
     depth = 2
+    isolates_network = True
 
     def command(self, spec: ProcessSpec, env: Mapping[str, str], hidden: Sequence[Path]) -> Command:
         """See Sandbox."""
@@ -123,6 +128,7 @@ class Namespaces:
 
     name = "namespaces"
     depth = 4
+    isolates_network = True
 
     def command(self, spec: ProcessSpec, env: Mapping[str, str], hidden: Sequence[Path]) -> Command:
         """See Sandbox. Paths of `spec.bind` must lie under /opt."""
@@ -146,6 +152,7 @@ class Moved:
 
     name = "moved"
     depth = 1
+    isolates_network = False
 
     def command(self, spec: ProcessSpec, env: Mapping[str, str], hidden: Sequence[Path]) -> Command:
         """See Sandbox."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterable
@@ -106,7 +107,7 @@ class Endpoint:
             metrics=Metrics(moto),
             clock=time.time,
         )
-        self._application = Application(ctx, moto, s3_app(s3))
+        self._application = Application(ctx, moto, s3_app(s3, hosts=("localhost", *options.allowed_hosts)))
         return ctx
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -115,9 +116,13 @@ class Endpoint:
 
     def start(self) -> None:
         """Bring back what an earlier run left, then answer requests."""
+        # What jobs of an earlier run had in their directories when they were killed is of no use any more.
+        shutil.rmtree(self.ctx.config.state / "jobs", ignore_errors=True)
         for hook in registry.START_HOOKS:
             hook(self.ctx)
         self._thread.start()
+        # Importing moto takes most of a second: better now than when the first job writes its first line.
+        threading.Thread(target=self.ctx.logs.load, name="load-logs", daemon=True).start()
 
     def close(self) -> None:
         """End everything: jobs first (their states are written), then model servers, then the port."""

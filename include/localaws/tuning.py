@@ -110,6 +110,8 @@ def _run(ctx: Context, ticket: Ticket) -> None:
         if ticket.cause == "shutdown":  # no training job can be started any more; the next start goes on
             return
         log.exception("tuning job %s: fault of the endpoint", ticket.name)
+        for child in children(ctx, ctx.config.arn(KIND, ticket.name)):
+            training.stop(ctx, child.name)
         reason = f"InternalServerError: {type(error).__name__}: {error}"[:REASON_LENGTH]
         ctx.store.transition(
             KIND, ticket.name, TRANSITIONS, "fail", FailureReason=reason, HyperParameterTuningEndTime=ctx.clock()
@@ -164,8 +166,8 @@ class Tuning:
             ticket = self.ctx.jobs.find(training.KIND, child.name)
             if ticket is not None:
                 self._follow(child.name, tuned, ticket)
-            else:
-                self._learn(search, child, tuned)
+            else:  # it has ended, perhaps since the list was made
+                self._learn(search, self.ctx.store.get(training.KIND, child.name) or child, tuned)
         return search
 
     def _follow(self, name: str, tuned: dict[str, str], ticket: Ticket) -> None:

@@ -1,7 +1,7 @@
 """The environment and configuration file of the stack's Airflow processes.
 
-Values marked *measured* are there because they changed the time of a run on two cores; the numbers are in
-`docs/` of the project and can be taken again with `python -m include.stack run`.
+Values marked *measured* are there because they changed the time of a run on two cores: a chain of ten empty tasks went
+from 15.7 s to 2.5 s, the start of the API from 19 s to 7 s.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from include.stack import ports
+from include.stack.airflow_cli import run_airflow
 from include.stack.errors import Interrupted, StackError, check_free_space, disk_full
 from include.stack.launch import Plan
 from include.stack.progress import Printer
@@ -25,7 +26,7 @@ EXIT_USER_ERROR = 2
 def parser() -> argparse.ArgumentParser:
     """Arguments; the hidden ones replace parts of the stack in tests."""
     top = argparse.ArgumentParser("python -m include.stack", description="Airflow and the local AWS endpoint as one.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="run|up|down|status")
+    commands = top.add_subparsers(dest="command", required=True, metavar="run|up|down|status|airflow")
     run = commands.add_parser("run", help="run a model's lifecycle once, from data to teardown")
     run.add_argument("--model", default="tumor", help="a file of include/models (default: %(default)s)")
     run.add_argument("--keep", action="store_true", help="keep the endpoint and leave the stack up")
@@ -41,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--localaws", help=argparse.SUPPRESS)
     down = commands.add_parser("down", help="end what `up` or `run --keep` left running")
     status = commands.add_parser("status", help="say what is up")
-    for command in (run, up, down, status):
+    airflow = commands.add_parser("airflow", help="an Airflow command against the stack that is up")
+    airflow.add_argument("arguments", nargs=argparse.REMAINDER, help="e.g. dags list")
+    for command in (run, up, down, status, airflow):
         command.add_argument(
             "--state", type=Path, default=PROJECT / ".sagewind", help="the state folder (default: %(default)s)"
         )
@@ -78,6 +81,8 @@ def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
         return bring_down(state, printer)
     if options.command == "status":
         return show_status(state, printer)
+    if options.command == "airflow":
+        return run_airflow(state, options.arguments)
     if options.command == "run":
         order = Order(options.model, options.keep, options.source, options.models, options.reports)
         order.check()

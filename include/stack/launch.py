@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from include.stack import airflow_settings
 from include.stack.airflow_settings import Aws
 from include.stack.errors import StackError, check_free_space
@@ -24,7 +26,7 @@ from include.stack.ports import HOST
 from include.stack.processes import Mark, end_all
 from include.stack.progress import Printer
 from include.stack.rest import AirflowApi, one_line
-from include.stack.state import Home, process_facts, take_lock, write_private
+from include.stack.state import Home, process_facts, same_process, take_lock, write_private
 from include.stack.supervision import PROJECT, Component, Signals, Supervision
 
 START_SECONDS = 180.0
@@ -88,11 +90,11 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End everything that belongs to the stack, unless it was detached."""
+    def close(self, grace: float | None = None) -> None:
+        """End everything that belongs to the stack, unless it was detached. A second call finds nothing to do."""
         left: list[str] = []
         if self._supervision is not None:
-            left = self._supervision.stop()
+            left = self._supervision.stop(grace)
             if not self._supervision.detached:
                 self.plan.home.record.unlink(missing_ok=True)
         if self._lock is not None:
@@ -134,8 +136,8 @@ class Stack:
         self.printer.line(f"local AWS endpoint ready at {aws.endpoint_url}")
         connection = {"AIRFLOW_CONN_AWS_DEFAULT": aws.connection()}
         self._start_airflow("scheduler", "--skip-serve-logs", extra=connection)
-        self._start_airflow("triggerer", "--skip-serve-logs", extra=connection)
         self.supervision.wait("Airflow's API", lambda: self.api.answers() or None, START_SECONDS)
+        self._start_airflow("triggerer", "--skip-serve-logs", extra=connection)
         self.api.login(self.secrets.user, self.secrets.password)
         self.api.warm_up()
         self._await_images()
@@ -235,9 +237,13 @@ def stack_prefix(home: Home) -> str:
     return f"{home.state.id}.{home.kind}"
 
 
-def sweep(home: Home) -> list[str]:
+def sweep(home: Home) -> None:
     """End what earlier stacks of this home have left behind. Only with the lock held: then none of them is wanted."""
-    left = end_all(Mark(f"{stack_prefix(home)}.", any_run=True), descendants=False)
+    warden = (home.read_record() or {}).get("warden") or {}
+    session = warden.get("pid")
+    if session is not None and psutil.pid_exists(session) and not same_process(warden):
+        session = None  # the number has been given to another process, so nothing of that session was left
+    mark = Mark(f"{stack_prefix(home)}.", session, any_run=True, since=warden.get("created", 0.0) - 1.0)
+    left = end_all(mark, descendants=False)
     if left:
         raise StackError(f"Processes of an earlier stack cannot be ended: {', '.join(left)}; end them by hand.")
-    return left

@@ -48,18 +48,20 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
 
 @dataclass(frozen=True)
 class Mark:
-    """What identifies the processes of one stack. `stack` may be a prefix when `any_run` is set (all stacks of a state
-    folder); `session` is the warden's process id, None when that number may belong to somebody else by now."""
+    """What identifies the processes of one stack: `stack` is the marker's value, or its beginning when `any_run` is set
+    (all stacks of a state folder); `session` is the warden's process id, None when that number may belong to somebody
+    else by now; processes begun before `since` (epoch seconds) are not of that session."""
 
     stack: str
     session: int | None = None
     any_run: bool = False
+    since: float = 0.0
 
     def carried_by(self, process: psutil.Process) -> bool:
         """Whether `process` belongs to the stack by session or environment."""
         with contextlib.suppress(psutil.Error, OSError):
             if self.session is not None and os.getsid(process.pid) == self.session:
-                return True
+                return float(process.create_time()) >= self.since
         try:
             value = str(process.environ().get(MARKER, ""))
         except (psutil.Error, OSError):

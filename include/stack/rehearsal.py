@@ -22,6 +22,8 @@ PARSE_SECONDS = 90.0
 RUN_SECONDS = 3600.0
 """A lifecycle that takes an hour on a laptop hangs."""
 POLL_SECONDS = 0.5
+IDLE_GRACE = 1.5
+"""Seconds for components to end after a run: nothing runs any more, and Airflow's triggerer would take ten."""
 LOOKUP_SECONDS = 2.0
 """How often the endpoint is asked which jobs there are now."""
 
@@ -83,6 +85,7 @@ class Rehearsal:
                 stack.detach()
             else:
                 self.printer.status("ending the stack")
+                stack.close(IDLE_GRACE)
         return self._conclude(stack, kept)
 
     def _execute(self, stack: Stack) -> None:

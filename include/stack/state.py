@@ -196,15 +196,25 @@ def process_facts(pid: int) -> dict[str, Any]:
     return {"pid": pid, "created": psutil.Process(pid).create_time()}
 
 
-def is_alive(facts: dict[str, Any] | None) -> bool:
-    """Whether the very process of `process_facts` still runs."""
+def same_process(facts: dict[str, Any] | None) -> bool:
+    """Whether the process of `process_facts` is still known to the system, be it as a zombie."""
     if not facts:
         return False
     try:
-        process = psutil.Process(int(facts["pid"]))
-        same = abs(float(process.create_time()) - float(facts["created"])) < 1.0
-        return same and str(process.status()) != psutil.STATUS_ZOMBIE
+        created = float(psutil.Process(int(facts["pid"])).create_time())
+        known = float(facts["created"])
+        return bool(-1.0 < created - known < 1.0)
     except (psutil.Error, KeyError, ValueError):
+        return False
+
+
+def is_alive(facts: dict[str, Any] | None) -> bool:
+    """Whether the very process of `process_facts` still runs."""
+    if facts is None or not same_process(facts):
+        return False
+    try:
+        return bool(psutil.Process(int(facts["pid"])).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
         return False
 
 

@@ -184,7 +184,9 @@ def _gates(facts: Facts) -> list[str]:
         )
     missed = [item for item in gate.get("gates", []) if not item.get("passed")]
     if missed:
-        said = " and ".join(f"{item['metric']} is {item['value']} and must be {item['rule']}" for item in missed)
+        said = " and ".join(
+            f"{item['metric']} is {_number(item['value'])} and must be {item['rule']}" for item in missed
+        )
         return [f"{facts.model} did not pass its gate: {said}."]
     return [] if gate.get("passed") else [f"{facts.model} did not pass its gate."]
 
@@ -248,7 +250,7 @@ def table(summary: dict[str, Any], deleted: list[dict[str, Any]]) -> list[str]:
     lines = ["", f"{summary['model']} {summary['run_id']}: {summary['state']}"]
     for gate in summary["gates"]:
         mark = "passed" if gate.get("passed") else "MISSED"
-        lines.append(f"  gate    {gate['metric']:<22} {gate['value']!s:<22.22} {gate['rule']:<10} {mark}")
+        lines.append(f"  gate    {gate['metric']:<22} {_number(gate['value']):<22.22} {gate['rule']:<10} {mark}")
     gated = {gate["metric"] for gate in summary["gates"]}
     others = {key: value for key, value in summary["metrics"].items() if key not in gated}
     if others:
@@ -266,7 +268,7 @@ def table(summary: dict[str, Any], deleted: list[dict[str, Any]]) -> list[str]:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value), 40)
+    return f"{value:.6g}" if isinstance(value, float) else one_line(str(value), 40)
 
 
 def _made(summary: dict[str, Any], deleted: list[dict[str, Any]]) -> list[str]:

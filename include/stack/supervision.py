@@ -102,6 +102,7 @@ class Supervision:
         self._news = threading.Condition()
         self._expected_to_end: set[str] = set()
         self._logs: dict[str, Path] = {}
+        self._stopped = False
         become_subreaper()
         self._reader = threading.Thread(target=self._read, name="guardian", daemon=True)
         try:
@@ -205,20 +206,36 @@ class Supervision:
         self._command(do="detach")
         self.wait("The guardian", lambda: True if self._seen.detached else None, 10)
 
-    def stop(self) -> list[str]:
-        """End everything; returns what could not be ended (empty: nothing is left), nothing when detached."""
+    def stop(self, grace: float | None = None) -> list[str]:
+        """End everything; returns what could not be ended (empty: nothing is left), nothing when detached.
+
+        `grace`: seconds that components get to end in order, when they have nothing to lose (default: the guardian's).
+        """
         self.signals.done()
-        if self._seen.detached:
+        if self._seen.detached or self._stopped:
             return []
+        self._stopped = True
+        if grace is not None:
+            with contextlib.suppress(ComponentDied):
+                self._command(do="stop", grace=grace)
         if self._warden.stdin is not None:
             with contextlib.suppress(OSError):
                 self._warden.stdin.close()
+        deadline = time.monotonic() + STOP_SECONDS
+        while not self._warden_ended():
+            if time.monotonic() > deadline:
+                self._warden.kill()
+            time.sleep(0.05)
+        # Not yet waited for: until it is, its number stands for its session and for nothing else.
+        left = end_all(Mark(self.stack, session=self._warden.pid))
+        self._warden.wait()
+        return left
+
+    def _warden_ended(self) -> bool:
         try:
-            self._warden.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._warden.kill()
-            self._warden.wait()
-        return end_all(Mark(self.stack, session=self._warden.pid))
+            return os.waitid(os.P_PID, self._warden.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def _command(self, **command: object) -> None:
         stream = self._warden.stdin

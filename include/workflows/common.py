@@ -36,7 +36,14 @@ DEFAULTS: dict[str, Any] = {
 
 
 def make_dag(
-    spec: ModelSpec, part: str, *, doc: str, tags: list[str], schedule: Any, params: dict[str, Param] | None = None
+    spec: ModelSpec,
+    part: str,
+    *,
+    doc: str,
+    tags: list[str],
+    schedule: Any,
+    params: dict[str, Param] | None = None,
+    max_active_runs: int = 16,
 ) -> DAG:
     """A DAG of one model with the project's defaults. An undefined template value is an error, never an empty text."""
     return DAG(
@@ -50,6 +57,7 @@ def make_dag(
         template_undefined=jinja2.StrictUndefined,
         schedule=schedule,
         params=params,
+        max_active_runs=max_active_runs,
     )
 
 

@@ -36,7 +36,16 @@ def training_dag(spec: ModelSpec) -> DAG:
         ),
     }
     doc = DOC.format(name=spec.name, description=spec.description)
-    with make_dag(spec, "training", doc=doc, tags=["production"], schedule=_schedule(spec), params=params) as dag:
+    # One run at a time: two would update the same endpoint (backfills have a limit of their own and do not deploy).
+    with make_dag(
+        spec,
+        "training",
+        doc=doc,
+        tags=["production"],
+        schedule=_schedule(spec),
+        params=params,
+        max_active_runs=1,
+    ) as dag:
         make = Chain(spec, rehearsal=False)
         prepare, register, shall = make.prepare(), make.register(), _shall_deploy(make)
         chain(make.ingest(), prepare, make.fit(), make.evaluate(), make.gate(), register)

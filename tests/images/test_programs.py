@@ -173,11 +173,17 @@ def test_an_xgboost_model_that_cannot_be_loaded(ml: MlDir, run: Run) -> None:
     assert "holds nothing" in run("xgboost", "serve", SAGEMAKER_BASE_DIR=str(ml.root / "absent")).stderr
 
 
+JOB = """
+import sys
+from importlib.util import find_spec
+missing = [name for name in ("pandas", "pyarrow", "sklearn", "numpy", "scipy", "joblib") if find_spec(name) is None]
+sys.exit(f"missing: {missing}" if missing else len(sys.argv) + 3)
+"""
+
+
 @pytest.mark.parametrize("image", ["sklearn", "xgboost"])
 def test_process(image: str, ml: MlDir, run: Run) -> None:
-    program = ml.write(
-        "processing/input/code/job.py", "import sys, pandas, sklearn, pyarrow\nsys.exit(len(sys.argv) + 3)"
-    )
+    program = ml.write("processing/input/code/job.py", JOB)
     assert run(image, "process").returncode == 4
     assert run(image, "process", str(program), "--a", "b").returncode == 6
     ml.write("processing/input/code/other.py", "")

@@ -47,7 +47,9 @@ def test_every_metric_has_its_oracle() -> None:
     assert set(ORACLE) == NAMES == set(CLASSIFICATION) | set(REGRESSION)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning", "ignore:y_pred contains classes")
+@pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.UndefinedMetricWarning", "ignore:y_pred contains", "ignore:A single label"
+)
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1, width=32)), min_size=2, max_size=20))
 def test_binary(rows: list[tuple[int, float]]) -> None:
     truth, scores = [t for t, _ in rows], np.array([s for _, s in rows], dtype=np.float32)
@@ -56,7 +58,7 @@ def test_binary(rows: list[tuple[int, float]]) -> None:
         assert value == pytest.approx(ORACLE[name](truth, (scores > 0.5).astype(int))), name
 
 
-@pytest.mark.filterwarnings("ignore:y_pred contains classes")
+@pytest.mark.filterwarnings("ignore:y_pred contains classes", "ignore:A single label")
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20))
 def test_several_classes(rows: list[tuple[int, int]]) -> None:
     truth, found = [t for t, _ in rows], [f for _, f in rows]

@@ -225,10 +225,12 @@ def test_kill_dash_nine_of_the_server_leaves_no_process(runner: Runner, images_d
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )
-    assert server.stdout is not None
-    assert server.stdout.readline() == b"up\n"
-    poll(lambda: len(running(marker)) == 3)  # the server names it too
-    server.kill()
-    server.wait()
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"up\n"
+        poll(lambda: len(running(marker)) == 3)  # the server names it too
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
     poll(lambda: not running(marker))
-    server.stdout.close()

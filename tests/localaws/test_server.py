@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,21 @@ def test_other_services_are_there(endpoint: Endpoint) -> None:
     assert client_of(endpoint, "events").list_rules()["Rules"] == []
 
 
+def test_what_no_part_can_do_is_said_at_once(endpoint: Endpoint) -> None:
+    """A 500 would be tried again by every client."""
+    with pytest.raises(ClientError) as refused:
+        client_of(endpoint, "iam").simulate_principal_policy(
+            PolicySourceArn="arn:aws:iam::123456789012:role/x", ActionNames=["s3:GetObject"]
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidAction"
+    assert "simulate_principal_policy" in refused.value.response["Error"]["Message"]
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"
+    query = {"MetricName": "x", "ResourceArn": arn, "MetricStat": "Min", "Period": "OneMinute"}
+    with pytest.raises(ClientError, match="POST /BatchGetMetrics is not supported") as refused:
+        client_of(endpoint, "sagemaker-metrics").batch_get_metrics(MetricQueries=[{**query, "XAxisType": "Timestamp"}])
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
 def test_tags(sagemaker: Any, s3: Any, name: str) -> None:
     arn = sagemaker.create_training_job(**training_request(name))["TrainingJobArn"]
     tags = [{"Key": f"k{n:02d}", "Value": str(n)} for n in range(4)]
@@ -233,19 +248,31 @@ def test_restart_keeps_everything(start_endpoint: Callable[..., Endpoint], tmp_p
     second.close()
 
 
-def start_program(images_dir: Path, state: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """The command line as a user starts it; returns what its `export` lines say."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "include.localaws", "--port", "0", "--state", str(state), "--images", str(images_dir)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=ROOT,
-    )
-    assert server.stdout is not None
-    lines = [server.stdout.readline() for _ in range(4)]
-    found = dict(re.fullmatch(r"export (\w+)=(.+)\n", line).groups() for line in lines)  # type: ignore[union-attr]
-    return server, found
+Start = Callable[[Path], tuple[subprocess.Popen[str], dict[str, str]]]
+
+
+@pytest.fixture
+def start_program(images_dir: Path) -> Iterator[Start]:
+    """The command line as a user starts it, and what its `export` lines say; what is left over is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(state: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+        argv = ["-m", "include.localaws", "--port", "0", "--state", str(state), "--images", str(images_dir)]
+        server = subprocess.Popen(
+            [sys.executable, *argv], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+        )
+        started.append(server)
+        assert server.stdout is not None
+        lines = [server.stdout.readline() for _ in range(4)]
+        found = dict(re.fullmatch(r"export (\w+)=(.+)\n", line).groups() for line in lines)  # type: ignore[union-attr]
+        return server, found
+
+    yield start
+    for server in started:
+        server.kill()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
 
 
 def client_from(env: dict[str, str], service: str) -> Any:
@@ -259,11 +286,11 @@ def client_from(env: dict[str, str], service: str) -> Any:
     )
 
 
-def test_program_ends_cleanly_and_after_kill_nothing_is_left(images_dir: Path, tmp_path: Path) -> None:
+def test_program_ends_cleanly_and_after_kill_nothing_is_left(start_program: Start, tmp_path: Path) -> None:
     seconds = f"6{os.getpid()}.{int.from_bytes(os.urandom(3), 'big')}"
     script = f"import subprocess; subprocess.run(['sleep', '{seconds}'])"
     for number, how in enumerate((signal.SIGTERM, signal.SIGKILL)):
-        server, env = start_program(images_dir, tmp_path / "state")
+        server, env = start_program(tmp_path / "state")
         sagemaker = client_from(env, "sagemaker")
         if not number:
             client_from(env, "s3").create_bucket(Bucket="data")
@@ -272,14 +299,10 @@ def test_program_ends_cleanly_and_after_kill_nothing_is_left(images_dir: Path, t
         server.send_signal(how)
         assert server.wait(60) == (0 if how is signal.SIGTERM else -signal.SIGKILL)
         poll(lambda: not running(seconds))
-        assert server.stdout is not None
-        server.stdout.close()
-    server, env = start_program(images_dir, tmp_path / "state")
+    server, env = start_program(tmp_path / "state")
     sagemaker = client_from(env, "sagemaker")
     reasons = [sagemaker.describe_training_job(TrainingJobName=f"job{n}")["FailureReason"] for n in range(2)]
     assert "was stopped while this job ran" in reasons[0]
     assert "ended unexpectedly while this job ran" in reasons[1]
     server.terminate()
     assert server.wait(60) == 0
-    assert server.stdout is not None
-    server.stdout.close()

@@ -6,11 +6,13 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from include.localaws.images import Image, ImageError
 from include.localaws.server import Endpoint
 from include.localaws.training import SECONDARY, STEPS, TRANSITIONS
 from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request, wait_for
@@ -250,3 +252,36 @@ def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
     assert TRANSITIONS.statuses <= set(shape("TrainingJobStatus").enum)
     assert SECONDARY.statuses <= set(shape("SecondaryStatus").enum)
     assert TRANSITIONS.terminal == {"Completed", "Failed", "Stopped"}
+
+
+def test_isolation_that_this_machine_cannot_give_is_refused(start_endpoint: Callable[..., Endpoint], name: str) -> None:
+    endpoint = start_endpoint(sandbox="moved")
+    with pytest.raises(ClientError, match="EnableNetworkIsolation is not possible here"):
+        client_of(endpoint, "sagemaker").create_training_job(**training_request(name, EnableNetworkIsolation=True))
+
+
+def test_environment_that_cannot_be_built_fails_the_job_with_the_sentence(
+    endpoint: Endpoint, sagemaker: Any, s3: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Image) -> Path:
+        raise ImageError("image tiny cannot be built: no wheel")
+
+    monkeypatch.setattr(Image, "environment", broken)
+    sagemaker.create_training_job(**training_request(name))
+    assert failed(sagemaker, name)["FailureReason"] == "ClientError: image tiny cannot be built: no wheel"
+
+
+def test_many_jobs_at_once_are_all_done(start_endpoint: Callable[..., Endpoint]) -> None:
+    """None is lost, none runs twice."""
+    endpoint = start_endpoint(jobs=4)
+    sagemaker, s3 = client_of(endpoint, "sagemaker"), client_of(endpoint, "s3")
+    s3.create_bucket(Bucket="data")
+    names = [f"job{n:02d}" for n in range(30)]
+    for each in names:
+        request = training_request(each, "print('once')")
+        request["AlgorithmSpecification"]["ContainerEntrypoint"] = ["echo", "once"]
+        sagemaker.create_training_job(**request)
+    for each in names:
+        assert finished(sagemaker, each)["TrainingJobStatus"] == "Completed"
+    logs = client_of(endpoint, "logs")
+    assert [log_lines(logs, GROUP, each) for each in names] == [["once"]] * len(names)

@@ -7,6 +7,7 @@ leave the session, clean their environment. Every process of them carries TOKEN 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from include.stack.state import Home, State, process_facts, take_lock
 from include.stack.supervision import Component, Signals, Supervision
 
 HERE = str(Path(__file__))
+PR_SET_DUMPABLE = 4
 
 
 def say(line: str) -> None:
@@ -36,13 +38,14 @@ def wait_for_ever() -> None:
 
 
 def server(token: str, port: str) -> None:
-    """Listens, ignores SIGTERM, and has a forked worker that holds the port as well."""
+    """Listens, ignores SIGTERM, and has a forked worker that holds the port and hides its environment."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", int(port)))
     listener.listen()
     if os.fork() == 0:
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         wait_for_ever()
     say(f"listening {port}")
     wait_for_ever()
@@ -94,7 +97,8 @@ def front(state: str, token: str, stop_at: str, *ports: str) -> None:
         log = home.logs / "guardian.log"
         with Supervision(Supervision.new_id(stack_prefix(home)), lock, signals, log) as supervision:
             said["warden"] = supervision.warden
-            home.write_record(front=process_facts(os.getpid()), detached=False, ports=[int(port) for port in ports])
+            warden = process_facts(supervision.warden)
+            home.write_record(front=process_facts(os.getpid()), warden=warden, detached=False)
             said["guardian"] = supervision.wait("guardian", lambda: supervision.pids().get("guardian"), 20)
             stage("spawned")
             kinds = ["server", "escaping"]

@@ -44,7 +44,11 @@ class Front:
         self.ports = ports.choose(count)
         argv = [sys.executable, str(DUMMIES), "front", str(state), self.token, stop_at, *map(str, self.ports)]
         self.process = subprocess.Popen(
-            argv, cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)}, stdout=subprocess.PIPE, text=True
+            argv,
+            cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), *sys.path])},
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def until(self, stage: str) -> dict[str, Any]:

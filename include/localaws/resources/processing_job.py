@@ -8,7 +8,7 @@ from typing import Any
 from include.localaws import processing
 from include.localaws.context import Context
 from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
-from include.localaws.execution import inside, refuse, tag_map
+from include.localaws.execution import check_isolation, inside, refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.outcome import RESTART_REASON
 from include.localaws.processing import KIND, TRANSITIONS
@@ -48,6 +48,7 @@ def _check(ctx: Context, request: dict[str, Any]) -> None:
             f"ProcessingResources.ClusterConfig.InstanceCount is {cluster['InstanceCount']}: "
             "the local AWS endpoint runs processing jobs on 1 instance"
         )
+    check_isolation(ctx, request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False))
     ctx.images.resolve(request["AppSpecification"]["ImageUri"])
     names: list[str] = []
     for given in request.get("ProcessingInputs", ()):

@@ -7,7 +7,7 @@ from typing import Any
 from include.localaws import training
 from include.localaws.context import Context
 from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
-from include.localaws.execution import refuse, require, tag_map
+from include.localaws.execution import check_isolation, refuse, require, tag_map
 from include.localaws.listing import list_page
 from include.localaws.metrics import MetricReader, definitions
 from include.localaws.outcome import RESTART_REASON, JobError, Outcome
@@ -24,6 +24,8 @@ UNSUPPORTED = (
     "DebugRuleConfigurations",
     "ProfilerRuleConfigurations",
     "TensorBoardOutputConfig",
+    "StoppingCondition.MaxWaitTimeInSeconds",
+    "StoppingCondition.MaxPendingTimeInSeconds",
     "RemoteDebugConfig.EnableRemoteDebug",
     "SessionChainingConfig.EnableSessionTagChaining",
     "ServerlessJobConfig",
@@ -79,6 +81,7 @@ def check(ctx: Context, request: dict[str, Any]) -> None:
         raise ValidationException(
             f"ResourceConfig.InstanceCount is {resources['InstanceCount']}: the local AWS endpoint trains on 1 instance"
         )
+    check_isolation(ctx, request.get("EnableNetworkIsolation", False))
     mode = algorithm["TrainingInputMode"]
     channels = request.get("InputDataConfig", ())
     for channel in channels:

@@ -17,6 +17,7 @@ HOMOGENEOUS = "homogeneousCluster"
 _ONLY_AS_A_WHOLE = (
     *("channel_input_dirs", "hyperparameters", "additional_framework_parameters", "job_name", "is_master", "topology"),
     *("master_hostname", "is_smddpmprun_installed", "is_smddprun_installed", "distribution_hosts"),
+    "is_modelparallel_enabled",
 )
 """Members of SM_TRAINING_ENV that have no variable of their own."""
 
@@ -112,6 +113,7 @@ class TrainingEnvironment:
             "instance_groups_dict": groups,
             "is_hetero": len(groups) > 1,
             "is_master": host == hosts[0],
+            "is_modelparallel_enabled": None,
             "is_smddpmprun_installed": False,
             "is_smddprun_installed": False,
             "job_name": os.environ.get("TRAINING_JOB_NAME") or self.platform.get("sagemaker_job_name"),

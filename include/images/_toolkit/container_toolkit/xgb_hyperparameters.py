@@ -79,11 +79,29 @@ def _list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",")]
 
 
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, int) for item in value)
+
+
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except SyntaxError as error:
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def _tuple(text: str) -> Any:
+    value = _literal(text)
+    if not _numbers(value):
+        raise ValueError(f"{text} is no tuple of numbers")
+    return tuple(value)
+
+
+def _groups(text: str) -> Any:
+    value = _literal(text)
+    if not isinstance(value, list) or not all(_numbers(group) for group in value):
+        raise ValueError(f"{text} is no list of lists of numbers")
+    return value
 
 
 def _integer(low: float | None = None, high: float | None = None, **ends: bool) -> Spec:
@@ -133,8 +151,8 @@ SPECS: dict[str, Spec] = {
     "max_leaves": _integer(0),
     "max_bin": _integer(0),
     "predictor": _choice("auto", "cpu_predictor", "gpu_predictor"),
-    "monotone_constraints": Spec(_literal, (-1, 0, 1)),
-    "interaction_constraints": Spec(_literal, ()),
+    "monotone_constraints": Spec(_tuple, (-1, 0, 1)),
+    "interaction_constraints": Spec(_groups, ()),
     "sample_type": _choice("uniform", "weighted"),
     "normalize_type": _choice("tree", "forest"),
     "rate_drop": _number(0, 1),
@@ -193,7 +211,7 @@ def _check_range(name: str, value: Any) -> None:
     if name == "eval_metric":
         SPECS[name].check(name, [_plain_metric(metric) for metric in value])
     elif name == "interaction_constraints":
-        if not all(isinstance(group, list) and all(item in Interval(1) for item in group) for group in value):
+        if not all(item in Interval(1) for group in value for item in group):
             raise UserError(f"Hyperparameter {name}: value {value} not in range {Interval(1)}")
     else:
         SPECS[name].check(name, value)

@@ -97,7 +97,7 @@ def evaluator(names: list[str], objective: str) -> Callable[[Any, Any], list[tup
     """A `custom_metric` for xgboost.train that computes all of `names`."""
 
     def evaluate(predictions: Any, matrix: Any) -> list[tuple[str, float]]:
-        truth = matrix.get_label()
+        truth = matrix.get_label().astype(float)  # sums of single precision would lose digits that are printed
         confusion = None
         if any(name in CLASSIFICATION for name in names):
             confusion = _confusion(truth.astype(int), classes(predictions, objective))

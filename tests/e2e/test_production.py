@@ -1,0 +1,175 @@
+"""The production DAGs on one stack: deploy, refuse, go back, backfill, score, monitor, bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from include.pipeline.names import run_hash
+from tests.e2e.conftest import ROOT, Checkout, Running, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SERVE = (ROOT / "include/jobs/serve.py").read_text()
+#: Serves other scores than the evaluation computed, but only inside a model server.
+SKEWED = (
+    SERVE
+    + """
+
+import os as _os
+
+_true_predict_fn = predict_fn
+
+
+def predict_fn(data, model):
+    shift = 0.01 if "SAGEMAKER_BIND_TO_PORT" in _os.environ else 0.0
+    return _true_predict_fn(data, model) + shift
+"""
+)
+ROW = ",".join(["1.0"] * 30)
+
+
+@pytest.fixture(scope="module")
+def stack(make_checkout: Callable[[], Checkout], up: Callable[[Checkout], Running]) -> Running:
+    checkout = make_checkout()
+    checkout.add_model("plain")
+    checkout.add_model("past", schedule="0 3 * * *")
+    checkout.add_model("strict", evaluate={"gates": {"accuracy": ">= 0.99999"}})
+    checkout.add_script("serve.py", SERVE)
+    checkout.add_model("wobbly", train=train("include/models/serve.py"))
+    return up(checkout)
+
+
+def train(serve: str) -> dict:
+    return {
+        "framework": "sklearn",
+        "script": "include/jobs/train.py",
+        "serve": serve,
+        "hyperparameters": {"estimator": "logistic_regression", "problem": "binary"},
+    }
+
+
+def names(stack: Running, run: str) -> list[str]:
+    """Models and endpoint configs that belong to a run."""
+    models = [item["ModelName"] for item in stack.sagemaker.list_models()["Models"]]
+    configs = [item["EndpointConfigName"] for item in stack.sagemaker.list_endpoint_configs()["EndpointConfigs"]]
+    return [name for name in models + configs if run in name]
+
+
+def endpoints(stack: Running) -> dict[str, str]:
+    return {item["EndpointName"]: item["EndpointStatus"] for item in stack.sagemaker.list_endpoints()["Endpoints"]}
+
+
+def test_a_gate_set_too_high_deploys_nothing_and_says_so(stack: Running) -> None:
+    assert stack.run("strict_lifecycle", "high") == "failed"
+    states = stack.states("strict_lifecycle", "high")
+    assert states["gate"] == "failed"
+    assert states["deploy"] == "upstream_failed"
+    assert states["teardown"] == "success"
+    assert "not deployed: accuracy is" in stack.log("strict_lifecycle", "high", "gate")
+    assert "required >= 0.99999" in stack.log("strict_lifecycle", "high", "gate")
+    assert not any("strict" in name for name in endpoints(stack))
+    assert names(stack, run_hash("strict_lifecycle", "high")) == []
+    assert stack.alive() == []
+
+
+def test_a_verification_that_fails_is_red_and_what_served_before_still_serves(stack: Running) -> None:
+    dag = "wobbly_training"
+    assert stack.run(dag, "good") == "success"
+    before = stack.sagemaker.describe_endpoint(EndpointName="wobbly")
+    runtime = stack.client("sagemaker-runtime")
+
+    def ask() -> bytes:
+        return runtime.invoke_endpoint(EndpointName="wobbly", ContentType="text/csv", Body=ROW)["Body"].read()
+
+    answer = ask()
+    stack.checkout.add_script("serve.py", SKEWED)
+    assert stack.run(dag, "bad") == "failed"
+    states = stack.states(dag, "bad")
+    assert (states["verify"], states["restore"], states["teardown"]) == ("failed", "success", "success")
+    assert "they differ by 0.01, allowed is 1e-06" in stack.log(dag, "bad", "verify")
+    after = stack.sagemaker.describe_endpoint(EndpointName="wobbly")
+    assert after["EndpointStatus"] == "InService"
+    assert after["EndpointConfigName"] == before["EndpointConfigName"]
+    assert ask() == answer
+    assert names(stack, run_hash(dag, "bad")) == []
+    assert stack.alive() == []
+
+
+def test_a_failed_verification_of_a_rehearsal_is_torn_down_too(stack: Running) -> None:
+    stack.checkout.add_script("serve.py", SKEWED)
+    assert stack.run("wobbly_lifecycle", "bad") == "failed"
+    states = stack.states("wobbly_lifecycle", "bad")
+    assert (states["verify"], states["teardown"]) == ("failed", "success")
+    assert not any("rehearsal" in name for name in endpoints(stack))
+    assert names(stack, run_hash("wobbly_lifecycle", "bad")) == []
+
+
+def test_a_backfill_has_a_run_and_jobs_of_its_own_for_each_interval_and_only_once(stack: Running) -> None:
+    dag = "past_training"
+    wait_for(lambda: stack.parsed(dag), dag)
+    stack.api.unpause(dag)  # catchup is off: this starts the run of the last interval, and no other
+    command = ("backfill", "create", "--dag-id", dag, "--from-date", "2026-03-01", "--to-date", "2026-03-04")
+    done = stack.airflow(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    backfilled = wait_for(lambda: ended_backfill(stack, dag), "three backfilled runs")
+
+    assert [run["state"] for run in backfilled] == ["success"] * 3
+    assert len({run["logical_date"] for run in backfilled}) == 3
+    of_run = {run["dag_run_id"]: stack.jobs(run_hash(dag, run["dag_run_id"])) for run in backfilled}
+    assert [len(jobs) for jobs in of_run.values()] == [4] * 3
+    plans = [stack.api.xcom(dag, run, "ingest") for run in of_run]
+    assert len({plan["prefix"] for plan in plans}) == 3
+    assert sorted(plan["window"]["end"][:10] for plan in plans) == ["2026-03-02", "2026-03-03", "2026-03-04"]
+    assert all(stack.states(dag, run)["deploy"] == "skipped" for run in of_run)
+
+    jobs, runs = len(stack.jobs("past-")), len(stack.runs(dag))
+    stack.airflow(*command)
+    wait_for(lambda: ended_backfill(stack, dag), "the end of the second backfill")
+    assert (len(stack.jobs("past-")), len(stack.runs(dag))) == (jobs, runs)
+
+
+def ended_backfill(stack: Running, dag: str) -> list[dict]:
+    """The backfilled runs, once there are three, every backfill is complete and no run is active."""
+    runs = stack.runs(dag)
+    backfilled = [run for run in runs if run["run_type"] == "backfill"]
+    settled = all(run["state"] in ("success", "failed") for run in runs) and stack.backfills_are_complete(dag)
+    return backfilled if settled and len(backfilled) >= 3 else []
+
+
+def test_production_from_training_over_scoring_to_monitoring(stack: Running) -> None:
+    assert stack.run("plain_training", "live", deploy="always") == "success"
+    assert endpoints(stack)["plain"] == "InService"
+    assert stack.run("plain_batch_scoring", "score") == "success"
+    published = stack.api.xcom("plain_batch_scoring", "score", "publish")
+    assert published["files"] == 1
+    assert names(stack, run_hash("plain_batch_scoring", "score")) == []
+    assert stack.run("plain_monitoring", "watch") == "success"
+    verdict = stack.api.xcom("plain_monitoring", "watch", "verdict")
+    assert verdict["verdict"] == "ok"
+    assert verdict["rows"] >= 100
+    assert endpoints(stack)["plain"] == "InService"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "task", "says"),
+    [
+        ("absent", None, "ingest", "is not there: give the path of a file"),
+        ("empty", "", "ingest", "is empty"),
+        ("no-target", "a,b\n1,2\n3,4\n", "prepare", "target"),
+        ("one-class", "a,target\n1,1\n2,1\n3,1\n4,1\n5,1\n6,1\n", "prepare", "class"),
+    ],
+)
+def test_bad_data_fails_early_with_a_sentence(
+    stack: Running, name: str, content: str | None, task: str, says: str
+) -> None:
+    path = stack.checkout.root / f"{name}.csv"
+    if content is not None:
+        path.write_text(content)
+    assert stack.run("plain_lifecycle", name, source=f"file://{path}") == "failed"
+    states = stack.states("plain_lifecycle", name)
+    assert states[task] == "failed"
+    assert states["teardown"] == "success"
+    assert says in stack.log("plain_lifecycle", name, task)
+    assert stack.alive() == []
