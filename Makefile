@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 # registry.sh carries the machine's pip settings to uv, which also builds the image environments of the local endpoint.
 PY := . .venv/registry.sh && .venv/bin/python
 
-.PHONY: help setup run up down dry-run model test test-fast check lint fmt types arrows lock bench env clean
+.PHONY: help setup run up down airflow dry-run model test test-fast check lint fmt types arrows lock bench env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ up: setup  ## start Airflow and the local endpoint and leave them running
 
 down: setup  ## stop what `make up` or `make run KEEP=1` left running
 	@$(PY) -m include.stack down
+
+airflow: setup  ## an Airflow command against the stack that is up: ARGS="dags list"
+	@$(PY) -m include.stack airflow $(ARGS)
 
 dry-run: setup  ## print the SageMaker requests of a model without sending one: MODEL=tumor
 	@$(PY) -m include.pipeline.dry_run "$$MODEL"

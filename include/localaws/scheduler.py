@@ -174,7 +174,8 @@ class Scheduler:
         """End all running jobs and wait for them; waiting ones stay as they are in the store, for the next start."""
         with self._changed:
             self._closed = True
-            tickets = list(self._tickets.values())
+            # Those that wait first: a slot that a running one frees must not go to one of them any more.
+            tickets = [*self._waiting, *(t for t in self._tickets.values() if t not in self._waiting)]
         for ticket in tickets:
             ticket.stop("shutdown")
         with self._changed:

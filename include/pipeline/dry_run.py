@@ -36,7 +36,7 @@ def named(spec: ModelSpec, task: str, operation: str, request: dict[str, Any]) -
     field = _NAME_FIELDS.get(operation)
     if field is None:
         return request
-    run = {"dag_id": f"{spec.name}_training", "run_id": RUN}
+    run: dict[str, Any] = {"dag_id": f"{spec.name}_training", "run_id": RUN}
     if operation in ("CreateModel", "CreateEndpointConfig"):
         return {field: names.resource_name(spec.name, "", fingerprint="0000", **run), **request}
     limit = names.TUNING_NAME_LIMIT if operation.startswith("CreateHyper") else names.JOB_NAME_LIMIT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.stack import cli
+from include.stack import cli, ports
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,8 @@ def test_busy_port_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert cli.main(["up", "--state", str(tmp_path / "s"), "--aws-port", str(port), "--port", "18080"]) == 2
+        (free,) = ports.choose(1)
+        assert cli.main(["up", "--state", str(tmp_path / "s"), "--aws-port", str(port), "--port", str(free)]) == 2
     assert sentence(capsys).startswith(f"The port {port} of the local AWS endpoint is taken")
 
 

@@ -13,8 +13,7 @@ from include.pipeline.spec import ModelSpec
 CODE_CHANNEL = "/opt/ml/input/data/code/sourcedir.tar.gz"
 #: Metrics that a training script prints as `name=value` (see include/jobs/train.py).
 SCRIPT_METRICS = tuple(
-    f"validation:{name}"
-    for name in ("auc", "accuracy", "logloss", "f1", "weighted_f1", "rmse", "mae", "mse", "r2")
+    f"validation:{name}" for name in ("auc", "accuracy", "logloss", "f1", "weighted_f1", "rmse", "mae", "mse", "r2")
 )
 
 
