@@ -52,7 +52,6 @@ def requests(spec: ModelSpec, refs: RunRefs, made: dict[str, Any]) -> Iterator[t
 
 def _requests(spec: ModelSpec, refs: RunRefs, made: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     prefix, group = made["prefix"], made["names"]["group"]
-    package_arn = refs.result("register", "arn")
     yield "prepare", "CreateProcessingJob", processing.prepare(spec, refs)
     yield "baseline", "CreateProcessingJob", processing.baseline(spec, refs)
     if spec.tune:
@@ -62,7 +61,7 @@ def _requests(spec: ModelSpec, refs: RunRefs, made: dict[str, Any]) -> Iterator[
     yield "evaluate", "CreateProcessingJob", processing.evaluate(spec, refs)
     yield "register", "CreateModelPackageGroup", {"ModelPackageGroupName": group, **registry.group(spec)}
     yield "register", "CreateModelPackage", registry.package(spec, refs, group_name=group)
-    yield "create_model", "CreateModel", serving.model(spec, refs, package_arn=package_arn)
+    yield "create_model", "CreateModel", serving.model(spec, refs)
     model_name = refs.result("create_model", "name")
     yield "endpoint_config", "CreateEndpointConfig", serving.endpoint_config(spec, refs, model_name=model_name)
     endpoint = {"EndpointName": made["names"]["endpoint"], "EndpointConfigName": model_name}

@@ -26,6 +26,13 @@ class Source:
     path: str
     query: Mapping[str, str]
 
+    @property
+    def shown(self) -> str:
+        """The URI for logs and records: without a user's name, password or token, which https may carry."""
+        if self.scheme != "https":
+            return self.uri
+        return f"https://{self.name.rpartition('@')[2]}{self.path}"
+
 
 def parse(uri: str) -> Source:
     """Parse and check a source URI; SourceError names the URI and what is allowed."""

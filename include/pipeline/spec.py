@@ -209,7 +209,11 @@ class Batch(Section):
     """Batch scoring of the newest approved model."""
 
     schedule: str | None = Field(None, description="Cron expression")
-    source: str | None = Field(None, description="s3:// prefix of feature rows; default: the last test features")
+    source: str | None = Field(
+        None,
+        pattern=r"^s3://.+[^/]$",
+        description="s3:// prefix of feature rows, without a slash at the end; default: the last test features",
+    )
     instance: Instance = Instance(type="ml.m5.large")
 
 

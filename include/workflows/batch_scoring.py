@@ -6,10 +6,11 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
 
 from include.pipeline.requests import serving
 from include.pipeline.spec import ModelSpec
-from include.workflows.common import Chain, make_dag
+from include.workflows.common import Chain, make_dag, value
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator
+from sagewind.operators.serving import ResourceOperator
 
 DOC = """### Batch scoring with `{name}`
 
@@ -43,7 +44,7 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
         request = serving.transform(
             spec,
             model_name="{{ results.create_model.name }}",
-            source=rows,
+            source=f"{rows}/",  # without the slash, `data` would also mean `data-old`
             output=scores,
         )
         publish = PublishOperator(task_id="publish", source=scores, target="{{ plan.scores }}", **make.common)
@@ -51,7 +52,12 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
         chain(
             make.ingest(with_data=False),
             newest,
-            make.create_model(package_task="newest"),
+            ResourceOperator(
+                task_id="create_model",
+                resource="model",
+                request=serving.approved_model(spec, make.refs, package_arn=value("newest", "arn")),
+                **make.common,
+            ),
             make.job("batch_transform", "transform", request),
             check,
             publish,

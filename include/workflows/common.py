@@ -17,7 +17,7 @@ from include.pipeline.spec import ModelSpec
 from sagewind.operators.gate import GateOperator
 from sagewind.operators.ingest import IngestOperator
 from sagewind.operators.job import JobOperator
-from sagewind.operators.registry import DecideOperator, RegisterOperator
+from sagewind.operators.registry import ApproveOperator, RegisterOperator
 from sagewind.operators.serving import DeployOperator, ResourceOperator
 from sagewind.operators.teardown import TeardownOperator
 from sagewind.operators.verify import VerifyOperator
@@ -108,8 +108,12 @@ class Chain:
 
     @property
     def watching(self) -> dict[str, Any]:
-        """Arguments that every sensor takes."""
-        return {"connection": self.spec.aws.connection, "region": self.spec.aws.region}
+        """Arguments that every sensor takes.
+
+        Without retries: Airflow would try a sensor whose trigger has seen a bad end again, and each try would wait for
+        the whole limit; faults that pass by themselves are waited out inside (`WaitingTrigger.call`).
+        """
+        return {"connection": self.spec.aws.connection, "region": self.spec.aws.region, "retries": 0}
 
     def ingest(self, *, with_data: bool = True) -> IngestOperator:
         """Plan the run and snapshot its data."""
@@ -176,52 +180,50 @@ class Chain:
             folder="{{ plan.prefix }}/evaluate/evaluation",
             problem=self.spec.problem,
             rules=dict(self.spec.evaluate.gates),
-            champion=self.spec.evaluate.champion,
+            # A rehearsal may run on other data than production: it is held against the gates alone.
+            champion=None if self.rehearsal else self.spec.evaluate.champion,
             champion_group=self.spec.name,
             **self.common,
         )
 
     def register(self) -> RegisterOperator:
-        """Add a version to the registry; approved at once unless the model file wants a person to decide."""
+        """Add a version to the registry."""
         return RegisterOperator(
             task_id="register",
             request=registry.package(self.spec, self.refs, group_name="{{ plan.names.group }}"),
             group="{{ plan.names.group }}",
             group_request=registry.group(self.spec),
-            approve=self.spec.approve == "automatic",
+            # A model without an endpoint has nothing to verify; the others are approved after the verification.
+            approve=self.spec.approve == "automatic" and self.spec.deploy.mode == "none",
             **self.common,
         )
 
-    def approval(self) -> tuple[list[Any], ApprovalSensor]:
-        """A person decides in Airflow or in AWS: the question, what writes its answer down, and the sensor."""
-        from airflow.providers.standard.operators.hitl import HITLOperator
+    def approval(self) -> tuple[list[BaseOperator], ApprovalSensor]:
+        """A person decides in Airflow or in AWS: what asks, and the sensor that the rest waits for."""
+        # Imported here: few models ask, and the import costs every DAG file.
+        from sagewind.operators.approval import AskApprovalOperator
 
-        ask_approval = HITLOperator(
+        ask_approval = AskApprovalOperator(
             task_id="ask_approval",
             subject=f"Deploy this version of {self.spec.name}?",
             body="Version {{ ti.xcom_pull(task_ids='register')['version'] }} has passed its gates: "
             "{{ ti.xcom_pull(task_ids='gate')['metrics'] }}. "
             "Report: {{ ti.xcom_pull(task_ids='gate')['report'] }}",
-            options=["Approve", "Reject"],
+            package_arn="{{ ti.xcom_pull(task_ids='register')['arn'] }}",
+            connection=self.spec.aws.connection,
+            region=self.spec.aws.region,
         )
-        decide = DecideOperator(
-            task_id="record_decision",
-            package_arn=value("register", "arn"),
-            question_task="ask_approval",
-            **self.common,
-        )
-        ask_approval >> decide
         approved = ApprovalSensor(
             task_id="approved", package_arn=seen_by_sensor("register", "arn"), limit_hours=24 * 14, **self.watching
         )
         return [ask_approval, approved], approved
 
-    def create_model(self, package_task: str = "register") -> ResourceOperator:
-        """A SageMaker model from the registered version."""
+    def create_model(self) -> ResourceOperator:
+        """A SageMaker model from this run's artifact."""
         return ResourceOperator(
             task_id="create_model",
             resource="model",
-            request=serving.model(self.spec, self.refs, package_arn=value(package_task, "arn")),
+            request=serving.model(self.spec, self.refs),
             **self.common,
         )
 
@@ -230,9 +232,20 @@ class Chain:
         return ResourceOperator(
             task_id="endpoint_config",
             resource="endpoint_config",
-            request=serving.endpoint_config(self.spec, self.refs, model_name=value("create_model", "name")),
+            request=serving.endpoint_config(
+                self.spec,
+                self.refs,
+                model_name=value("create_model", "name"),
+                # The rehearsal checks its own traffic and must not depend on which requests are sampled.
+                capture=100 if self.rehearsal else None,
+            ),
+            labels={"package": value("register", "arn")},
             **self.common,
         )
+
+    def approve(self) -> ApproveOperator:
+        """Approve the version, now that it is proved; a person's approval stays as it is."""
+        return ApproveOperator(task_id="approve", package_arn=value("register", "arn"), **self.common)
 
     def deploy(self) -> DeployOperator:
         """Create or update the endpoint."""

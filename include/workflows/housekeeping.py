@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from airflow.sdk import DAG, Param
 
+from include.pipeline.errors import ModelFileError
+from include.pipeline.load import load_model, model_names
+from include.pipeline.names import slug
 from include.workflows.common import DEFAULTS, START
 from sagewind.operators.housekeeping import HousekeepingOperator
 
@@ -36,5 +41,21 @@ def housekeeping_dag() -> DAG:
         params=params,
         default_args={**DEFAULTS, "owner": "sagewind"},
     ) as dag:
-        HousekeepingOperator(task_id="sweep", dry="{{ params.dry_run }}", connection="aws_default")
+        for connection, region in sorted(_places(), key=str):
+            HousekeepingOperator(
+                task_id="-".join(["sweep", slug(connection), *([region] if region else [])]),
+                dry="{{ params.dry_run }}",
+                connection=connection,
+                region=region,
+            )
     return dag
+
+
+def _places() -> set[tuple[str, str | None]]:
+    """Every connection and region that a model file names. A wrong model file is told by its own DAG file."""
+    places: set[tuple[str, str | None]] = {("aws_default", None)}
+    for name in model_names():
+        with suppress(ModelFileError):
+            spec = load_model(name)
+            places.add((spec.aws.connection, spec.aws.region))
+    return places

@@ -39,7 +39,7 @@ def lifecycle_dag(spec: ModelSpec) -> DAG:
         make = Chain(spec, rehearsal=True)
         prepare, baseline, baseline_ready = make.prepare(), make.baseline(), make.baseline_ready()
         gate, register, create_model = make.gate(), make.register(), make.create_model()
-        verify = make.verify()
+        verify, approve = make.verify(), make.approve()
         chain(make.ingest(), prepare, make.fit(), make.evaluate(), gate, register)
         chain(prepare, baseline, baseline_ready, register)
         if spec.approve == "manual":
@@ -48,10 +48,10 @@ def lifecycle_dag(spec: ModelSpec) -> DAG:
             chain(approved, create_model)
         else:
             chain(register, create_model)
-        chain(create_model, make.endpoint_config(), make.deploy(), make.endpoint_ready(), verify)
+        chain(create_model, make.endpoint_config(), make.deploy(), make.endpoint_ready(), verify, approve)
         leaves = [
             gate,
-            verify,
+            approve,
             _batch(make, create_model),
             _normal_traffic(make, verify),
             _shifted_batch(make, prepare, baseline_ready),
@@ -77,7 +77,7 @@ def _normal_traffic(make: Chain, verify: BaseOperator) -> VerdictOperator:
     captured = CaptureSensor(
         task_id="captured",
         folder=seen_by_sensor("ingest", "capture"),
-        requests=REQUESTS * make.spec.deploy.capture // 100,
+        requests=REQUESTS,
         limit_hours=1,
         **make.watching,
     )

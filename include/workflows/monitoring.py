@@ -10,14 +10,15 @@ from include.workflows import assets
 from include.workflows.common import Chain, make_dag
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator
-from sagewind.operators.registry import NewestApprovedOperator
+from sagewind.operators.registry import ServingVersionOperator
 
 DOC = """### Monitoring of `{name}`
 
 {description}
 
-Holds the requests that the endpoint `{name}` captured in this run's window against the baseline of the newest approved
-version. Violations are told column by column; they publish the event `drift://{name}` if the model file says `retrain`.
+Holds the requests that the endpoint `{name}` captured in this run's window against the baseline of the version that
+it serves. Violations are told column by column; they publish the event `drift://{name}` if the model file says
+`retrain`.
 A window without traffic is skipped: it is neither good nor bad.
 """
 
@@ -40,15 +41,19 @@ def monitoring_dag(spec: ModelSpec) -> DAG:
             spec,
             make.refs,
             captured="{{ results.traffic.manifest }}",
-            baseline="{{ results.newest.baseline }}",
+            baseline="{{ results.serving.baseline }}",
             output=folder,
             manifest=True,
+            window={
+                "start_time": "{{ plan.window.start or '1970-01-01T00:00:00+00:00' }}",
+                "end_time": "{{ plan.window.end }}",
+            },
         )
         verdict = VerdictOperator(task_id="verdict", folder=folder, **make.common)
         chain(
             make.ingest(with_data=False),
             traffic,
-            NewestApprovedOperator(task_id="newest", group=spec.name, **make.common),
+            ServingVersionOperator(task_id="serving", endpoint="{{ plan.names.endpoint }}", **make.common),
             make.job("check", "processing", request),
             verdict,
         )

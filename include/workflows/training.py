@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, Param, TriggerRule, chain
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, Param, chain
 
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
@@ -18,8 +18,9 @@ DOC = """### Training and deployment of `{name}`
 {description}
 
 Started by cron, by a drift event, from here, or as a backfill; each interval has jobs, names and data of its own. A
-model that passes its gates is registered, and replaces what the endpoint `{name}` serves without a gap. A failed update
-or verification puts back what served before, and the run is red. Backfilled models are registered, not deployed.
+model that passes its gates is registered, and replaces what the endpoint `{name}` serves without a gap. Its version
+is approved once the endpoint is verified; a failed update or verification puts back what served before, and the run is
+red. Backfilled models are registered, neither deployed nor approved.
 """
 
 
@@ -47,8 +48,8 @@ def training_dag(spec: ModelSpec) -> DAG:
         max_active_runs=1,
     ) as dag:
         make = Chain(spec, rehearsal=False)
-        prepare, register, shall = make.prepare(), make.register(), _shall_deploy(make)
-        chain(make.ingest(), prepare, make.fit(), make.evaluate(), make.gate(), register)
+        prepare, gate, register, shall = make.prepare(), make.gate(), make.register(), _shall_deploy(make)
+        chain(make.ingest(), prepare, make.fit(), make.evaluate(), gate, register)
         chain(prepare, make.baseline(), make.baseline_ready(), register)
         if spec.approve == "manual":
             asked, approved = make.approval()
@@ -56,7 +57,7 @@ def training_dag(spec: ModelSpec) -> DAG:
             chain(approved, shall)
         else:
             chain(register, shall)
-        make.end([*_last(make, shall), register], everything=False)
+        make.end([gate, register, *_last(make, shall)], everything=False)
     return dag
 
 
@@ -75,15 +76,13 @@ def _shall_deploy(make: Chain) -> ShallDeployOperator:
 
 
 def _last(make: Chain, shall: ShallDeployOperator) -> list[Any]:
-    """From the model to a verified endpoint, and the way back."""
-    deploy, ready, verify = make.deploy(), make.endpoint_ready(), make.verify()
+    """From the model to a verified and approved endpoint, and the way back."""
+    deploy, ready, verify, approve = make.deploy(), make.endpoint_ready(), make.verify(), make.approve()
     deployed = EmptyOperator(task_id="deployed", outlets=[assets.endpoint(make.spec.name)])
-    restore = RestoreOperator(
-        task_id="restore",
-        endpoint="{{ plan.names.endpoint }}",
-        trigger_rule=TriggerRule.ONE_FAILED,
-        **make.common,
+    # A teardown: it also runs when somebody marks the run as failed between update and verification.
+    restore = RestoreOperator(task_id="restore", endpoint=make.spec.name, **make.common).as_teardown(
+        on_failure_fail_dagrun=True
     )
-    chain(shall, make.create_model(), make.endpoint_config(), deploy, ready, verify, deployed)
+    chain(shall, make.create_model(), make.endpoint_config(), deploy, ready, verify, approve, deployed)
     chain([deploy, ready, verify], restore)
     return [deployed, restore]

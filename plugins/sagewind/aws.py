@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +27,13 @@ class Aws:
         return str(self.client("sagemaker").meta.region_name)
 
 
-@lru_cache(maxsize=64)
 def _client(connection: str, region: str | None, service: str) -> Any:
+    """A client that lives for a quarter of an hour at most, so that rotated credentials are picked up."""
+    return _made(connection, region, service, int(time.time() // 900))
+
+
+@lru_cache(maxsize=64)
+def _made(connection: str, region: str | None, service: str, quarter: int) -> Any:
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 

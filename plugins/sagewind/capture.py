@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 from sagewind import s3
 from sagewind.aws import Aws
 
+#: Begin of the inference id of a verification's requests: captured, but not traffic of anybody's users.
+VERIFICATION = "sagewind-verify"
+
 
 def hour_of(key: str) -> datetime | None:
     """The hour that a capture key `.../yyyy/mm/dd/hh/name.jsonl` stands for, or None for another key."""
@@ -35,6 +38,22 @@ def count_requests(aws: Aws, folder: str) -> int:
     """Captured requests below `folder`: one line each."""
     uris = in_window(aws, folder, None, None)
     return sum(len([line for line in s3.get_text(aws, uri).splitlines() if line.strip()]) for uri in uris)
+
+
+def of_users(aws: Aws, uris: list[str]) -> list[str]:
+    """Those objects that hold at least one request which is not a verification's.
+
+    A line that cannot be read counts as a user's: the analyzer shows it, and nothing vanishes.
+    """
+    return [uri for uri in uris if any(_is_users(line) for line in s3.get_text(aws, uri).splitlines() if line.strip())]
+
+
+def _is_users(line: str) -> bool:
+    try:
+        inference_id = json.loads(line)["eventMetadata"].get("inferenceId", "")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return True
+    return not str(inference_id).startswith(VERIFICATION)
 
 
 def write_manifest(aws: Aws, folder: str, uris: list[str], target: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any, Literal
 
 from sagewind.aws import Aws, is_missing
 from sagewind.ownership import TAG
+from sagewind.patience import until
 
 Verdict = Literal["serving", "changing", "failed"]
 CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
@@ -46,41 +45,43 @@ def judge(found: dict[str, Any] | None, name: str, config: str) -> tuple[Verdict
     return "serving", f"endpoint {name} is InService with config {config}"
 
 
-def delete(aws: Aws, name: str) -> bool:
-    """Delete the endpoint and wait until it is gone; False if there was none."""
+def incoming(found: dict[str, Any]) -> str | None:
+    """The config that an update in progress leads to; Describe names the present one until the update is over."""
+    summary: dict[str, Any] = found.get("PendingDeploymentSummary") or {}
+    return summary.get("EndpointConfigName")
+
+
+def delete(aws: Aws, name: str, minutes: float = 40) -> bool:
+    """Delete the endpoint and wait until it is gone; False if there was none.
+
+    One that is being created or updated cannot be deleted (AWS refuses it), so it is awaited first.
+    """
     from botocore.exceptions import ClientError
 
     sagemaker = aws.client("sagemaker")
+    settle(aws, name, minutes)
     try:
         sagemaker.delete_endpoint(EndpointName=name)
     except ClientError as error:
         if is_missing(error):
             return False
         raise
-    if not _until(lambda: look(aws, name) is None, minutes=15):
+    if not until(lambda: look(aws, name) is None, minutes=15):
         raise TimeoutError(f"endpoint {name} is still being deleted after 15 minutes: look at it in AWS")
     return True
 
 
-def settle(aws: Aws, name: str, minutes: int) -> None:
-    """Wait until the endpoint does not change any more, or the minutes are over. Holds a worker: for rare ends."""
+def settle(aws: Aws, name: str, minutes: float) -> bool:
+    """Wait until the endpoint does not change any more; False if the minutes are over first.
+
+    Holds a worker: for ends that are rare.
+    """
 
     def settled() -> bool:
         found = look(aws, name)
         return found is None or found["EndpointStatus"] not in CHANGING
 
-    _until(settled, minutes)
-
-
-def _until(done: Callable[[], bool], minutes: float) -> bool:
-    """Ask with growing pauses until `done`; False if the minutes are over first."""
-    deadline, pause = time.monotonic() + minutes * 60, 0.2
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(pause)
-        pause = min(15.0, pause * 1.3)
-    return True
+    return until(settled, minutes)
 
 
 def _config_arn(aws: Aws, config: str) -> str:
@@ -97,6 +98,11 @@ def remember_previous(aws: Aws, config: str, previous: str) -> None:
 
 def previous_of(aws: Aws, config: str) -> str | None:
     """The config that served before `config`, or None."""
+    return tag_of(aws, config, "previous")
+
+
+def tag_of(aws: Aws, config: str, key: str) -> str | None:
+    """One of our tags on an endpoint config, or None."""
     pages = aws.client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=_config_arn(aws, config))
     tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-    return tags.get(TAG + "previous")
+    return tags.get(TAG + key)

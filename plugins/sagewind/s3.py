@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagewind.aws import Aws, error_code
+from sagewind.aws import Aws, error_code, is_passing
 from sagewind.errors import Refused
 
 
@@ -24,6 +24,8 @@ def ensure_bucket(aws: Aws, bucket: str, *, made: bool) -> None:
     try:
         client.head_bucket(Bucket=bucket)
     except ClientError as error:
+        if is_passing(error):
+            raise
         if error_code(error) != "404":
             raise Refused(
                 f"bucket {bucket!r} cannot be used ({error}): check its name and the connection's rights"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from include.pipeline.errors import SourceError
@@ -22,7 +23,7 @@ def snapshot(aws: Aws, source: Source, target: str) -> dict[str, Any]:
     takers[source.scheme](aws, source, target)
     sizes = [int(item["Size"]) for item in s3.listing(aws, target)]
     if not sizes or not sum(sizes):
-        raise SourceError(f"source {source.uri!r} is empty: found {len(sizes)} files with {sum(sizes)} bytes")
+        raise SourceError(f"source {source.shown!r} is empty: found {len(sizes)} files with {sum(sizes)} bytes")
     return {"uri": target, "files": len(sizes), "bytes": sum(sizes)}
 
 
@@ -44,27 +45,47 @@ def _sklearn(aws: Aws, source: Source, target: str) -> None:
 
 def _openml(aws: Aws, source: Source, target: str) -> None:
     from sklearn.datasets import fetch_openml
+    from sklearn.datasets._openml import OpenMLError
 
     version = source.query.get("version", "active")
+    number = version if version == "active" else int(version)
     try:
-        frame = fetch_openml(
-            source.name, version=version if version == "active" else int(version), as_frame=True, parser="auto"
-        ).frame
-    except Exception as error:
+        frame = fetch_openml(source.name, version=number, as_frame=True, parser="auto").frame
+    except (OpenMLError, ValueError) as error:
         raise SourceError(
-            f"source {source.uri!r} could not be fetched ({error}): check its name and version, or give another source"
+            f"source {source.shown!r} is not there ({error}): check its name and version, or give another source"
         ) from error
     _upload_frame(aws, frame, f"{target}/{source.name}.csv")
 
 
+class _Whole:
+    """A download that must not end early: urllib gives a cut connection for the end of the file."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+        length = answer.headers.get("Content-Length")
+        self._left = None if length is None else int(length)
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._answer.read(size) if size >= 0 else self._answer.read()
+        if self._left is not None:
+            self._left -= len(data)
+            if not data and size != 0 and self._left > 0:
+                raise ConnectionError(f"the download ended {self._left} bytes early")
+        return data
+
+
 def _https(aws: Aws, source: Source, target: str) -> None:
+    """A refusal by the server is the user's to mend; a cut or slow network is retried by Airflow."""
     name = Path(source.path).name or "data.csv"
     request = Request(source.uri, headers={"User-Agent": "sagewind"})  # noqa: S310 - the scheme is checked: https
     try:
         with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            _upload(aws, answer, f"{target}/{name}")
-    except OSError as error:
-        raise SourceError(f"source {source.uri!r} could not be fetched ({error}): check the address") from error
+            _upload(aws, _Whole(answer), f"{target}/{name}")
+    except HTTPError as error:
+        if error.code in (408, 425, 429) or error.code >= 500:
+            raise
+        raise SourceError(f"source {source.shown!r} was refused ({error}): check the address") from error
 
 
 def _s3(aws: Aws, source: Source, target: str) -> None:
@@ -83,7 +104,7 @@ def _s3(aws: Aws, source: Source, target: str) -> None:
 def _file(aws: Aws, source: Source, target: str) -> None:
     path = Path(source.path)
     if not path.exists():
-        raise SourceError(f"source {source.uri!r} is not there: give the path of a file or a folder on the worker")
+        raise SourceError(f"source {source.shown!r} is not there: give the path of a file or a folder on the worker")
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     for item in files:
         name = item.relative_to(path) if path.is_dir() else Path(item.name)

@@ -42,9 +42,14 @@ class Sweep:
             yield from page[field]
 
     def tags(self, arn: str) -> dict[str, str]:
-        """Tags of one resource."""
-        pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
-        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        """Tags of one resource; none if it was deleted since it was listed."""
+        try:
+            pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+            return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        except Exception as error:
+            if is_missing(error):
+                return {}
+            raise
 
     def attempt(self, kind: str, name: str, action: Callable[[], Any]) -> None:
         """Do it and write it down; what is gone already is fine, any other fault is a sentence in `failed`."""
@@ -140,12 +145,17 @@ class Sweep:
         for item in self.listing("endpoint"):
             found = endpoints.look(self.aws, item["EndpointName"])
             if found is not None:
-                used.add(found["EndpointConfigName"])
+                used |= {found["EndpointConfigName"], endpoints.incoming(found) or found["EndpointConfigName"]}
         return used
 
     def _models_in_use(self) -> set[str]:
         used = set()
         for item in self.listing("endpoint_config"):
-            config = self._sagemaker.describe_endpoint_config(EndpointConfigName=item["EndpointConfigName"])
+            try:
+                config = self._sagemaker.describe_endpoint_config(EndpointConfigName=item["EndpointConfigName"])
+            except Exception as error:
+                if is_missing(error):
+                    continue  # deleted since it was listed
+                raise
             used |= {variant["ModelName"] for variant in config["ProductionVariants"]}
         return used

@@ -32,6 +32,7 @@ class Task:
     def __init__(self, run_id: str) -> None:
         self.store = StateStore()
         self.xcoms: dict[str, Any] = {}
+        self.states: dict[str, str] = {"complete": "success"}
         self.ti = SimpleNamespace(
             dag_id="dag",
             run_id=run_id,
@@ -41,6 +42,7 @@ class Task:
             max_tries=3,
             xcom_pull=lambda task_ids, **_: self.xcoms.get(task_ids),
             xcom_push=lambda key, value: self.xcoms.__setitem__(key, value),
+            get_task_states=lambda run_ids, **_: {run_ids[0]: self.states},
         )
 
     @property

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.pipeline.names import run_hash
 from sagewind import aws, endpoints
-from sagewind.errors import NotReady
+from sagewind.errors import NotReady, Refused
 from sagewind.operators.serving import DeployOperator, ResourceOperator, RestoreOperator
 from sagewind.operators.teardown import TeardownOperator
 from tests.localaws.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
@@ -54,7 +54,7 @@ def release(server, run: str, factor: str, endpoint: str) -> dict[str, Any]:  # 
 
 
 def restore(made: dict[str, Any], endpoint: str) -> dict[str, Any]:
-    return RestoreOperator(task_id="restore", endpoint=endpoint, **COMMON).execute(made["task"].context)
+    return RestoreOperator(task_id="restore", endpoint=endpoint, **TEARDOWN).execute(made["task"].context)
 
 
 def teardown(made: dict[str, Any], endpoint: str, **options: Any) -> dict[str, Any]:
@@ -88,6 +88,8 @@ def test_an_update_remembers_what_served_and_a_restore_brings_it_back(server) ->
 def test_a_good_deployment_removes_only_what_it_superseded(server) -> None:  # noqa: F811
     first = release(server, "one", "2", "store")
     second = release(server, "two", "3", "store")
+    assert teardown(second, "store")["deleted"] == []  # not verified: the way back stays open
+    second["task"].xcoms["verify"] = {"rows_checked": 1}
     gone = teardown(second, "store")["deleted"]
     assert {item["name"] for item in gone} == {first["config"], first["model"]}
     assert {second["model"], second["config"]} <= left(server)
@@ -134,8 +136,44 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_serving(server) -> Non
     assert server.invoke("robust", "1,1").strip() == "4.0"
 
 
-def test_an_endpoint_that_is_changing_is_waited_for_by_the_next_try(server, monkeypatch) -> None:  # noqa: F811
-    busy = {"EndpointStatus": "Updating", "EndpointConfigName": "x", "EndpointArn": "a"}
-    monkeypatch.setattr(endpoints, "look", lambda *_: busy)
-    with pytest.raises(NotReady, match="is Updating"):
-        DeployOperator(task_id="deploy", endpoint="e", config="c", **COMMON).execute(Task("r").context)
+def test_a_verified_deployment_is_not_restored(server) -> None:  # noqa: F811
+    made = release(server, "proved", "2", "proven")
+    made["task"].xcoms["verify"] = {"rows_checked": 1}
+    with pytest.raises(AirflowSkipException, match="was verified"):
+        restore(made, "proven")
+    assert server.invoke("proven", "1,1").strip() == "4.0"
+
+
+def test_a_run_that_somebody_ended_is_no_success_although_all_is_deleted(server) -> None:  # noqa: F811
+    name = f"m-rehearsal-{run_hash('dag', 'ended')}"
+    made = release(server, "ended", "2", name)
+    made["task"].states = {"complete": "skipped"}
+    with pytest.raises(Refused, match="it is no success"):
+        teardown(made, "", everything=True)
+    assert endpoints.look(aws.Aws("c", None), name) is None
+
+
+def changing(**more: Any) -> dict[str, Any]:
+    return {"EndpointStatus": "Updating", "EndpointConfigName": "x", "EndpointArn": "a", **more}
+
+
+def test_an_endpoint_that_another_run_changes_is_awaited_and_then_left(server, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(endpoints, "look", lambda *_: changing())
+    with pytest.raises(NotReady, match="is still Updating"):
+        DeployOperator(task_id="deploy", endpoint="e", config="c", minutes=0, **COMMON).execute(Task("r").context)
+
+
+def test_a_retry_attaches_to_the_update_that_an_earlier_try_started(server, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(endpoints, "look", lambda *_: changing(PendingDeploymentSummary={"EndpointConfigName": "c"}))
+    monkeypatch.setattr(endpoints, "previous_of", lambda *_: "x")
+    deployed = DeployOperator(task_id="deploy", endpoint="e", config="c", **COMMON).execute(Task("r").context)
+    assert deployed == {"name": "e", "arn": "a", "config": "c", "previous": "x"}
+
+
+def test_a_config_on_its_way_into_an_endpoint_is_in_use(server, monkeypatch) -> None:  # noqa: F811
+    made = release(server, "moving", "2", "moving")
+    found = changing(PendingDeploymentSummary={"EndpointConfigName": made["config"]})
+    monkeypatch.setattr(endpoints, "look", lambda *_: found)
+    made["task"].xcoms = {}
+    teardown(made, "moving")
+    assert {made["model"], made["config"]} <= left(server)

@@ -22,18 +22,33 @@ def container_environment(spec: ModelSpec) -> dict[str, str]:
     }
 
 
-def model(spec: ModelSpec, refs: RunRefs, *, package_arn: str) -> dict[str, Any]:
-    """A SageMaker model from a registered version: what was approved is what is served."""
+def model(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
+    """A SageMaker model from this run's artifact: it is verified before its version is approved."""
+    container = {
+        "Image": refs.images[spec.train.image],
+        "ModelDataUrl": refs.result(spec.fit_task, "artifact"),
+        "Environment": container_environment(spec),
+    }
+    return _model(spec, refs, container)
+
+
+def approved_model(spec: ModelSpec, refs: RunRefs, *, package_arn: str) -> dict[str, Any]:
+    """A SageMaker model from an approved version of the registry."""
+    return _model(spec, refs, {"ModelPackageName": package_arn})
+
+
+def _model(spec: ModelSpec, refs: RunRefs, container: dict[str, Any]) -> dict[str, Any]:
     return {
-        "Containers": [{"ModelPackageName": package_arn}],
+        "Containers": [container],
         "ExecutionRoleArn": refs.role_arn,
         "EnableNetworkIsolation": spec.aws.isolate,
         **vpc(spec.aws),
     }
 
 
-def endpoint_config(spec: ModelSpec, refs: RunRefs, *, model_name: str) -> dict[str, Any]:
-    """One variant, with data capture."""
+def endpoint_config(spec: ModelSpec, refs: RunRefs, *, model_name: str, capture: int | None = None) -> dict[str, Any]:
+    """One variant, with data capture of `capture` percent of the requests (default: the model file's)."""
+    capture = spec.deploy.capture if capture is None else capture
     request: dict[str, Any] = {
         "ProductionVariants": [
             {
@@ -46,10 +61,10 @@ def endpoint_config(spec: ModelSpec, refs: RunRefs, *, model_name: str) -> dict[
         ],
         **kms(spec.aws, "KmsKeyId"),
     }
-    if spec.deploy.capture:
+    if capture:
         request["DataCaptureConfig"] = {
             "EnableCapture": True,
-            "InitialSamplingPercentage": spec.deploy.capture,
+            "InitialSamplingPercentage": capture,
             "DestinationS3Uri": refs.capture,
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": {"CsvContentTypes": [CSV]},

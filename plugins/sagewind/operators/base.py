@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -71,8 +71,8 @@ class SagewindOperator(BaseOperator):
         ti = context["ti"]
         expires = ""
         if self.expires_hours is not None:
-            born = context["dag_run"].run_after
-            expires = (born + timedelta(hours=self.expires_hours)).isoformat()
+            # From now, not from the run's date: a cleared task of an old run makes new things.
+            expires = (datetime.now(UTC) + timedelta(hours=self.expires_hours)).isoformat()
         return Owner(
             model=self.model,
             dag_id=ti.dag_id,

@@ -33,8 +33,10 @@ class BatchCheckOperator(SagewindOperator):
         """Count file by file."""
         rows_in = rows_out = 0
         for item in s3.listing(self.aws, self.source):
+            if item["Key"].endswith("/"):
+                continue  # the console's marker of a folder
             name = item["Key"].split(self.source.split("/", 3)[3].strip("/") + "/", 1)[1]
-            read = _rows(s3.get_text(self.aws, f"{self.source}/{name}"))
+            read = _rows(s3.get_text(self.aws, f"{self.source.rstrip('/')}/{name}"))
             written = _rows(s3.get_text(self.aws, f"{self.scores}/{name}.out"))
             if len(read) != len(written):
                 raise Refused(f"{name} has {len(read)} rows, its scores have {len(written)}: rows were lost")

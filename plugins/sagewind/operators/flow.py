@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class TrafficOperator(SagewindOperator):
     """Lists the captured traffic of the run's window in a manifest; skips what follows if there was none.
 
-    No traffic is no verdict: it is neither ok nor a violation. Returns {manifest, objects}.
+    No traffic is no verdict: it is neither ok nor a violation. Objects that hold nothing but the requests of our own
+    verification are left out. Returns {manifest, objects}.
     """
 
     template_fields = ("folder", "manifest")
@@ -31,9 +32,10 @@ class TrafficOperator(SagewindOperator):
         """List and write down."""
         window = self.plan(context)["window"]
         start = datetime.fromisoformat(window["start"]) if window["start"] else None
-        uris = list(capture.in_window(self.aws, self.folder, start, datetime.fromisoformat(window["end"])))
+        listed = list(capture.in_window(self.aws, self.folder, start, datetime.fromisoformat(window["end"])))
+        uris = capture.of_users(self.aws, listed)
         if not uris:
-            raise AirflowSkipException(f"no traffic was captured below {self.folder} before {window['end']}")
+            raise AirflowSkipException(f"no traffic of users was captured below {self.folder} before {window['end']}")
         return {
             "manifest": capture.write_manifest(self.aws, self.folder, uris, self.manifest),
             "objects": len(uris),

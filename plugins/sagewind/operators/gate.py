@@ -52,7 +52,7 @@ class GateOperator(SagewindOperator):
             outcomes = gates.judge(self.rules, measured)
         except GateError as error:
             raise Refused(str(error)) from None
-        outcomes += self._against_champion(measured)
+        outcomes += self._against_champion(context, measured)
         failed = [outcome.sentence() for outcome in outcomes if not outcome.passed]
         result = {
             "passed": not failed,
@@ -68,18 +68,24 @@ class GateOperator(SagewindOperator):
             raise Refused(f"not deployed: {'; '.join(failed)} (report: {result['report']})")
         return result
 
-    def _against_champion(self, measured: dict[str, Any]) -> list[gates.Outcome]:
-        if self.champion is None:
+    def _against_champion(self, context: Context, measured: dict[str, Any]) -> list[gates.Outcome]:
+        """The rule against the newest approved version; none for a backfill, whose data are of another time."""
+        run_type = context["dag_run"].run_type
+        if self.champion is None or str(getattr(run_type, "value", run_type)) == "backfill":
             return []
         newest = packages.newest_approved(self.aws, self.champion_group)
         if newest is None:
             self.log.info("no approved model in group %s yet: nothing to compare with", self.champion_group)
             return []
-        metric = self.champion.metric
-        uri = newest["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-        value = s3.get_json(self.aws, uri)["metrics"][metric]
-        self.log.info("champion %s has %s %.6g", newest["ModelPackageArn"], metric, value)
+        metric, arn = self.champion.metric, newest["ModelPackageArn"]
+        try:
+            uri = newest["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+            value = float(s3.get_json(self.aws, uri)["metrics"][metric])
+        except (Refused, KeyError, TypeError, ValueError) as error:
+            raise Refused(
+                f"the champion {arn} has no {metric} to compare with ({error}): reject that version, or leave out "
+                "evaluate.champion"
+            ) from None
+        self.log.info("champion %s has %s %.6g", arn, metric, value)
         larger = metrics.larger_is_better(self.problem, metric)
-        return [
-            gates.champion_outcome(metric, measured[metric], value, self.champion.tolerance, larger=larger),
-        ]
+        return [gates.champion_outcome(metric, measured[metric], value, self.champion.tolerance, larger=larger)]

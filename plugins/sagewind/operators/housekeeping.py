@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from sagewind import endpoints, jobs
 from sagewind.kinds import KINDS
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import TAG
@@ -22,7 +23,8 @@ class HousekeepingOperator(SagewindOperator):
     """Looks at everything that carries our owner tags; whatever has none of them is never touched.
 
     Finds resources past their `sagewind:expires`, endpoints without a request for `idle_hours`, and jobs that run for
-    longer than `orphan_hours`. `dry` (a template, default True) only tells. Returns {findings, deleted, dry_run}.
+    longer than both their own limit and `orphan_hours`. `dry` (a template, default True) only tells. Returns
+    {findings, deleted, dry_run}.
     """
 
     template_fields = ("dry",)
@@ -49,8 +51,6 @@ class HousekeepingOperator(SagewindOperator):
         return {"findings": findings, "deleted": sweep.deleted, "dry_run": dry}
 
     def _remove(self, sweep: Sweep, finding: dict[str, Any]) -> None:
-        from sagewind import endpoints, jobs
-
         kind, name = finding["kind"], finding["name"]
         if kind in KINDS:
             sweep.attempt(f"{kind} job (stopped)", name, lambda: jobs.stop(self.aws, KINDS[kind], name))
@@ -77,13 +77,19 @@ class HousekeepingOperator(SagewindOperator):
                     yield {**finding, "why": why, "remove": False}
 
     def _jobs(self, sweep: Sweep, now: datetime) -> Iterator[dict[str, Any]]:
-        oldest = now - timedelta(hours=self.orphan_hours)
+        """Jobs that run for longer than they may: their own time limit, or `orphan_hours` if that is more."""
         for kind in KINDS.values():
             for item in list(sweep.listing(kind.name, StatusEquals="InProgress")):
-                tags = sweep.tags(item[kind.arn_field])
-                if TAG + "model" in tags and item["CreationTime"] < oldest:
-                    why = f"runs since {item['CreationTime'].isoformat()}"
-                    yield {**_finding(kind.name, item[kind.name_field], tags), "why": why, "remove": True}
+                if item["CreationTime"] > now - timedelta(hours=self.orphan_hours):
+                    continue
+                name = item[kind.name_field]
+                found, tags = jobs.look(self.aws, kind, name), sweep.tags(item[kind.arn_field])
+                if found is None or TAG + "model" not in tags:
+                    continue
+                limit = kind.limit_seconds(found, self.orphan_hours * 60)
+                if item["CreationTime"] < now - timedelta(seconds=limit):
+                    why = f"runs since {item['CreationTime'].isoformat()}, longer than it may"
+                    yield {**_finding(kind.name, name, tags), "why": why, "remove": True}
 
     def _idle(self, item: dict[str, Any], now: datetime) -> bool:
         if item["CreationTime"] > now - timedelta(hours=self.idle_hours):

@@ -56,7 +56,7 @@ class IngestOperator(SagewindOperator):
             run_id=ti.run_id,
             account=str(self.aws.client("sts").get_caller_identity()["Account"]),
             region=self.aws.region_name,
-            source=uri,
+            source=source.parse(uri).shown,
             window_start=run.data_interval_start,
             window_end=run.data_interval_end or run.run_after,
             code_hash=bundle.digest(job_files, script_files),
@@ -69,5 +69,7 @@ class IngestOperator(SagewindOperator):
         s3.put_json(self.aws, f"{made['config']}/job.json", plan.job_config(spec, made))
         if self.with_data:
             made["snapshot"] = snapshot(self.aws, source.parse(uri), f"{made['prefix']}/raw")
-            self.log.info("took %d files, %d bytes from %s", made["snapshot"]["files"], made["snapshot"]["bytes"], uri)
+            self.log.info(
+                "took %d files, %d bytes from %s", made["snapshot"]["files"], made["snapshot"]["bytes"], made["source"]
+            )
         return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from include.pipeline.names import JOB_NAME_LIMIT
@@ -12,6 +13,7 @@ from sagewind.errors import JobFailed, JobLost, NotReady, Refused
 from sagewind.kinds import KINDS, KindName
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import TAG, Owner, check_rendered, decide, fingerprint
+from sagewind.patience import until
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -120,11 +122,11 @@ class JobOperator(SagewindOperator):
                 name=name,
             )
             if action == "replace":
+                self.log.info("%s job %s runs an older request: stopping it", self.kind, name)
                 jobs.stop(self.aws, kind, name)
-                raise NotReady(
-                    f"{self.kind} job {name} runs an older request and is being stopped: the next try starts anew"
-                )
-            if action == "next":
+                if not until(partial(self._has_ended, name), minutes=20):
+                    raise NotReady(f"{self.kind} job {name} runs an older request and does not stop: stop it in AWS")
+            if action in ("next", "replace"):
                 generation, cleared = generation + 1, False
                 continue
             # Stored before the job exists: a crash in between finds nothing under this name and creates it.
@@ -138,6 +140,10 @@ class JobOperator(SagewindOperator):
             else:
                 self.log.info("attached to %s job %s (generation %d)", self.kind, name, generation)
             return name, generation
+
+    def _has_ended(self, name: str) -> bool:
+        found = jobs.look(self.aws, KINDS[self.kind], name)
+        return found is None or jobs.ended(KINDS[self.kind], found)
 
     def _create(self, owner: Owner, name: str, generation: int, digest: str) -> None:
         from botocore.exceptions import ClientError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagewind import packages
+from sagewind import endpoints, packages
 from sagewind.errors import Refused
-from sagewind.operators.base import SagewindOperator, pulled
+from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
 
 if TYPE_CHECKING:
@@ -64,31 +64,48 @@ class RegisterOperator(SagewindOperator):
         return _record(found)
 
 
-class DecideOperator(SagewindOperator):
-    """Writes what a person answered in Airflow into the registry; a decision that AWS knows already stays."""
+class ApproveOperator(SagewindOperator):
+    """Approves the version of this run in the registry: after its endpoint was verified, never before."""
 
     template_fields = ("package_arn",)
 
-    def __init__(self, *, package_arn: str, question_task: str, **kwargs: Any) -> None:
+    def __init__(self, *, package_arn: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.package_arn = package_arn
-        self.question_task = question_task
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Approve or reject if nobody decided before."""
-        answer = pulled(context, self.question_task)
-        status = "Approved" if answer["chosen_options"] == ["Approve"] else "Rejected"
-        who = (answer.get("responded_by_user") or {}).get("name", "somebody")
+        """Approve."""
         sagemaker = self.aws.client("sagemaker")
-        found = sagemaker.describe_model_package(ModelPackageName=self.package_arn)
-        if found["ModelApprovalStatus"] == "PendingManualApproval":
-            sagemaker.update_model_package(
-                ModelPackageArn=self.package_arn,
-                ModelApprovalStatus=status,
-                ApprovalDescription=f"{status} by {who} in Airflow",
-            )
-            found = sagemaker.describe_model_package(ModelPackageName=self.package_arn)
-        return _record(found)
+        sagemaker.update_model_package(
+            ModelPackageArn=self.package_arn,
+            ModelApprovalStatus="Approved",
+            ApprovalDescription="passed its gates and was verified",
+        )
+        return _record(sagemaker.describe_model_package(ModelPackageName=self.package_arn))
+
+
+class ServingVersionOperator(SagewindOperator):
+    """Finds the version that an endpoint serves, by the tag that its config carries.
+
+    Returns {arn, version, status, baseline, prefix}; fails if the endpoint is not there or not of this project.
+    """
+
+    template_fields = ("endpoint",)
+
+    def __init__(self, *, endpoint: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look it up."""
+        found = endpoints.look(self.aws, self.endpoint)
+        if found is None:
+            raise Refused(f"endpoint {self.endpoint} does not exist: run {self.model}_training first")
+        arn = endpoints.tag_of(self.aws, found["EndpointConfigName"], "package")
+        if arn is None:
+            config = found["EndpointConfigName"]
+            raise Refused(f"endpoint {self.endpoint} serves config {config}, which names no version")
+        return _version(self.aws.client("sagemaker").describe_model_package(ModelPackageName=arn))
 
 
 class NewestApprovedOperator(SagewindOperator):
@@ -103,12 +120,16 @@ class NewestApprovedOperator(SagewindOperator):
         found = packages.newest_approved(self.aws, self.group)
         if found is None:
             raise Refused(f"group {self.group} holds no approved model: run {self.model}_training first")
-        properties = found.get("CustomerMetadataProperties", {})
-        return {
-            **_record(found),
-            "baseline": properties.get("sagewind:baseline", ""),
-            "prefix": properties.get("sagewind:prefix", ""),
-        }
+        return _version(found)
+
+
+def _version(package: dict[str, Any]) -> dict[str, Any]:
+    properties = package.get("CustomerMetadataProperties", {})
+    return {
+        **_record(package),
+        "baseline": properties.get("sagewind:baseline", ""),
+        "prefix": properties.get("sagewind:prefix", ""),
+    }
 
 
 def _record(package: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sagewind import endpoints
 from sagewind.aws import error_code, is_missing
 from sagewind.errors import NotReady
 from sagewind.operators.base import SagewindOperator
-from sagewind.ownership import check_rendered, fingerprint
+from sagewind.ownership import TAG, check_rendered, fingerprint
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -30,19 +30,25 @@ _RESOURCES = {
 class ResourceOperator(SagewindOperator):
     """Creates a model or an endpoint config; its name holds the request's fingerprint, so a retry finds its own.
 
-    The provider's operators fail on what an earlier try left. Returns {name, arn}.
+    The provider's operators fail on what an earlier try left. `labels` are further tags. Returns {name, arn}.
     """
 
-    template_fields = ("request",)
+    template_fields = ("request", "labels")
     template_fields_renderers = {"request": "json"}  # noqa: RUF012
     ui_color = "#d5f5e3"
 
     def __init__(
-        self, *, resource: Literal["model", "endpoint_config"], request: dict[str, Any], **kwargs: Any
+        self,
+        *,
+        resource: Literal["model", "endpoint_config"],
+        request: dict[str, Any],
+        labels: dict[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.resource = resource
         self.request = request
+        self.labels = labels or {}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create, or find what an earlier try created."""
@@ -60,6 +66,7 @@ class ResourceOperator(SagewindOperator):
             if not is_missing(error):
                 raise
             tags = owner.tags(fingerprint=digest)
+            tags += [{"Key": TAG + key, "Value": value} for key, value in self.labels.items()]
             found = getattr(sagemaker, create)(**{name_field: name, "Tags": tags, **self.request})
             self.log.info("created %s %s", self.resource, name)
         return {"name": name, "arn": found[arn_field]}
@@ -75,23 +82,32 @@ class DeployOperator(SagewindOperator):
     template_fields = ("endpoint", "config")
     ui_color = "#d5f5e3"
 
-    def __init__(self, *, endpoint: str, config: str, **kwargs: Any) -> None:
+    def __init__(self, *, endpoint: str, config: str, minutes: float = 40, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.endpoint = endpoint
         self.config = config
+        self.minutes = minutes
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Create or update."""
+        """Create or update; an endpoint that another deployment is changing is awaited first."""
         found = endpoints.look(self.aws, self.endpoint)
         if found is not None and found["EndpointStatus"] in endpoints.CHANGING:
-            if found.get("EndpointConfigName") == self.config and found["EndpointStatus"] == "Creating":
-                return self._record(found["EndpointArn"], None)
-            raise NotReady(f"endpoint {self.endpoint} is {found['EndpointStatus']}: the next try may find it free")
+            if self._is_ours(found):
+                self.log.info("an earlier try of this task has started the deployment")
+                return self._record(found["EndpointArn"], endpoints.previous_of(self.aws, self.config))
+            if not endpoints.settle(self.aws, self.endpoint, self.minutes):
+                raise NotReady(f"endpoint {self.endpoint} is still {found['EndpointStatus']}: look at it in AWS")
+            found = endpoints.look(self.aws, self.endpoint)
         if found is not None and found["EndpointStatus"] == "Failed":
             self.log.warning("endpoint %s is Failed (%s): replacing it", self.endpoint, found.get("FailureReason"))
             endpoints.delete(self.aws, self.endpoint)
             found = None
         return self._create(context) if found is None else self._update(found)
+
+    def _is_ours(self, found: dict[str, Any]) -> bool:
+        """Whether the change in progress leads to this task's config."""
+        creating = found["EndpointStatus"] == "Creating" and found["EndpointConfigName"] == self.config
+        return creating or endpoints.incoming(found) == self.config
 
     def _create(self, context: Context) -> dict[str, Any]:
         from botocore.exceptions import ClientError
@@ -122,34 +138,49 @@ class DeployOperator(SagewindOperator):
 
 
 class RestoreOperator(SagewindOperator):
-    """After a failed deployment: the endpoint serves again what it served before, or is deleted if that was nothing.
+    """After a deployment that was not verified: the endpoint serves again what it served before.
 
-    Touches the endpoint only if it has (or is changing to) the config of this run. Returns {name, config}; `config`
-    is None if no endpoint is left.
+    Runs at the end of every run, as a teardown does, so that a run which somebody marks as failed goes back as well.
+    Does nothing if `verify_task` returned its record. Touches the endpoint only if it serves this run's config; if
+    nothing served before, the endpoint is deleted. The version that was not verified is rejected in the registry.
+    Returns {name, config}; `config` is None if no endpoint is left.
     """
 
     template_fields = ("endpoint",)
     ui_color = "#f5b7b1"
 
     def __init__(
-        self, *, endpoint: str, config_task: str = "endpoint_config", minutes: int = 40, **kwargs: Any
+        self,
+        *,
+        endpoint: str,
+        config_task: str = "endpoint_config",
+        verify_task: str = "verify",
+        register_task: str = "register",
+        minutes: float = 40,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(plan_task=None, **kwargs)
         self.endpoint = endpoint
         self.config_task = config_task
+        self.verify_task = verify_task
+        self.register_task = register_task
         self.minutes = minutes
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Go back and wait until it is so."""
-        name, own = self.endpoint, context["ti"].xcom_pull(task_ids=self.config_task)
+        ti, name = context["ti"], self.endpoint
+        own = ti.xcom_pull(task_ids=self.config_task)
         if own is None:
             raise AirflowSkipException("this run made no endpoint config: nothing to restore")
-        endpoints.settle(self.aws, name, self.minutes)
+        if ti.xcom_pull(task_ids=self.verify_task) is not None:
+            raise AirflowSkipException("the deployment was verified: nothing to restore")
+        if not endpoints.settle(self.aws, name, self.minutes):
+            raise NotReady(f"endpoint {name} is still changing after {self.minutes} minutes: the next try looks again")
         found = endpoints.look(self.aws, name)
+        self._reject(ti.xcom_pull(task_ids=self.register_task))
         if found is None or found["EndpointConfigName"] != own["name"]:
-            current = found and found["EndpointConfigName"]
-            self.log.info("endpoint %s does not serve this run's config: nothing to restore", name)
-            return {"name": name, "config": current}
+            self.log.info("endpoint %s does not serve this run's config: it stays as it is", name)
+            return {"name": name, "config": found and found["EndpointConfigName"]}
         previous = endpoints.previous_of(self.aws, own["name"])
         if previous is None:
             endpoints.delete(self.aws, name)
@@ -162,3 +193,13 @@ class RestoreOperator(SagewindOperator):
             raise NotReady(f"endpoint {name} could not go back to {previous}: {sentence}")
         self.log.info("endpoint %s serves the previous config %s again", name, previous)
         return {"name": name, "config": previous}
+
+    def _reject(self, registered: dict[str, Any] | None) -> None:
+        """A version whose endpoint was not verified must not become a champion or score batches."""
+        if registered is None:
+            return
+        self.aws.client("sagemaker").update_model_package(
+            ModelPackageArn=registered["arn"],
+            ModelApprovalStatus="Rejected",
+            ApprovalDescription="its endpoint was not verified",
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from sagewind import endpoints, s3
+from sagewind.capture import VERIFICATION
 from sagewind.errors import Refused
 from sagewind.operators.base import SagewindOperator
 
@@ -79,14 +81,18 @@ class VerifyOperator(SagewindOperator):
 
     def _invoke(self, lines: list[str]) -> list[list[float]]:
         answer = self.aws.client("sagemaker-runtime").invoke_endpoint(
-            EndpointName=self.endpoint, ContentType=_CSV, Accept=_CSV, Body="\n".join(lines).encode()
+            EndpointName=self.endpoint,
+            ContentType=_CSV,
+            Accept=_CSV,
+            Body="\n".join(lines).encode(),
+            InferenceId=f"{VERIFICATION}-{uuid.uuid4()}",
         )
         return score_lines(answer["Body"].read().decode(), len(lines))
 
 
 def numbers(line: str) -> list[float]:
-    """The numbers of one line of scores."""
-    return [float(cell) for cell in line.split(",")]
+    """The numbers of one line of scores; built-in XGBoost brackets the classes of a row in batch transform."""
+    return [float(cell) for cell in line.strip().strip("[]").split(",")]
 
 
 def score_lines(body: str, rows: int) -> list[list[float]]:
