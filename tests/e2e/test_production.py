@@ -35,6 +35,8 @@ def stack(make_checkout: Callable[[], Checkout], up: Callable[[Checkout], Runnin
     checkout = make_checkout()
     checkout.add_model("plain")
     checkout.add_model("past", schedule="0 3 * * *")
+    checkout.add_model("asked", approve="manual")
+    checkout.replace("plugins/sagewind/operators/approval.py", "timedelta(minutes=5)", "timedelta(seconds=5)")
     checkout.add_model("strict", evaluate={"gates": {"accuracy": ">= 0.99999"}})
     checkout.add_script("serve.py", SERVE)
     checkout.add_model("wobbly", train=train("include/models/serve.py"))
@@ -93,6 +95,7 @@ def test_a_verification_that_fails_is_red_and_what_served_before_still_serves(st
     assert after["EndpointStatus"] == "InService"
     assert after["EndpointConfigName"] == before["EndpointConfigName"]
     assert ask() == answer
+    assert sorted(item["ModelApprovalStatus"] for item in versions(stack, "wobbly")) == ["Approved", "Rejected"]
     assert names(stack, run_hash(dag, "bad")) == []
     assert stack.alive() == []
 
@@ -123,6 +126,9 @@ def test_a_backfill_has_a_run_and_jobs_of_its_own_for_each_interval_and_only_onc
     assert len({plan["prefix"] for plan in plans}) == 3
     assert sorted(plan["window"]["end"][:10] for plan in plans) == ["2026-03-02", "2026-03-03", "2026-03-04"]
     assert all(stack.states(dag, run)["deploy"] == "skipped" for run in of_run)
+    versions_of = [stack.api.xcom(dag, run, "register")["arn"] for run in of_run]
+    statuses = {item["ModelPackageArn"]: item["ModelApprovalStatus"] for item in versions(stack, "past")}
+    assert {statuses[arn] for arn in versions_of} == {"PendingManualApproval"}
 
     jobs, runs = len(stack.jobs("past-")), len(stack.runs(dag))
     stack.airflow(*command)
@@ -139,17 +145,83 @@ def ended_backfill(stack: Running, dag: str) -> list[dict]:
 
 
 def test_production_from_training_over_scoring_to_monitoring(stack: Running) -> None:
-    assert stack.run("plain_training", "live", deploy="always") == "success"
+    assert stack.run("plain_training", "live") == "success"
     assert endpoints(stack)["plain"] == "InService"
+    assert [item["ModelApprovalStatus"] for item in versions(stack, "plain")] == ["Approved"]
     assert stack.run("plain_batch_scoring", "score") == "success"
     published = stack.api.xcom("plain_batch_scoring", "score", "publish")
     assert published["files"] == 1
     assert names(stack, run_hash("plain_batch_scoring", "score")) == []
-    assert stack.run("plain_monitoring", "watch") == "success"
-    verdict = stack.api.xcom("plain_monitoring", "watch", "verdict")
+
+    assert stack.run("plain_monitoring", "quiet") == "success"
+    assert stack.states("plain_monitoring", "quiet")["check"] == "skipped"  # the verification is nobody's traffic
+    plan = stack.api.xcom("plain_training", "live", "ingest")
+    rows = read(stack, f"{plan['prefix']}/prepare/batch/batch.csv").splitlines()
+    runtime = stack.client("sagemaker-runtime")
+    for row in rows:
+        runtime.invoke_endpoint(EndpointName="plain", ContentType="text/csv", Body=row)
+    wait_for(lambda: captured(stack, plan["capture"]) > len(rows), "captured traffic")
+    assert stack.run("plain_monitoring", "busy") == "success"
+    verdict = stack.api.xcom("plain_monitoring", "busy", "verdict")
     assert verdict["verdict"] == "ok"
-    assert verdict["rows"] >= 100
+    assert verdict["rows"] >= len(rows)
     assert endpoints(stack)["plain"] == "InService"
+
+
+def versions(stack: Running, group: str) -> list[dict]:
+    return stack.sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
+
+
+def read(stack: Running, uri: str) -> str:
+    bucket, key = uri.removeprefix("s3://").split("/", 1)
+    return stack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+
+
+def captured(stack: Running, folder: str) -> int:
+    """Captured requests that are not the verification's, plus one."""
+    bucket, prefix = folder.removeprefix("s3://").split("/", 1)
+    found = stack.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    lines = [line for item in found for line in read(stack, f"s3://{bucket}/{item['Key']}").splitlines()]
+    return 1 + len([line for line in lines if "sagewind-verify" not in line])
+
+
+def test_a_person_approves_in_airflow_and_the_version_is_deployed(stack: Running) -> None:
+    dag, run = "asked_training", "in-airflow"
+    start_and_reach_question(stack, dag, run)
+    assert stack.states(dag, run)["deploy"] is None
+    path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/ask_approval/-1/hitlDetails"
+    stack.api._call("PATCH", path, json={"chosen_options": ["Approve"], "params_input": {}})
+    assert stack.wait(dag, run) == "success"
+    assert endpoints(stack)["asked"] == "InService"
+
+
+def test_an_approval_in_aws_answers_the_question_too(stack: Running) -> None:
+    dag, run = "asked_training", "in-aws"
+    start_and_reach_question(stack, dag, run)
+    arn = stack.api.xcom(dag, run, "register")["arn"]
+    stack.sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    assert stack.wait(dag, run) == "success"
+    assert stack.states(dag, run)["ask_approval"] == "success"
+
+
+def start_and_reach_question(stack: Running, dag: str, run: str) -> None:
+    wait_for(lambda: stack.parsed(dag), dag)
+    stack.api.unpause(dag)
+    stack.api.trigger(dag, run, {})
+    wait_for(lambda: stack.states(dag, run)["ask_approval"] == "awaiting_input", "the question")
+
+
+def test_a_run_that_is_marked_failed_stops_its_job_and_ends_red(stack: Running) -> None:
+    dag, run = "plain_lifecycle", "stopped"
+    wait_for(lambda: stack.parsed(dag), dag)
+    stack.api.unpause(dag)
+    stack.api.trigger(dag, run, {})
+    wait_for(lambda: stack.states(dag, run)["train"] == "deferred", "the training")
+    stack.api._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{run}", json={"state": "failed"})
+    wait_for(lambda: stack.states(dag, run)["teardown"] in ("success", "failed"), "the teardown")
+    assert stack.wait(dag, run) == "failed"
+    assert stack.alive() == []
+    assert names(stack, run_hash(dag, run)) == []
 
 
 @pytest.mark.parametrize(
