@@ -31,6 +31,7 @@ class Task:
 
     def __init__(self, run_id: str) -> None:
         self.store = StateStore()
+        self.run_type = "manual"
         self.xcoms: dict[str, Any] = {}
         self.states: dict[str, str] = {"complete": "success"}
         self.ti = SimpleNamespace(
@@ -47,7 +48,7 @@ class Task:
 
     @property
     def context(self) -> Any:
-        run = SimpleNamespace(run_after=datetime(2026, 1, 1, tzinfo=UTC), run_type="manual")
+        run = SimpleNamespace(run_after=datetime(2026, 1, 1, tzinfo=UTC), run_type=self.run_type)
         return {"ti": self.ti, "task_state_store": self.store, "dag_run": run}
 
     def retry(self) -> None:
