@@ -17,7 +17,7 @@ from include.stack.state import Home, Secrets, write_private
 PARALLELISM = 4
 """Tasks at once: on two cores more of them only make each one slower, and every slot is a process kept in memory."""
 
-DROPPED_PREFIXES = ("AIRFLOW__", "AWS_", "BOTO_")
+DROPPED_PREFIXES = ("AIRFLOW__", "AWS_", "BOTO_", "LOCALAWS_")
 """Settings of another Airflow and credentials of a real account have no business in this stack."""
 DROPPED = (
     "AIRFLOW_HOME",
@@ -116,7 +116,8 @@ def environment(home: Home, *, project: Path, dags: Path, plugins: Path, port: i
         ("scheduler", "scheduler_heartbeat_sec"): "2",
         ("scheduler", "job_heartbeat_sec"): "2",
         ("triggerer", "job_heartbeat_sec"): "2",
-        ("dag_processor", "min_file_process_interval"): "600",  # measured: parsing again takes a core from the tasks
+        # measured: parsing again takes a core from the tasks; a stack that stays up must see an edited model file
+        ("dag_processor", "min_file_process_interval"): "30" if home.kind == "up" else "600",
         ("dag_processor", "refresh_interval"): "10",
         ("dag_processor", "parsing_processes"): "1",
     }
