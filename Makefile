@@ -13,7 +13,14 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 # registry.sh carries the machine's pip settings to uv, which also builds the image environments of the local endpoint.
 PY := . .venv/registry.sh && .venv/bin/python
 
-.PHONY: help setup run up down airflow dry-run model test test-fast check lint fmt types arrows lock bench env clean
+# Options of the stack, from variables: they reach the shell by the environment, never as text of a command.
+export PORT ?=
+export AWS_PORT ?=
+export STATE ?=
+STATE_OPTION = $${STATE:+--state "$$STATE"}
+STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
+
+.PHONY: help setup run up down status airflow dry-run model test test-fast check lint fmt types arrows lock bench env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,16 +29,19 @@ setup:  ## make .venv from constraints.txt (every other target does it when need
 	@tools/setup.sh
 
 run: setup  ## run a model's whole life against the local endpoint: MODEL=tumor KEEP=1 SOURCE=file:///data.csv
-	@$(PY) -m include.stack run --model "$$MODEL" $${KEEP:+--keep} $${SOURCE:+--source "$$SOURCE"}
+	@$(PY) -m include.stack run --model "$$MODEL" $${KEEP:+--keep} $${SOURCE:+--source "$$SOURCE"} $(STACK)
 
-up: setup  ## start Airflow and the local endpoint and leave them running
-	@$(PY) -m include.stack up
+up: setup  ## start Airflow and the local endpoint and leave them running: PORT=8080 AWS_PORT=4566 STATE=folder
+	@$(PY) -m include.stack up $(STACK)
 
 down: setup  ## stop what `make up` or `make run KEEP=1` left running
-	@$(PY) -m include.stack down
+	@$(PY) -m include.stack down $(STATE_OPTION)
+
+status: setup  ## say what is up
+	@$(PY) -m include.stack status $(STATE_OPTION)
 
 airflow: setup  ## an Airflow command against the stack that is up: ARGS="dags list"
-	@$(PY) -m include.stack airflow $(ARGS)
+	@$(PY) -m include.stack airflow $(if $(ARGS),,$(error write ARGS="..."; for example ARGS="dags list"))$(ARGS)
 
 dry-run: setup  ## print the SageMaker requests of a model without sending one: MODEL=tumor
 	@$(PY) -m include.pipeline.dry_run "$$MODEL"

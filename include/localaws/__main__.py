@@ -106,7 +106,11 @@ def main(argv: list[str]) -> int:
     try:
         return pull(argv[1:]) if argv[:1] == ["pull"] else serve(argv)
     except (ImageError, StateInUse, ValueError, OSError) as error:
-        sys.stderr.write(f"localaws: {error}\n")
+        busy = "Address already in use" in str(error)
+        said = (
+            "the port is taken by another program: end it, or choose another port with --port" if busy else str(error)
+        )
+        sys.stderr.write(f"localaws: {said}\n")
         return 1
 
 

@@ -42,7 +42,7 @@ def parse(metric: str, rule: str) -> Gate:
     """Read a rule such as `>= 0.98`; GateError says what a rule looks like."""
     match = _RULE.fullmatch(rule)
     if match is None:
-        raise GateError(f"gate {metric!r} is {rule!r}: write a comparison and a number, such as '>= 0.9'")
+        raise GateError(f"evaluate.gates.{metric} is {rule!r}: write a comparison and a number, such as '>= 0.9'")
     return Gate(metric, match[1], float(match[2]))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from include.pipeline.errors import ModelFileError
 from include.pipeline.paths import MODELS
@@ -31,29 +32,47 @@ def load_model(name: str, folder: Path = MODELS) -> ModelSpec:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ModelFileError(f"{shown}: not valid YAML: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise ModelFileError(f"{shown}: not valid YAML: {said}") from None
     if not isinstance(content, dict):
         raise ModelFileError(f"{shown}: found {type(content).__name__}, expected keys such as name, data, train")
     try:
         spec = ModelSpec.model_validate(content)
     except ValidationError as error:
-        raise ModelFileError("; ".join(_sentence(shown, fault) for fault in error.errors())) from None
+        raise ModelFileError(f"{shown}: {'; '.join(_sentence(fault) for fault in error.errors())}") from None
     if spec.name != name:
         raise ModelFileError(f"{shown}: name is {spec.name!r}, it must be the file's name {name!r}")
     return spec
 
 
-def _sentence(shown: str, fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "the file"
-    message = str(fault["msg"]).removeprefix("Value error, ")
+def _sentence(fault: Any) -> str:
+    """One fault as pydantic describes it (type, loc, msg, input) in our words."""
+    key = ".".join(str(part) for part in fault["loc"])
+    message, found = str(fault["msg"]).removeprefix("Value error, "), fault["input"]
+    if not key:
+        return message
     if fault["type"] == "missing":
-        return f"{shown}: {key} is missing"
+        return f"{key} is missing"
     if fault["type"] == "extra_forbidden":
-        return f"{shown}: {key} is not a key that this file may have"
-    found = fault["input"]
+        allowed = _allowed(fault["loc"][:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(allowed)}"
+        return f"{key} is not a key that this file may have: {hint}"
+    if fault["type"] == "string_type" and isinstance(found, bool | int | float):
+        return f"{key} is {found!r}, which YAML does not read as a text: write it in quotes"
     if isinstance(found, str | int | float | bool) or found is None:
-        return f"{shown}: {key} is {found!r}: {message}"
-    return f"{shown}: {key}: {message}"
+        return f"{key} is {found!r}: {message}"
+    return f"{key}: {message}"
+
+
+def _allowed(path: tuple[Any, ...]) -> list[str]:
+    """Keys that the section at `path` may have."""
+    section: type[BaseModel] = ModelSpec
+    for part in path:
+        annotation = section.model_fields[str(part)].annotation
+        options = [annotation, *get_args(annotation)]
+        section = next(item for item in options if isinstance(item, type) and issubclass(item, BaseModel))
+    return list(section.model_fields)
 
 
 def json_schema() -> str:

@@ -32,6 +32,9 @@ MULTICLASS: Mapping[str, bool] = {
 }
 REGRESSION: Mapping[str, bool] = {"rmse": False, "mae": False, "mse": False, "r2": True}
 
+#: Metrics that lie between 0 and 1.
+SHARES = frozenset({*BINARY, *MULTICLASS} - {"logloss"})
+
 BY_PROBLEM: Mapping[str, Mapping[str, bool]] = {
     "binary": BINARY,
     "multiclass": MULTICLASS,

@@ -264,15 +264,19 @@ class ModelSpec(Section):
 
     def _check_gates(self) -> None:
         measured = metrics.BY_PROBLEM[self.problem]
-        champion = [self.evaluate.champion.metric] if self.evaluate.champion else []
-        for metric in [*self.evaluate.gates, *champion]:
+        named = {f"evaluate.gates.{metric}": metric for metric in self.evaluate.gates}
+        if self.evaluate.champion:
+            named["evaluate.champion.metric"] = self.evaluate.champion.metric
+        for key, metric in named.items():
             if metric not in measured:
                 raise ValueError(
-                    f"evaluate names the metric {metric!r}, which a {self.problem} evaluation does not measure: "
+                    f"{key} names {metric!r}, which a {self.problem} evaluation does not measure: "
                     f"use one of {', '.join(measured)}"
                 )
         for metric, rule in self.evaluate.gates.items():
-            gates.parse(metric, rule)
+            gate = gates.parse(metric, rule)
+            if metric in metrics.SHARES and not 0 <= gate.threshold <= 1:
+                raise ValueError(f"evaluate.gates.{metric} is {rule!r}, but {metric} lies between 0 and 1")
 
     def _check_algorithm(self, name: str) -> None:
         algorithm = ALGORITHMS[name]

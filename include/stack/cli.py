@@ -88,6 +88,7 @@ def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
         order.check()
         check_free_space(state.root)
         state.prepare()
+        order.validate()
         return Rehearsal(order, _plan(options, Home(state, "run")), printer, signals).run()
     home = Home(state, "up")
     if already_up(home, printer):

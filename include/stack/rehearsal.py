@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from include.pipeline.errors import ModelFileError
+from include.pipeline.load import load_model
 from include.stack import summary as summaries
 from include.stack.aws import Job, LocalAws
 from include.stack.errors import StackError
@@ -50,6 +52,13 @@ class Order:
             listed = ", ".join(known) or f"none in {self.models}"
             raise StackError(f"There is no model named {self.model!r}; the models are: {listed}.")
 
+    def validate(self) -> None:
+        """Raise for a model file that cannot be used, before anything is started."""
+        try:
+            load_model(self.model, self.models)
+        except ModelFileError as error:
+            raise StackError(str(error)) from None
+
 
 class Rehearsal:
     """One run, from the start of the stack to its summary."""
@@ -75,6 +84,7 @@ class Rehearsal:
             except StackError as error:
                 self.facts.error = str(error)
             except BaseException as error:
+                self.facts.state = "interrupted"
                 self.facts.error = f"The run was ended early ({one_line(repr(error))})."
                 self._write(stack)
                 raise

@@ -100,7 +100,8 @@ def record(aws: Aws, kind: JobKind, description: Description, generation: int) -
         "artifact": None,
         "outputs": {},
         "metrics": {},
-        "reason": description.get("FailureReason") or description.get("ExitMessage"),
+        # A job program's own sentence says more than "AlgorithmError, see the log"; other failures have none.
+        "reason": description.get("ExitMessage") or description.get("FailureReason"),
     }
     if kind.name == "training":
         _training(result, description)

@@ -47,7 +47,13 @@ def test_defaults(tmp_path: Path, content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"nmae": "x"}, "include/models/house.yaml: nmae is not a key that this file may have"),
+        ({"nmae": "x"}, "include/models/house.yaml: nmae is not a key that this file may have: did you mean 'name'"),
+        (
+            {"data": {"source": "s3://b/k", "target": "p", "zzz": 1}},
+            "data.zzz is not a key .*: use one of source, target",
+        ),
+        ({"data": {"source": "s3://b/k", "target": True}}, "data.target is True, .*: write it in quotes"),
+        ({"evaluate": {"gates": {"r2": ">= high"}}}, "evaluate.gates.r2 is '>= high': write a comparison"),
         ({"data": {"source": "s3://b/k"}}, "data.target is missing"),
         ({"data": {"source": "ftp://b/k", "target": "price"}}, "data.source is 'ftp://b/k': .* use one of sklearn://"),
         (
@@ -104,3 +110,9 @@ def test_yaml_cannot_run_code(tmp_path: Path) -> None:
 def test_the_schema_for_editors_knows_every_section() -> None:
     schema = json.loads(json_schema())
     assert {"data", "train", "tune", "evaluate", "deploy", "aws"} <= set(schema["properties"])
+
+
+def test_a_gate_that_nothing_can_meet_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    binary = {"problem": "binary", "data": {"source": "s3://b/k", "target": "t", "positive": "1"}}
+    with pytest.raises(ModelFileError, match=r"evaluate.gates.auc is '>= 1.5', but auc lies between 0 and 1"):
+        load(tmp_path, {**content, **binary, "evaluate": {"gates": {"auc": ">= 1.5"}}})

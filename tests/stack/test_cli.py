@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -38,8 +39,14 @@ def test_busy_port_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert sentence(capsys).startswith(f"The port {port} of the local AWS endpoint is taken")
 
 
+def test_a_wrong_model_file_is_told_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tumor.yaml").write_text("nmae: tumor\n")
+    assert cli.main(["run", "--models", str(tmp_path), "--state", str(tmp_path / "s")]) == 2
+    assert "nmae is not a key that this file may have: did you mean 'name'?" in sentence(capsys)
+
+
 def test_half_written_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tumor.yaml").write_text("")
+    shutil.copy(cli.PROJECT / "include/models/tumor.yaml", tmp_path)
     state = tmp_path / "s"
     state.mkdir()
     (state / "secrets.json").write_text("{")
