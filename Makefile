@@ -50,6 +50,7 @@ model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model
 	@$(PY) -m tools.new_model "$${NAME:-}"
 
 test: setup  ## every test: the fast ones first, then those that start Airflow and the local endpoint
+	@$(PY) -m include.localaws pull >/dev/null
 	@$(PY) -m pytest
 
 test-fast: setup  ## the tests that start no server
