@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +99,9 @@ class Process:
     def kill(self) -> int:
         """End the sandbox and all that runs in it at once; returns the exit code."""
         if not self._let_go() and self.running():
-            self._popen.kill()
+            # The whole group: a bubblewrap that is still setting up has a child that does not die with it yet (seen).
+            with suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
         code = self.wait()
         assert code is not None
         return code
