@@ -123,6 +123,9 @@ def test_keep_keeps(server) -> None:  # noqa: F811
     made = release(server, "kept", "2", "keeper")
     assert teardown(made, "", everything=True, keep="True") == {"deleted": [], "kept": True}
     assert server.invoke("keeper", "1,1").strip() == "4.0"
+    made["task"].states = {"complete": "skipped"}
+    with pytest.raises(Refused, match="it is no success"):
+        teardown(made, "", everything=True, keep="True")
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one_serving(server) -> None:  # noqa: F811

@@ -39,6 +39,7 @@ class TeardownOperator(SagewindOperator):
         ti = context["ti"]
         if self.keep == "True":
             self.log.warning("kept on request: delete the endpoint when you have seen enough, it bills by the hour")
+            self._check_not_ended_by_hand(ti)
             return {"deleted": [], "kept": True}
         sweep = Sweep(self.aws)
         digest = run_hash(ti.dag_id, ti.run_id)
@@ -64,4 +65,4 @@ class TeardownOperator(SagewindOperator):
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=["complete"])
         state = states.get(ti.run_id, {}).get("complete")
         if str(getattr(state, "value", state)) == "skipped":
-            raise Refused("everything was deleted, but the run was ended before it was complete: it is no success")
+            raise Refused("the run was ended before it was complete: it is no success, although its teardown is done")
