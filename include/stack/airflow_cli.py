@@ -28,4 +28,5 @@ def _run(home: Home, port: int, arguments: Sequence[str]) -> int:
     aws = airflow_settings.Aws.from_exports(home.exports.read_text().splitlines())
     if aws is not None:
         env["AIRFLOW_CONN_AWS_DEFAULT"] = aws.connection()
-    return subprocess.run([sys.executable, "-m", "airflow", *arguments], env=env, check=False).returncode
+    command = [sys.executable, "-m", "include.stack.component", *arguments]
+    return subprocess.run(command, env=env, check=False).returncode

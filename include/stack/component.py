@@ -11,6 +11,8 @@ import importlib
 import sys
 from collections.abc import Callable
 
+from include.stack import savepoints
+
 PRELOAD = (
     "airflow.sdk",
     "airflow.sdk.execution_time.task_runner",
@@ -38,6 +40,7 @@ def preload() -> None:
 def main() -> None:
     """Run the Airflow command given by the arguments in this process."""
     arguments = sys.argv[1:]
+    savepoints.write_from_the_start()
     airflow: Callable[[], None] = importlib.import_module("airflow.__main__").main
     if arguments and arguments[0] in PRELOADED_COMMANDS:
         preload()

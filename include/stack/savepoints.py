@@ -1,0 +1,24 @@
+"""SQLite savepoints that wait for the database instead of failing.
+
+Python's sqlite3 begins a transaction before the first write, but a SAVEPOINT begins one by itself, as a reader. A
+reader that later writes is refused at once with "database is locked" if any other process wrote in between, whatever
+the time-out (sqlite.org/rescode.html, SQLITE_BUSY_SNAPSHOT). Airflow opens a savepoint, looks for a run and then adds
+one for every date of a backfill, while the scheduler writes heartbeats: seen, `airflow backfill create` died of it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine
+
+
+def write_from_the_start() -> None:
+    """Let every outermost SQLite savepoint of this process take the write lock, for which it waits like any write."""
+    if not event.contains(Engine, "savepoint", _take_the_write_lock):
+        event.listen(Engine, "savepoint", _take_the_write_lock)
+
+
+def _take_the_write_lock(connection: Connection, name: str) -> None:
+    driver = connection.connection.driver_connection
+    if connection.dialect.driver == "pysqlite" and driver is not None and not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
