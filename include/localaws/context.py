@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from include.localaws.faults import Faults
+from include.localaws.profile import FAST, Profile
+from include.localaws.quotas import Quotas
+
 if TYPE_CHECKING:
     from include.localaws.images import Images
     from include.localaws.logs import Logs, Metrics
@@ -54,3 +58,6 @@ class Context:
     logs: Logs
     metrics: Metrics
     clock: Callable[[], float]
+    faults: Faults = field(default_factory=Faults)
+    profile: Profile = FAST
+    quotas: Quotas = field(default_factory=Quotas)

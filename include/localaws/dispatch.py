@@ -130,6 +130,7 @@ class Application:
         model = shapes.operation_model(name)
         if model is None:
             raise UnknownOperationException(f"SageMaker has no operation {name}")
+        self.ctx.faults.for_call(name)
         handler = OPERATIONS.get(name)
         if handler is None:
             raise ValidationException(f"The operation {name} is not supported by the local AWS endpoint")

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cheroot import wsgi
@@ -17,9 +17,12 @@ from include.localaws import registry
 from include.localaws.auth import Environ, state_credentials
 from include.localaws.context import Config, Context
 from include.localaws.dispatch import Application, StartResponse
+from include.localaws.faults import Faults
 from include.localaws.foreign import Moto
 from include.localaws.images import Images
 from include.localaws.logs import Logs, Metrics
+from include.localaws.profile import FAST, Profile
+from include.localaws.quotas import Quotas
 from include.localaws.runner import Runner
 from include.localaws.s3.app import s3_app
 from include.localaws.s3.store import S3Store
@@ -51,6 +54,8 @@ class Options:
     grace: float = 120.0
     sandbox: str = "auto"
     allowed_hosts: tuple[str, ...] = ()
+    profile: Profile = FAST
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 class _Server(wsgi.Server):
@@ -106,6 +111,9 @@ class Endpoint:
             logs=Logs(moto, options.state / "logs"),
             metrics=Metrics(moto),
             clock=time.time,
+            faults=Faults(),
+            profile=options.profile,
+            quotas=options.quotas,
         )
         self._application = Application(ctx, moto, s3_app(s3, hosts=("localhost", *options.allowed_hosts)))
         return ctx
