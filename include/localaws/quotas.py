@@ -8,6 +8,6 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Quotas:
-    """`limits` maps (instance type, use) to a number; uses: training, spot training, processing, transform, endpoint."""
+    """`limits`: (instance type, use) to a number; uses are training, spot training, processing, transform, endpoint."""
 
     limits: Mapping[tuple[str, str], int] = field(default_factory=dict)
