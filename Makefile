@@ -18,9 +18,11 @@ export PORT ?=
 export AWS_PORT ?=
 export STATE ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
+# The fast tests do not share anything: one process a core, a file stays together because it shares an endpoint.
+FAST := -m "not e2e" --numprocesses auto --dist loadfile
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: help setup run up down status airflow dry-run model test test-fast check lint fmt types arrows lock bench env clean
+.PHONY: help setup run up down status airflow dry-run model test test-fast check lint fmt types arrows lock bench coverage-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,10 +53,11 @@ model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model
 
 test: setup  ## every test: the fast ones first, then those that start Airflow and the local endpoint
 	@$(PY) -m include.localaws pull >/dev/null
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(FAST)
+	@$(PY) -m pytest -m e2e
 
 test-fast: setup  ## the tests that start no server
-	@$(PY) -m pytest -m "not e2e"
+	@$(PY) -m pytest $(FAST)
 
 check: lint types arrows  ## lint, types and import arrows
 
@@ -73,6 +76,9 @@ arrows: setup  ## which part of the project may import which (tools/arrows.py)
 lock: setup  ## renew constraints.txt from requirements.txt
 	@. .venv/registry.sh && .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		--override overrides.txt requirements.txt --output-file constraints.txt && tools/setup.sh
+
+coverage-page: setup  ## write docs/localaws-coverage.md from the code and the tests
+	@.venv/bin/python -m tools.coverage_page
 
 bench: setup  ## measure DAG parsing and what a task costs over Airflow's own floor
 	@$(PY) -m benchmarks.run $(BENCH)
