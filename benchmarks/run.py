@@ -32,7 +32,34 @@ def bench_overhead(rounds: int) -> str:
     return table + "".join(f"{name}: {value}\n" for name, value in overhead.summary(measured).items())
 
 
-BENCHMARKS = {"parse": bench_parse, "overhead": bench_overhead}
+def bench_s3(rounds: int) -> str:
+    """The table of the local S3."""
+    from benchmarks import localaws_s3
+
+    return localaws_s3.bench(max(2, rounds // 2))
+
+
+def bench_invoke(rounds: int) -> str:
+    """The table of InvokeEndpoint."""
+    from benchmarks import localaws_invoke
+
+    return localaws_invoke.render(localaws_invoke.measure(ROOT, rounds))
+
+
+def bench_jobs(rounds: int) -> str:
+    """The tables of the job engine."""
+    from benchmarks import localaws_jobs
+
+    return localaws_jobs.bench(ROOT, rounds)
+
+
+BENCHMARKS = {
+    "jobs": bench_jobs,
+    "parse": bench_parse,
+    "overhead": bench_overhead,
+    "s3": bench_s3,
+    "invoke": bench_invoke,
+}
 
 
 def main(argv: list[str]) -> int:

@@ -1,9 +1,9 @@
-"""The command line: `python -m include.localaws --state DIR` and `python -m include.localaws pull`."""
+"""The command line: `python -m include.localaws --state DIR`, and its commands `pull` and `faults`."""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import math
 import os
 import shlex
 import signal
@@ -11,15 +11,43 @@ import sys
 import threading
 from pathlib import Path
 
+from include.localaws import faults_command, logformat, page_command
 from include.localaws.auth import given_credentials
-from include.localaws.images import ImageError, Images
+from include.localaws.images import ImageError, Images, NoPythonForImage
+from include.localaws.profile import FAST, PROFILES
+from include.localaws.quotas import Quotas
 from include.localaws.server import Endpoint, Options, StateInUse
 
 DEFAULT_IMAGES = Path(__file__).resolve().parent.parent / "images"
 
 
+COMMANDS = """\
+commands beside this one (each has --help):
+  pull [NAME ...]            build the image environments, so that the first job need not wait
+  faults add|list|clear      let the next calls of an operation fail
+  page                       print the link to the status page: jobs, endpoints and logs
+
+When the port is bound it prints the lines `export AWS_ENDPOINT_URL=...`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`
+and `AWS_DEFAULT_REGION`, and runs until SIGTERM or SIGINT. LOCALAWS_ACCESS_KEY_ID and LOCALAWS_SECRET_ACCESS_KEY give
+other credentials than those of the state directory.
+"""
+
+
 def _default_cache() -> Path:
     return Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +62,26 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _serve_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m include.localaws",
-        description="A local AWS endpoint that executes SageMaker jobs. `pull` builds image environments.",
+        description="A local AWS endpoint that executes SageMaker jobs.",
+        epilog=COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=4566, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--state", type=Path, required=True, help="directory that keeps everything")
-    parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--jobs", type=int, help="jobs that run at once (default: number of CPUs + 1)")
+    parser.add_argument("--region", default="us-east-1", help="(default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=_count, metavar="N", help="processes of jobs at once (default: number of CPUs + 1)"
+    )
+    parser.add_argument(
+        "--cpus", type=_positive, help="cores that jobs may ask for together (default: twice the machine's)"
+    )
+    parser.add_argument(
+        "--memory", type=_positive, metavar="GIB", help="memory that jobs may ask for together (default: twice as much)"
+    )
+    parser.add_argument(
+        "--cold", action="store_true", help="start every job anew, without a prepared parent process per image"
+    )
     parser.add_argument(
         "--grace", type=float, default=120.0, help="seconds between SIGTERM and SIGKILL (default: %(default)s)"
     )
@@ -48,6 +89,14 @@ def _serve_parser() -> argparse.ArgumentParser:
         "--sandbox", default="auto", choices=["auto", "bubblewrap", "namespaces", "moved"], help="how jobs are isolated"
     )
     parser.add_argument("--allow-host", action="append", default=[], help="further Host names that are served")
+    parser.add_argument(
+        "--profile", default=FAST.name, choices=sorted(PROFILES), help="how AWS-like times are (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--quota", action="append", default=[], metavar="TYPE/USE=N",
+        help="most instances in use at once, e.g. ml.m5.xlarge/training=2 or all/endpoint=4 (repeatable)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="log to standard error as JSON, one object per line")
     _common(parser)
     return parser
 
@@ -65,14 +114,15 @@ def pull(argv: list[str]) -> int:
             sys.stdout.write(f"{image.name}\t{image.environment()}\n")
         except ImageError as error:
             sys.stderr.write(f"localaws: {error}\n")
-            status = 1
+            # Without names "all" means all that this machine can have: an old image needs an old Python.
+            status = status if isinstance(error, NoPythonForImage) and not options.names else 1
     return status
 
 
 def serve(argv: list[str]) -> int:
     """Run the endpoint until SIGTERM or SIGINT."""
     options = _serve_parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="localaws: %(levelname)s %(name)s: %(message)s")
+    lines = logformat.configure(as_json=options.json)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -85,11 +135,17 @@ def serve(argv: list[str]) -> int:
             host=options.host,
             region=options.region,
             jobs=options.jobs,
+            cpus=options.cpus,
+            memory=options.memory,
+            warm=not options.cold,
             grace=options.grace,
             sandbox=options.sandbox,
             allowed_hosts=tuple(options.allow_host),
+            profile=PROFILES[options.profile],
+            quotas=Quotas.parse(options.quota),
         )
     )
+    lines.hide(endpoint.ctx.config.secret_key)
     endpoint.start()
     known = given_credentials() or ()  # who gave the credentials has them; a container's output ends in a log
     for name, value in endpoint.environment().items():
@@ -104,7 +160,8 @@ def serve(argv: list[str]) -> int:
 def main(argv: list[str]) -> int:
     """Exit status 0, or 1 after one sentence about what is wrong."""
     try:
-        return pull(argv[1:]) if argv[:1] == ["pull"] else serve(argv)
+        command = {"pull": pull, "faults": faults_command.run, "page": page_command.run}.get(argv[0] if argv else "")
+        return command(argv[1:]) if command else serve(argv)
     except (ImageError, StateInUse, ValueError, OSError) as error:
         busy = "Address already in use" in str(error)
         said = (

@@ -21,18 +21,38 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
+from include.localaws.coverage import Behaviour
 from include.localaws.presigned import is_presigned, signature_fits
+from include.localaws.s3 import chunks
 
 HEADER = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<key>[^/,\s]+)/(?P<date>\d{8})/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request"
     r",\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
 SKEW = 15 * 60  # seconds a request's time may differ from ours, as in AWS
+LONGEST_EXPIRY = 7 * 24 * 3600  # seconds that a presigned request of version 4 may be good for, as in AWS
 NO_MATCH = (
     "The request signature we calculated does not match the signature you provided. "
     "Check your AWS Secret Access Key and signing method."
 )
 MAX_BODY = 64 * 2**20  # bytes held in memory to check a signature; S3 bodies are streamed instead
+BEHAVIOURS = (
+    Behaviour(
+        "signatures of version 4, in headers, in the query, and chunk by chunk; version 2 in presigned S3 URLs",
+        "documented",
+        "Amazon S3 API Reference, Authenticating Requests (the examples there are tests); botocore's own signer",
+    ),
+    Behaviour(
+        "host and every x-amz-* header of a request must be signed",
+        "documented",
+        "Amazon S3 API Reference, Signature Calculations for the Authorization Header",
+    ),
+    Behaviour("a presigned URL of version 4 is good for at most seven days", "documented",
+              "Amazon S3 API Reference, Authenticating Requests: Using Query Parameters"),
+    Behaviour("the clock of a request may differ by 15 minutes", "assumed"),
+    Behaviour("only the hash of the body that a service other than S3 receives counts, whatever a header claims",
+              "assumed"),
+)  # fmt: skip
 Environ = dict[str, Any]
 Secrets = Callable[[str], tuple[str, str | None] | None]
 
@@ -88,6 +108,24 @@ def _header(environ: Environ, name: str) -> str | None:
     return environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
 
 
+def _amz_headers(environ: Environ) -> dict[str, str]:
+    """The x-amz-* headers of a request, which mean something to a service."""
+    return {
+        name[5:].lower().replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_X_AMZ_")
+    }
+
+
+def _check_signed_headers(environ: Environ, fields: _Fields) -> None:
+    """What an unsigned header says could have been added by anybody: host and x-amz-* have to be signed, as in AWS."""
+    missing = {"host", *_amz_headers(environ)} - set(fields.headers)
+    if missing:
+        raise Refused(
+            "headers",
+            f"There were headers present in the request which were not signed: {', '.join(sorted(missing))}",
+            fields.service,
+        )
+
+
 def _base(service: str) -> type[SigV4Auth]:
     # S3 signs the path as it is sent; the other services normalise and encode it once more.
     base: type[SigV4Auth] = S3SigV4Auth if service == "s3" else SigV4Auth
@@ -141,12 +179,18 @@ def _from_header(environ: Environ) -> _Fields:
     )
 
 
+def _expiry(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST_EXPIRY):
+        raise Refused("signature", f"X-Amz-Expires is a number of seconds from 1 to {LONGEST_EXPIRY}.", "s3")
+    return int(text)
+
+
 def _from_query(query: dict[str, str]) -> _Fields:
     try:
         key, date, region, service, _ = query["X-Amz-Credential"].split("/")
         return _Fields(
             key, date, region, service, tuple(query["X-Amz-SignedHeaders"].split(";")),
-            query["X-Amz-Signature"], query["X-Amz-Date"], float(query["X-Amz-Expires"]),
+            query["X-Amz-Signature"], query["X-Amz-Date"], _expiry(query["X-Amz-Expires"]),
         )  # fmt: skip
     except (KeyError, ValueError):
         raise Refused("signature", "The query parameters of the presigned request are not complete.", "s3") from None
@@ -194,9 +238,23 @@ def _presigned_v2(environ: Environ, query: dict[str, str], secrets_of: Secrets, 
         "content-type": environ.get("CONTENT_TYPE", ""),
         "content-md5": environ.get("HTTP_CONTENT_MD5", ""),
     }
+    # Left out, an x-amz-copy-source that nobody signed would make a copy of what was presigned as an upload.
+    headers |= _amz_headers(environ)
     if not signature_fits(environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, known[0]):
         raise Refused("signature", NO_MATCH, "s3")
     return Caller(key, "", "s3")
+
+
+def _payload(environ: Environ, fields: _Fields) -> str:
+    """The hash of the body that is part of what is signed."""
+    claimed = _header(environ, "X-Amz-Content-SHA256")
+    if fields.service == "s3" and (claimed or fields.expires is not None):
+        return claimed or "UNSIGNED-PAYLOAD"
+    found = hashlib.sha256(read_body(environ)).hexdigest()
+    # Other services have no unsigned bodies: a header may claim any hash, and the body could be exchanged on the way.
+    if claimed not in (None, found):
+        raise Refused("signature", "The body does not have the signed SHA-256 hash.", fields.service)
+    return found
 
 
 def authenticate(environ: Environ, secrets_of: Secrets, now: float) -> Caller:
@@ -222,22 +280,15 @@ def authenticate(environ: Environ, secrets_of: Secrets, now: float) -> Caller:
     if token is not None and token != sent:
         raise Refused("unknown", "The security token included in the request is invalid.", fields.service)
     _check_time(fields, now)
+    _check_signed_headers(environ, fields)
     url = f"http://{environ.get('HTTP_HOST', '')}{environ['REQUEST_URI']}"
     if fields.expires is not None:
         url = re.sub(r"([?&])X-Amz-Signature=[^&]*&?", r"\1", url).rstrip("?&")
-        payload = "UNSIGNED-PAYLOAD"
-    else:
-        payload = _header(environ, "X-Amz-Content-SHA256") or hashlib.sha256(read_body(environ)).hexdigest()
+    payload = _payload(environ, fields)
     if not hmac.compare_digest(_signature(environ, fields, secret, url, payload), fields.signature):
-        raise Refused(
-            "signature",
-            NO_MATCH,
-            fields.service,
-        )
-    if fields.service != "s3":
-        # A header may claim any hash: hold the body against it, or a body could be exchanged on the way.
-        claimed = _header(environ, "X-Amz-Content-SHA256")
-        body = read_body(environ)
-        if claimed not in (None, "UNSIGNED-PAYLOAD") and hashlib.sha256(body).hexdigest() != claimed:
-            raise Refused("signature", "The body does not have the signed SHA-256 hash.", fields.service)
+        raise Refused("signature", NO_MATCH, fields.service)
+    if payload in chunks.SIGNED:
+        scope = f"{fields.date}/{fields.region}/{fields.service}/aws4_request"
+        key = chunks.signing_key(secret, fields.date, fields.region, fields.service)
+        environ[chunks.ENVIRON] = chunks.ChunkSigner(key, fields.time, scope, fields.signature)
     return Caller(fields.key, fields.region, fields.service)

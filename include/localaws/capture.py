@@ -21,10 +21,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from include.localaws.coverage import Behaviour
+
 LOG = logging.getLogger("localaws.capture")
 FLUSH_SECONDS = 2.0
 MODES = {"Input": ("Input",), "Output": ("Output",), "InputAndOutput": ("Input", "Output")}
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+BEHAVIOURS = (
+    Behaviour("data capture: layout, fields, UTC", "documented", "SageMaker developer guide, Data capture"),
+    Behaviour("data capture: content types that are not named are kept as Base64", "documented",
+              "CreateEndpointConfig, CaptureContentTypeHeader"),
+    Behaviour("captured data is in S3 after about two seconds; AWS may take minutes", "assumed"),
+    Behaviour("only invocations that were answered well are captured", "assumed"),
+    Behaviour("asynchronous invocations are captured as others are", "assumed"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """The part of JSONPath that batch transform applies to CSV records, and the join of inputs with outputs.
 
-SageMaker's data processing addresses the columns of a CSV record from zero: `$` is the whole record, `$[0]`
-the first column, `$[-1]` the last, `$[1:]` all but the first, `$[0,5:7]` a choice of them. Regular
-expressions, filter expressions and paths into JSON are not part of it here and are refused when the job is
-created.
+SageMaker's data processing addresses the columns of a CSV record from zero: `$` is the whole record, `$[0]` the first
+column, `$[-1]` the last, `$[1:]` all but the first, `$[0,5:7]` a choice of them with one range at most. Regular
+expressions, filter expressions and paths into JSON are not part of it and are refused when the job is created.
 """
 
 from __future__ import annotations
@@ -11,12 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+from include.localaws.coverage import Behaviour
 
 _ITEM = r"(?:-?\d+|(?:-?\d+)?:(?:-?\d+)?)"
 _PATH = re.compile(rf"\$(?:\[\s*({_ITEM}(?:\s*,\s*{_ITEM})*)\s*\])?")
+_ALL = re.compile(r"\$(?:\[\s*\*\s*\]|\.\*)")
 # A cell is quoted text (in which a doubled quote stands for one quote) or anything without a comma, so it
 # matches at every position; a quote that is never closed counts as an ordinary character.
 _CELL = re.compile(r'("(?:[^"]|"")*"[^,]*|[^,]*)(,|\Z)')
+
+_Cell = TypeVar("_Cell", str, bytes)
+BEHAVIOURS = (
+    Behaviour(
+        "a filter with two ranges (`$[0:2,246:]`) is refused, here when the job is created, by AWS when it runs",
+        "seen",
+        "aws/sagemaker-python-sdk issue 1112",
+    ),
+)
 
 
 class FilterError(Exception):
@@ -35,14 +47,14 @@ class ColumnPath:
         """Whether the path is `$`, so that records need not be taken apart."""
         return self.items is None
 
-    def select(self, cells: Sequence[str]) -> list[str]:
+    def select(self, cells: Sequence[_Cell]) -> list[_Cell]:
         """The chosen cells in the order of the path.
 
         FilterError if a column is missing or nothing is left.
         """
         if self.items is None:
             return list(cells)
-        chosen: list[str] = []
+        chosen: list[_Cell] = []
         for item in self.items:
             if isinstance(item, slice):
                 chosen.extend(cells[item])
@@ -59,15 +71,27 @@ class ColumnPath:
 
 def parse_path(text: str) -> ColumnPath:
     """Read a column path; FilterError says what is allowed when it is anything else."""
+    if _ALL.fullmatch(text.strip()):
+        return ColumnPath(text, (slice(None),))
     match = _PATH.fullmatch(text.strip())
     if match is None:
         raise FilterError(
             f"{text!r} is not a column path for CSV; "
-            "allowed are $, $[0], $[-1], $[1:] and lists of these such as $[0,2:4]"
+            "allowed are $, $[*], $[0], $[-1], $[1:] and lists of these such as $[0,2:4]"
         )
     if match[1] is None:
         return ColumnPath(text, None)
+    check_ranges(text, match[1])
     return ColumnPath(text, tuple(_item(part.strip()) for part in match[1].split(",")))
+
+
+def check_ranges(text: str, items: str) -> None:
+    """FilterError, in AWS's words, for a choice that holds more than one range."""
+    if items.count(":") > 1:
+        raise FilterError(
+            f"Invalid JsonPath: {text}: only single range filters of format (eg: [1:5]) are supported. "
+            f"Format [{items}] is not supported"
+        )
 
 
 def _item(text: str) -> int | slice:
@@ -96,19 +120,27 @@ def select_record(path: ColumnPath, record: bytes) -> bytes:
     return ",".join(path.select(split_cells(record.decode()))).encode()
 
 
-def join_records(
-    inputs: Sequence[bytes], outputs: Sequence[bytes], output_filter: ColumnPath, join: bool
-) -> list[bytes]:
-    """One result per record: input columns first when joined, then the answer's, then the output filter.
+def select_records(path: ColumnPath, records: Sequence[bytes]) -> list[bytes]:
+    """Every record with only the columns of the path; quick where no cell is quoted.
 
-    FilterError when the model did not answer with one line for each record, since no line could then be
-    told to belong to an input.
+    FilterError if a record lacks a column.
     """
-    if len(inputs) != len(outputs):
-        raise FilterError(
-            f"the model answered {len(outputs)} lines to a request of {len(inputs)} records; "
-            "joining and output filters need one line for each record"
-        )
-    if not join:
-        return [select_record(output_filter, out) for out in outputs]
-    return [select_record(output_filter, source + b"," + out) for source, out in zip(inputs, outputs, strict=True)]
+    if path.items is None:
+        return list(records)
+    if any(b'"' in record for record in records):
+        return [select_record(path, record) for record in records]
+    if len(path.items) == 1:
+        only = path.items[0]
+        if isinstance(only, slice) and only.stop is None and (only.start or 0) > 0:
+            return _without_first(path, records, only.start)
+        if only == -1:
+            return [record.rpartition(b",")[2] for record in records]
+    return [b",".join(path.select(record.split(b","))) for record in records]
+
+
+def _without_first(path: ColumnPath, records: Sequence[bytes], count: int) -> list[bytes]:
+    cut = [record.split(b",", count) for record in records]
+    for cells in cut:
+        if len(cells) <= count:
+            path.select(cells)  # which raises, as nothing is left
+    return [cells[count] for cells in cut]

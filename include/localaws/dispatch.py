@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
-from xml.sax.saxutils import escape
 
-from include.localaws import shapes
+from include.localaws import admin, faulty, iam, logformat, metrics_service, shapes, statuspage
 from include.localaws.auth import Environ, Refused, authenticate, read_body
 from include.localaws.context import Context
 from include.localaws.errors import (
@@ -20,30 +18,20 @@ from include.localaws.errors import (
     UnknownOperationException,
     ValidationException,
 )
+from include.localaws.faults import check_tags
 from include.localaws.foreign import Moto
+from include.localaws.listing import as_listed
 from include.localaws.registry import OPERATIONS
+from include.localaws.wire import REFUSALS, StartResponse, error_xml
+from include.localaws.wire import respond as respond
+from include.localaws.wire import respond_error as respond_error
 
 log = logging.getLogger("localaws")
 
-StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 TARGET = "SageMaker."
 RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)/?")
-METRICS_PATH = "/BatchPutMetrics"
 HEALTH_PATH = "/_localaws/health"
-REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 413: "Payload Too Large",
-           424: "Failed Dependency", 429: "Too Many Requests", 500: "Internal Server Error",
-           503: "Service Unavailable"}  # fmt: skip
-# What each family of protocols calls a refusal: JSON, query (STS, IAM), S3.
-REFUSALS = {
-    "missing": ("MissingAuthenticationTokenException", "MissingAuthenticationToken", "AccessDenied"),
-    "unknown": ("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"),
-    "signature": ("InvalidSignatureException", "SignatureDoesNotMatch", "SignatureDoesNotMatch"),
-    "time": ("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
-    "size": ("RequestEntityTooLargeException", "RequestEntityTooLarge", "EntityTooLarge"),
-    "operation": ("UnknownOperationException", "InvalidAction", "NotImplemented"),
-    "host": ("AccessDeniedException", "AccessDenied", "AccessDenied"),
-}
 LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]")
 
 
@@ -62,10 +50,18 @@ class Application:
             self._check_host(environ)
             if environ["PATH_INFO"] == HEALTH_PATH:
                 return respond(start_response, 200, b'{"status": "ready"}', "application/json")
+            if statuspage.is_meant(environ):
+                return statuspage.answer(self.ctx, self.call, environ, start_response)
             caller = authenticate(environ, self._secrets, self.ctx.clock())
+            app = self._service(environ, caller.service)
         except Refused as refused:
             return self._refuse(environ, start_response, refused)
-        return self._service(environ, caller.service)(environ, start_response)
+        faults = self.ctx.faults
+        if app == self._admin or not (faults.any or logformat.access.isEnabledFor(logging.INFO)):
+            return app(environ, start_response)
+        name = faulty.call_name(environ, caller.service, self.ctx.config.allowed_hosts)
+        environ[logformat.OPERATION] = name
+        return faulty.answer(faults, name, app, environ, start_response)
 
     def _secrets(self, access_key: str) -> tuple[str, str | None] | None:
         config = self.ctx.config
@@ -82,21 +78,46 @@ class Application:
         raise Refused("host", f"Host '{host}' is not served here; start the endpoint with --allow-host {host}.")
 
     def _service(self, environ: Environ, service: str) -> Wsgi:
-        if environ.get("HTTP_X_AMZ_TARGET", "").startswith(TARGET):
-            return self._sagemaker
+        administers = environ["PATH_INFO"].startswith(admin.PREFIX)
+        if administers or environ.get("HTTP_X_AMZ_TARGET", "").startswith(TARGET):
+            if service != "sagemaker":  # the body of a request to S3 need not be signed
+                raise Refused("scope", "Credential should be scoped to correct service: 'sagemaker'.", service)
+            return self._admin if administers else self._sagemaker
         if service == "sagemaker" and RUNTIME_PATH.fullmatch(environ["PATH_INFO"]):
             return self._runtime_app()
         if service == "s3":
             return self._s3
-        if service == "sagemaker" and environ["PATH_INFO"] != METRICS_PATH:
-            return self._no_such_path
+        if service == "sagemaker":
+            return self._metrics if environ["PATH_INFO"] in metrics_service.HANDLERS else self._no_such_path
         if service == "logs":
             self.ctx.logs.load()
-        return self._foreign
+        return self._iam if service == "iam" else self._foreign
+
+    def _admin(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            status, document = admin.answer(self.ctx.faults, environ)
+        except ApiError as error:
+            return respond_error(start_response, error)
+        return respond(start_response, status, json.dumps(document).encode(), "application/json")
 
     def _no_such_path(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         what = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         return respond_error(start_response, ValidationException(f"{what} is not supported by the local AWS endpoint"))
+
+    def _metrics(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        return self._answer(
+            start_response, path, "application/json", lambda: metrics_service.call(self.ctx, path, read_body(environ))
+        )
+
+    def _iam(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        body = read_body(environ)
+        backend = self._moto.backend("iam", "aws")
+        iam.load_aws_policies(backend, body)
+        if not iam.is_simulation(body):
+            return self._foreign(environ, start_response)
+        status, text = iam.answer(backend, body)
+        return respond(start_response, status, text, "text/xml")
 
     def _foreign(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -115,22 +136,28 @@ class Application:
 
     def _sagemaker(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         name = environ["HTTP_X_AMZ_TARGET"].removeprefix(TARGET)
+        return self._answer(
+            start_response, name, "application/x-amz-json-1.1", lambda: self.call(name, read_body(environ))
+        )
+
+    def _answer(
+        self, start_response: StartResponse, name: str, kind: str, handler: Callable[[], Any]
+    ) -> Iterable[bytes]:
         try:
-            answer = self.call(name, read_body(environ))
+            answer = handler()
         except ApiError as error:
             return respond_error(start_response, error)
         except Exception:
             log.exception("%s: fault of the endpoint", name)
             fault = InternalFailure(f"{name} failed by a fault of the local endpoint; its log has the details")
             return respond_error(start_response, fault)
-        return respond(start_response, 200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+        return respond(start_response, 200, json.dumps(answer).encode(), kind)
 
     def call(self, name: str, body: bytes) -> Any:
-        """Validate, execute and filter one SageMaker operation; raises ApiError."""
+        """Validate, execute and filter one SageMaker operation; raises ApiError. Faults of calls come before it."""
         model = shapes.operation_model(name)
         if model is None:
             raise UnknownOperationException(f"SageMaker has no operation {name}")
-        self.ctx.faults.for_call(name)
         handler = OPERATIONS.get(name)
         if handler is None:
             raise ValidationException(f"The operation {name} is not supported by the local AWS endpoint")
@@ -138,7 +165,9 @@ class Application:
             request = json.loads(body or b"{}")
         except ValueError:
             raise SerializationException("The body is not valid JSON") from None
-        answer = handler(self.ctx, shapes.validate(model.input_shape, request))
+        valid = shapes.validate(model.input_shape, request)
+        check_tags(name, valid)
+        answer = handler(as_listed(self.ctx, name), self.ctx.profile.asked(name, valid))
         return shapes.answer(model.output_shape, answer)
 
     def _refuse(self, environ: Environ, start_response: StartResponse, refused: Refused) -> Iterable[bytes]:
@@ -147,50 +176,6 @@ class Application:
         kind = environ.get("CONTENT_TYPE", "")
         if "HTTP_X_AMZ_TARGET" in environ or RUNTIME_PATH.fullmatch(environ["PATH_INFO"]) or "json" in kind:
             return respond_error(start_response, refused, json_code, status)
-        message = escape(refused.message)
-        if kind.startswith("application/x-www-form-urlencoded"):
-            text = (
-                f"<ErrorResponse><Error><Type>Sender</Type><Code>{query_code}</Code><Message>{message}</Message>"
-                f"</Error><RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
-            )
-        else:
-            text = f"<Error><Code>{s3_code}</Code><Message>{message}</Message></Error>"
-        xml = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'
-        return respond(start_response, status, xml.encode(), "application/xml")
-
-
-def respond(
-    start_response: StartResponse, status: int, body: bytes, kind: str, headers: Iterable[tuple[str, str]] = ()
-) -> list[bytes]:
-    """A complete answer with its length and a request id."""
-    start_response(
-        f"{status} {REASONS.get(status, 'Unknown')}",
-        [
-            ("Content-Type", kind),
-            ("Content-Length", str(len(body))),
-            ("x-amzn-RequestId", str(uuid.uuid4())),
-            *headers,
-        ],
-    )
-    return [body]
-
-
-def respond_error(
-    start_response: StartResponse,
-    error: ApiError | Refused,
-    code: str | None = None,
-    status: int | None = None,
-) -> list[bytes]:
-    """An error as the JSON protocols (1.1 and REST) carry it: code in `__type` and in a header."""
-    extra: dict[str, object] = {}
-    if isinstance(error, ApiError):
-        code, status, extra = code or error.code, status or error.status, dict(error.extra)
-    # SageMaker's error shapes spell the member "Message", botocore reads both.
-    body = {"__type": code, "message": error.message, "Message": error.message, **extra}
-    return respond(
-        start_response,
-        status or 400,
-        json.dumps(body).encode(),
-        "application/x-amz-json-1.1",
-        [("x-amzn-ErrorType", str(code))],
-    )
+        query = kind.startswith("application/x-www-form-urlencoded")
+        xml = error_xml(query_code if query else s3_code, refused.message, query=query)
+        return respond(start_response, status, xml, "application/xml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ from include.localaws.context import Context
 from include.localaws.errors import ValidationException
 from include.localaws.images import Image, ImageError
 from include.localaws.outcome import Ended, JobError, Outcome, decide, from_error
-from include.localaws.runner import ProcessSpec
 from include.localaws.sandbox import HOST_NAME, ML
 from include.localaws.scheduler import Ticket
 
@@ -22,13 +22,24 @@ log = logging.getLogger("localaws.jobs")
 OUTPUT_TEXT = 4096  # characters that are read of a failure or message file
 
 
-def job_root(ctx: Context, kind: str, name: str) -> Path:
-    """A fresh, empty directory that the job will see as /opt/ml; anything of an earlier try is removed."""
+def job_home(ctx: Context, kind: str, name: str) -> Path:
+    """A fresh, empty directory for a job; anything of an earlier try is removed."""
     home = ctx.config.state / "jobs" / kind / name
     shutil.rmtree(home, ignore_errors=True)
-    root = home / "ml"
-    root.mkdir(parents=True)
+    home.mkdir(parents=True)
+    return home
+
+
+def host_root(home: Path, host: str) -> Path:
+    """The directory that a host of the job will see as /opt/ml; made if need be."""
+    root = home / host / "ml"
+    root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def job_root(ctx: Context, kind: str, name: str) -> Path:
+    """A fresh, empty directory that a job of one host will see as /opt/ml."""
+    return host_root(job_home(ctx, kind, name), HOST_NAME)
 
 
 def remove_root(ctx: Context, kind: str, name: str) -> None:
@@ -44,27 +55,25 @@ def inside(root: Path, local: str) -> Path:
     return root / path.relative_to(ML)
 
 
+def settled(root: Path, path: Path) -> Path:
+    """A path below a job's root, once the job has had it; raises JobError when a symbolic link is on the way.
+
+    The job wrote there in a sandbox, the endpoint reads outside of it: a link would lead to files of the machine.
+    """
+    below = path.relative_to(root)
+    if Path(os.path.realpath(path)) != Path(os.path.realpath(root)) / below:
+        raise JobError("ClientError", f"{ML}/{below.as_posix()} is or lies behind a symbolic link: it is not uploaded")
+    return path
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a configuration file of the container contract."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
-def resource_config(instance_type: str) -> dict[str, Any]:
-    """resourceconfig.json of a job on one instance."""
-    group = "homogeneousCluster"
-    return {
-        "current_host": HOST_NAME,
-        "current_instance_type": instance_type,
-        "current_group_name": group,
-        "hosts": [HOST_NAME],
-        "instance_groups": [{"instance_group_name": group, "instance_type": instance_type, "hosts": [HOST_NAME]}],
-        "network_interface_name": "lo",
-    }
-
-
-def base_environment(ctx: Context) -> dict[str, str]:
-    """The variables by which a job's own AWS clients find this endpoint."""
+def base_environment(ctx: Context, host: str = HOST_NAME) -> dict[str, str]:
+    """The variables by which a job's own AWS clients find this endpoint, and the name of its host."""
     config = ctx.config
     return {
         "AWS_REGION": config.region,
@@ -73,16 +82,18 @@ def base_environment(ctx: Context) -> dict[str, str]:
         "S3_ENDPOINT_URL": config.endpoint,
         "AWS_ACCESS_KEY_ID": config.access_key,
         "AWS_SECRET_ACCESS_KEY": config.secret_key,
-        "CURRENT_HOST": HOST_NAME,
+        "CURRENT_HOST": host,
     }
 
 
-def read_text(path: Path) -> str:
-    """The beginning of a text file that a job may have written, "" when there is none."""
+def read_text(root: Path, name: str) -> str:
+    """The beginning of a text file that a job may have written below its root, "" when there is none (or a link)."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as handle:
-            return handle.read(OUTPUT_TEXT).strip()
-    except OSError:
+        with os.fdopen(
+            os.open(settled(root, root / name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
+        ) as handle:
+            return handle.read(OUTPUT_TEXT).decode("utf-8", "replace").strip()
+    except (OSError, JobError):
         return ""
 
 
@@ -94,35 +105,6 @@ def command(image: Image, program: str, entrypoint: Sequence[str], arguments: Se
         return [str(image.environment()), str(image.program(program)), *arguments]
     except ImageError as error:
         raise JobError("ClientError", str(error)) from None
-
-
-def attend(
-    ctx: Context,
-    ticket: Ticket,
-    *,
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    root: Path,
-    image: Image,
-    on_line: Callable[[str], None],
-    network: bool,
-    limit: float,
-) -> Ended:
-    """Run a program to its end: by itself, by a stop, by shutdown, or at its time limit (seconds)."""
-    try:
-        process = ctx.runner.start(
-            ProcessSpec(argv=argv, env=env, root=root, image=image, on_line=on_line, network=network)
-        )
-    except ImageError as error:
-        raise JobError("ClientError", str(error)) from None
-    except OSError as error:
-        raise JobError("InternalServerError", f"the program cannot be started: {error}") from None
-    ticket.attach(process)
-    code = process.wait(limit)
-    if code is None:
-        code = process.terminate(ctx.config.grace)
-        return Ended(code, ticket.cause or "limit")
-    return Ended(code, ticket.cause or "exit")
 
 
 def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcome:
@@ -180,5 +162,7 @@ def tag_map(request: Mapping[str, Any]) -> dict[str, str]:
     for tag in request.get("Tags", ()):
         if tag["Key"] in tags:
             raise ValidationException(f"Tags holds the key '{tag['Key']}' more than once")
+        if tag["Key"].lower().startswith("aws:"):
+            raise ValidationException(f"The tag key '{tag['Key']}' begins with aws:, which is reserved for system use")
         tags[tag["Key"]] = tag["Value"]
     return tags

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,19 +23,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
+
+log = logging.getLogger("localaws.images")
 
 URI = re.compile(
     r"(?:(?P<registry>[^/]+\.[^/]+(?::\d+)?|localhost(?::\d+)?)/)?"
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
 )
 PROGRAMS = ("train", "serve", "process")
-KEYS = {"name", "uris", "python", "package", "metrics", "environment"}
+KEYS = {"name", "uris", "python", "package", "metrics", "environment", "base", "preload", "behaviours"}
+OWN = {"name", "uris", "base", "behaviours"}  # what an image does not take over from its base
+LOCK = "requirements.txt"
 HOST = "host"  # image.toml: python = "host" runs the image with the endpoint's own interpreter
 
 
 class ImageError(Exception):
     """An image directory that cannot be used, or an environment that cannot be built."""
+
+
+class NoPythonForImage(ImageError):
+    """This machine has none of the Python versions that an image is locked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,12 @@ class MetricDefinition:
 
 @dataclass(frozen=True)
 class Image:
-    """One image directory; `python` lists the interpreter versions it is locked for, or is ("host",)."""
+    """One image directory; `python` lists the interpreter versions it is locked for, or is ("host",).
+
+    `bases` are the directories of the images that it is built on: programs and lock that it lacks are theirs, and
+    images with one lock share one environment. `preload` are the modules that a prepared parent may import before a
+    job runs.
+    """
 
     name: str
     directory: Path
@@ -56,6 +72,9 @@ class Image:
     cache: Path
     metrics: tuple[MetricDefinition, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
+    bases: tuple[Path, ...] = ()
+    preload: tuple[str, ...] = ()
+    behaviours: tuple[Behaviour, ...] = ()
 
     def answers_to(self, reference: str) -> bool:
         """Whether `repository:tag` is one of this image's."""
@@ -63,15 +82,20 @@ class Image:
 
     def program(self, name: str) -> Path:
         """The file of `train`, `serve` or `process`; raises ImageError when the image has none."""
-        path = self.directory / name
+        path = self._find(name)
         if not path.is_file():
             raise ImageError(f"image {self.name} has no program {name!r} in {self.directory}")
         return path
 
+    def _find(self, name: str) -> Path:
+        """A file of the image or else of the image it is built on."""
+        homes = (self.directory, *self.bases)
+        return next((home / name for home in homes if (home / name).is_file()), self.directory / name)
+
     @property
     def requirements(self) -> Path:
         """The lock file of the image's packages."""
-        return self.directory / "requirements.txt"
+        return self._find(LOCK)
 
     def environment(self) -> Path:
         """The Python interpreter of the image; builds its environment the first time (minutes, needs a network).
@@ -91,15 +115,28 @@ def _text_list(data: dict[str, Any], key: str, where: Path) -> tuple[str, ...]:
     return tuple(values)
 
 
-def load_image(directory: Path, cache: Path) -> Image:
-    """Read `image.toml`; raises ImageError naming file and key."""
-    file = directory / "image.toml"
+def _read_toml(file: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """The keys of an image and of the images it is built on, and the directories of those."""
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ImageError(f"{file} cannot be read: {error}") from None
     if unknown := sorted(set(data) - KEYS):
         raise ImageError(f"{file}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(KEYS))}")
+    if "base" not in data:
+        return data, ()
+    # A directory beside this one, because a job sees the directory that holds the images and no other.
+    home = file.parent.parent / str(data["base"])
+    if home.parent != file.parent.parent or home in (file.parent, *above):
+        raise ImageError(f"{file}: base must name another image directory beside this one, found {data['base']!r}")
+    below, further = _read_toml(home / "image.toml", (*above, file.parent))
+    return {**{key: value for key, value in below.items() if key not in OWN}, **data}, (home, *further)
+
+
+def load_image(directory: Path, cache: Path) -> Image:
+    """Read `image.toml`; raises ImageError naming file and key."""
+    file = directory / "image.toml"
+    data, bases = _read_toml(file)
     uris = _text_list(data, "uris", file)
     if not uris:
         raise ImageError(f"{file}: uris must list at least one pattern of repository:tag")
@@ -112,6 +149,10 @@ def load_image(directory: Path, cache: Path) -> Image:
         metrics = tuple(MetricDefinition(m["name"], m["regex"]) for m in data.get("metrics", []))
     except (KeyError, TypeError):
         raise ImageError(f"{file}: each of metrics needs a name and a regex") from None
+    try:
+        behaviours = tuple(Behaviour(**entry) for entry in data.get("behaviours", []))
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"{file}: each of behaviours needs a text, a basis and its source: {error}") from None
     return Image(
         name=str(data.get("name", directory.name)),
         directory=directory,
@@ -121,6 +162,9 @@ def load_image(directory: Path, cache: Path) -> Image:
         cache=cache,
         metrics=metrics,
         variables={str(k): str(v) for k, v in data.get("environment", {}).items()},
+        bases=bases,
+        preload=_text_list(data, "preload", file),
+        behaviours=behaviours,
     )
 
 
@@ -196,7 +240,7 @@ def _choose_python(image: Image) -> tuple[str, str]:
         found = shutil.which(f"python{wanted}")
         if found and (version := _version(found)):
             return found, version
-    raise ImageError(
+    raise NoPythonForImage(
         f"image {image.name} is locked for Python {', '.join(image.python)}, but this machine has only {here}: "
         "install one of them"
     )
@@ -209,7 +253,7 @@ def _environment(image: Image) -> Path:
     except OSError as error:
         raise ImageError(f"image {image.name} has no lock file: {error}") from None
     key = hashlib.sha256(lock + version.encode()).hexdigest()[:16]
-    home = image.cache / "environments" / f"{image.name}-{key}"
+    home = image.cache / "environments" / f"{image.requirements.parent.name}-{key}"
     interpreter = home / "bin" / "python"
     if not (home / "complete.json").is_file():
         with _exclusive(home.with_suffix(".lock")):
@@ -218,15 +262,26 @@ def _environment(image: Image) -> Path:
     return interpreter
 
 
+def _tell(text: str) -> None:
+    """Say how a build goes: in the endpoint's log, or on stderr where there is none (`pull`)."""
+    if logging.getLogger().handlers:
+        log.info("%s", text)
+    else:
+        sys.stderr.write(f"localaws: {text}\n")
+        sys.stderr.flush()
+
+
 def _build(image: Image, python: str, home: Path) -> None:
     """Build in a directory beside the target and rename it: an environment is whole or absent."""
-    sys.stderr.write(f"localaws: building the environment of image {image.name} in {home}\n")
+    began = time.monotonic()
+    packages = sum("==" in line for line in image.requirements.read_text(encoding="utf-8").splitlines())
+    _tell(f"building the environment of image {image.name}, {packages} packages, in {home}")
     scratch = Path(tempfile.mkdtemp(prefix=f".{home.name}.", dir=home.parent))
     try:
         # --relocatable, because the finished environment is renamed to its final place.
         _uv(image, "venv", "--quiet", "--relocatable", "--python", python, str(scratch / "env"))
         _uv(
-            image, "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:",
+            image, "pip", "install", "--no-deps", "--only-binary", ":all:",
             "--python", str(scratch / "env" / "bin" / "python"), "-r", str(image.requirements),
         )  # fmt: skip
         (scratch / "env" / "complete.json").write_text(json.dumps({"image": image.name, "python": python}))
@@ -234,16 +289,36 @@ def _build(image: Image, python: str, home: Path) -> None:
         (scratch / "env").rename(home)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    sys.stderr.write(f"localaws: image {image.name} is ready\n")
+    _tell(f"image {image.name} is ready after {time.monotonic() - began:.0f} s")
+
+
+# What uv tells of its work; its lines with one package each (` + numpy==2.1.0`) would be too many.
+PROGRESS = re.compile(r"\s*(Downloading|Downloaded|Building|Prepared|Installed|Audited) ")
 
 
 def _uv(image: Image, *arguments: str) -> None:
     # uv of this interpreter's environment; VIRTUAL_ENV would make it pick another one.
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run([sys.executable, "-m", "uv", *arguments], env=environment, capture_output=True, text=True)
-    if done.returncode == 0:
+    command = [sys.executable, "-m", "uv", *arguments]
+    said = []
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if PROGRESS.match(line):
+                _tell(f"image {image.name}: {line.strip()}")
+            else:
+                said.append(line)
+    if process.returncode == 0:
         return
-    reason = " ".join(done.stderr.split())
+    reason = " ".join("".join(said).split())
     if "no wheels" in reason or "no usable wheels" in reason or "no-build" in reason:
         raise ImageError(
             f"image {image.name} cannot be built: a pinned package of {image.requirements} has no wheel for "

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
+from include.localaws.coverage import Behaviour
 from include.localaws.foreign import Moto
 
+BEHAVIOURS = (
+    Behaviour(
+        "log events older than 14 days are not taken",
+        "documented",
+        "CloudWatch Logs, PutLogEvents",
+    ),
+    Behaviour("every line of a job is one event, in its log at once", "assumed"),
+)
 KEPT = 14 * 24 * 3600.0  # seconds: CloudWatch Logs takes no older events
 BATCH = 10_000  # events in one PutLogEvents
 
@@ -141,17 +150,27 @@ class Metrics:
         timestamp: float | None = None,
     ) -> None:
         """Add one value; `timestamp` in epoch seconds, default now."""
+        self._put(namespace, {"MetricName": name, "Value": value, "Unit": unit}, dimensions, timestamp)
+
+    def put_statistics(
+        self,
+        namespace: str,
+        name: str,
+        statistics: Mapping[str, float],
+        dimensions: Mapping[str, str],
+        *,
+        unit: str = "None",
+        timestamp: float | None = None,
+    ) -> None:
+        """Add values that are known by SampleCount, Sum, Minimum and Maximum only."""
+        given = {"MetricName": name, "StatisticValues": dict(statistics), "Unit": unit}
+        self._put(namespace, given, dimensions, timestamp)
+
+    def _put(
+        self, namespace: str, given: dict[str, Any], dimensions: Mapping[str, str], timestamp: float | None
+    ) -> None:
         moment = datetime.fromtimestamp(self._clock() if timestamp is None else timestamp, UTC)
+        given["Timestamp"] = moment.replace(tzinfo=None)
+        given["Dimensions"] = [{"Name": k, "Value": v} for k, v in dimensions.items()]
         with self._lock:
-            self._moto.backend("cloudwatch").put_metric_data(
-                namespace,
-                [
-                    {
-                        "MetricName": name,
-                        "Value": value,
-                        "Unit": unit,
-                        "Timestamp": moment.replace(tzinfo=None),
-                        "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items()],
-                    }
-                ],
-            )
+            self._moto.backend("cloudwatch").put_metric_data(namespace, [given])

@@ -8,9 +8,18 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
 from include.localaws.images import MetricDefinition
 
+BEHAVIOURS = (
+    Behaviour(
+        "a metric is group 1 of its expression's first match in a log line; FinalMetricDataList holds the last one",
+        "documented",
+        "developer guide, Define Training Metrics; FinalMetricDataList of DescribeTrainingJob",
+    ),
+    Behaviour("a match that is no number is dropped", "assumed"),
+)
 Sink = Callable[[str, float, float], None]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from include.localaws import s3data
+from include.localaws import archives, s3data
 from include.localaws.outcome import JobError
 from include.localaws.s3 import S3Error, S3Store
 
@@ -27,22 +27,42 @@ class Artifact:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A container definition with nothing left to look up; kept with whatever was started from it."""
+    """A container definition with nothing left to look up; kept with whatever was started from it.
+
+    `then` are the further containers of an inference pipeline; `name` is what reasons and logs call this one.
+    """
 
     image: str
     artifact: Artifact | None
     environment: Mapping[str, str] = field(default_factory=dict)
+    isolated: bool = False  # whether it gets no network
+    name: str = "primary"
+    then: tuple[ServedModel, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON, for the store."""
         artifact = self.artifact and {"uri": self.artifact.uri, "archive": self.artifact.archive}
-        return {"image": self.image, "artifact": artifact, "environment": dict(self.environment)}
+        return {
+            "image": self.image,
+            "artifact": artifact,
+            "environment": dict(self.environment),
+            "isolated": self.isolated,
+            "name": self.name,
+            "then": [container.document() for container in self.then],
+        }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> ServedModel:
         """Back from `document`."""
         artifact = document.get("artifact")
-        return cls(document["image"], Artifact(**artifact) if artifact else None, document["environment"])
+        return cls(
+            document["image"],
+            Artifact(**artifact) if artifact else None,
+            document["environment"],
+            document.get("isolated", False),
+            document.get("name", "primary"),
+            tuple(cls.from_document(container) for container in document.get("then", ())),
+        )
 
 
 def fetch(s3: S3Store, artifact: Artifact | None, target: Path) -> None:
@@ -67,7 +87,7 @@ def _extract(s3: S3Store, uri: str, target: Path) -> None:
     with s3.open(bucket, key) as source:
         try:
             with tarfile.open(fileobj=source, mode="r:gz") as archive:
-                archive.extractall(target, filter="data")
+                archives.extract(archive, target)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ModelDataError(
                 f'Failed to extract model data archive from URL "{uri}" ({error}). '

@@ -5,27 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from include.localaws.coverage import Behaviour
+
 REASON_LENGTH = 1024  # characters: FailureReason and ExitMessage of the API
-Cause = Literal["exit", "stop", "limit", "shutdown"]
+# "wait": MaxWaitTimeInSeconds is over; "interrupted": the spot instances are gone
+Cause = Literal["exit", "stop", "limit", "shutdown", "wait", "interrupted"]
+ErrorKind = Literal["ClientError", "AlgorithmError", "InternalServerError", "CapacityError"]
 Event = Literal["finish", "fail", "stopped"]
 
 SHUTDOWN_REASON = "InternalServerError: the local AWS endpoint was stopped while this job ran"
 RESTART_REASON = "InternalServerError: the local AWS endpoint ended unexpectedly while this job ran"
+BEHAVIOURS = (
+    Behaviour(
+        "exit code and `/opt/ml/output/failure` become status and `FailureReason`",
+        "documented",
+        "developer guide, How Amazon SageMaker Signals Algorithm Success and Failure",
+    ),
+    Behaviour("the form `AlgorithmError: ..., exit code: 1`", "assumed"),
+)
 
 
 class JobError(Exception):
     """Trouble before or after the program ran; the text is the FailureReason, e.g. `ClientError: ...`."""
 
-    def __init__(self, kind: Literal["ClientError", "AlgorithmError", "InternalServerError"], text: str) -> None:
+    def __init__(self, kind: ErrorKind, text: str) -> None:
         super().__init__(f"{kind}: {text}")
+        self.kind = kind
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How the program ended: its exit code (128 + n after signal n), and what made it end."""
+    """How the program ended: its exit code (128 + n after signal n), what made it end, and which host (from 0)."""
 
     code: int
     cause: Cause
+    host: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,14 @@ def decide(ended: Ended, failure: str = "") -> Outcome:
     """Map the end of a program to the end of its job; `failure` is what it wrote as its reason.
 
     A job at its time limit is Stopped with MaxRuntimeExceeded (CreateTrainingJob, StoppingCondition); what it
-    had saved is uploaded. For processing jobs the same is assumed.
+    had saved is uploaded. For processing jobs the same is assumed. Interrupted jobs go on, they are not decided here.
     """
     if ended.cause == "shutdown":
         return Outcome("fail", "Failed", SHUTDOWN_REASON)
     if ended.cause == "stop":
         return Outcome("stopped", "Stopped")
+    if ended.cause == "wait":
+        return Outcome("stopped", "MaxWaitTimeExceeded")
     if ended.cause == "limit":
         return Outcome("stopped", "MaxRuntimeExceeded")
     if ended.code == 0:

@@ -30,7 +30,7 @@ def is_presigned(query: Mapping[str, str]) -> bool:
 def signature_fits(method: str, url: str, headers: Mapping[str, str], secret: str) -> bool:
     """Whether the `Signature` in the query of a path-style URL was made with this secret for this request.
 
-    Content type and MD5 count only when the URL names them, as botocore signs them.
+    Content type and MD5 count when they are sent, and so does every `x-amz-` header.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -38,7 +38,7 @@ def signature_fits(method: str, url: str, headers: Mapping[str, str], secret: st
     for name in ("content-md5", "content-type"):
         if value := headers.get(name) or query.get(name):
             signed[name] = value
-    for name, value in query.items():
+    for name, value in {**headers, **query}.items():
         if name.startswith("x-amz-"):
             signed[name] = value
     signer = _ExpiringAuth(Credentials("", secret), query["Expires"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from include.localaws.s3.store import S3Store
 
 GZIP_LEVEL = 6
+COPIED = 32 << 20  # bytes of an input up to which its files are the job's own; those of a larger one are links
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -46,72 +49,99 @@ def relative(key: str, prefix: str) -> PurePosixPath:
     return PurePosixPath(key[prefix.rfind("/") + 1 :])
 
 
-def _link(s3: S3Store, bucket: str, key: str, root: Path, place: PurePosixPath) -> None:
-    if place.is_absolute() or ".." in place.parts or not place.parts:
-        raise JobError("ClientError", f"Data download failed: s3://{bucket}/{key} has no place below a directory")
-    dest = root / place
-    try:
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        s3.link_into(bucket, key, dest)
-    except (FileExistsError, NotADirectoryError):
-        raise JobError(
-            "ClientError", f"Data download failed: s3://{bucket}/{key} collides with another object in the same place"
-        ) from None
+@dataclass(frozen=True)
+class Entry:
+    """One S3 object of an input, and its place below the input's directory."""
+
+    bucket: str
+    key: str
+    place: PurePosixPath
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`."""
+        return f"s3://{self.bucket}/{self.key}"
 
 
-def fetch_prefix(s3: S3Store, uri: str, root: Path) -> int:
-    """Link all objects whose key starts with the URI below `root`; returns how many, raises JobError for none."""
+def prefix_entries(s3: S3Store, uri: str) -> list[Entry]:
+    """All objects whose key starts with the URI, in key order; raises JobError for none."""
     bucket, prefix = split(uri)
-    count = 0
     try:
-        for key in s3.iter_keys(bucket, prefix):
-            if not key.endswith("/"):  # the console's folder markers
-                _link(s3, bucket, key, root, relative(key, prefix))
-                count += 1
+        found = [
+            Entry(bucket, key, relative(key, prefix))
+            for key in s3.iter_keys(bucket, prefix)
+            if not key.endswith("/")  # the console's folder markers
+        ]
     except S3Error as error:
         raise JobError("ClientError", f"Data download failed: {error} ({uri})") from None
-    if not count:
+    if not found:
         raise JobError(
             "ClientError",
             f'Data download failed: No S3 objects found under S3 URL "{uri}" given in input data source',
         )
-    return count
+    return found
 
 
-def _manifest_entries(uri: str, text: bytes) -> Iterator[tuple[str, str]]:
+def read_object(s3: S3Store, uri: str, what: str) -> bytes:
+    """All bytes of an object that is small by its nature (a manifest); raises JobError naming what it is."""
     try:
-        first, *names = json.loads(text)
+        with s3.open(*split(uri)) as handle:
+            return handle.read()
+    except S3Error as error:
+        raise JobError("ClientError", f"Data download failed: {error} ({what} {uri})") from None
+
+
+def manifest_entries(s3: S3Store, uri: str) -> list[Entry]:
+    """The objects that a manifest lists, in its order, each at its name below the prefix; raises JobError."""
+    try:
+        first, *names = json.loads(read_object(s3, uri, "manifest"))
         base = first["prefix"]
     except (ValueError, TypeError, KeyError):
         raise JobError(
             "ClientError", f'manifest {uri} must be a JSON list that begins with {{"prefix": "s3://..."}}'
         ) from None
+    found = []
     for name in names:
         if not isinstance(name, str):
             raise JobError("ClientError", f"manifest {uri} lists {name!r}, which is no key below the prefix")
-        yield base + name, name
+        try:
+            bucket, key = split(base + name)
+        except ValidationException as error:
+            raise JobError("ClientError", f"Data download failed: {error.message} (manifest {uri})") from None
+        found.append(Entry(bucket, key, PurePosixPath(name.lstrip("/"))))
+    return found
 
 
-def fetch_manifest(s3: S3Store, uri: str, root: Path) -> int:
-    """Link the objects that a manifest lists, each at its name below `root`; returns how many."""
-    bucket, key = split(uri)
+def entries(s3: S3Store, kind: str, uri: str) -> list[Entry]:
+    """The objects of an S3Prefix or a ManifestFile."""
+    return manifest_entries(s3, uri) if kind == "ManifestFile" else prefix_entries(s3, uri)
+
+
+def link(s3: S3Store, found: Iterable[Entry], root: Path) -> int:
+    """Link objects to their places below `root`, which is made; returns how many, raises JobError."""
+    root.mkdir(parents=True, exist_ok=True)
     count = 0
-    try:
-        with s3.open(bucket, key) as handle:
-            text = handle.read()
-        for object_uri, name in _manifest_entries(uri, text):
-            object_bucket, object_key = split(object_uri)
-            _link(s3, object_bucket, object_key, root, PurePosixPath(name.lstrip("/")))
-            count += 1
-    except (S3Error, ValidationException) as error:
-        raise JobError("ClientError", f"Data download failed: {error} (manifest {uri})") from None
+    for entry in found:
+        place = entry.place
+        if place.is_absolute() or ".." in place.parts or not place.parts:
+            raise JobError("ClientError", f"Data download failed: {entry.uri} has no place below a directory")
+        dest = root / place
+        try:
+            dest.parent.mkdir(parents=True, exist_ok=True)
+            s3.link_into(entry.bucket, entry.key, dest)
+        except (FileExistsError, NotADirectoryError):
+            raise JobError(
+                "ClientError", f"Data download failed: {entry.uri} collides with another object in the same place"
+            ) from None
+        except S3Error as error:
+            raise JobError("ClientError", f"Data download failed: {error} ({entry.uri})") from None
+        count += 1
     return count
 
 
-def fetch(s3: S3Store, kind: str, uri: str, root: Path) -> int:
-    """Fetch an S3Prefix or a ManifestFile into a directory that is made if need be."""
-    root.mkdir(parents=True, exist_ok=True)
-    return fetch_manifest(s3, uri, root) if kind == "ManifestFile" else fetch_prefix(s3, uri, root)
+def fetch_prefix(s3: S3Store, uri: str, root: Path) -> int:
+    """Link all objects whose key starts with the URI below `root`; returns how many, raises JobError for none."""
+    return link(s3, prefix_entries(s3, uri), root)
 
 
 def files(root: Path) -> Iterator[Path]:
@@ -124,10 +154,26 @@ def files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _put(s3: S3Store, uri: str, path: Path) -> None:
+def own(root: Path) -> bool:
+    """Make all files below a directory copies that may be changed, unless they have more than COPIED bytes in all.
+
+    Two inputs of one directory count together, what is there already is copied again.
+    """
+    found = list(files(root))
+    if sum(path.stat().st_size for path in found) > COPIED:
+        return False
+    for path in found:
+        copy = path.with_name(f".{os.urandom(8).hex()}")
+        shutil.copyfile(path, copy)
+        copy.replace(path)
+    return True
+
+
+def put(s3: S3Store, uri: str, path: Path, *, move: bool = True) -> None:
+    """Store a file as the object of this URI: renamed into the store with `move`, else copied; raises JobError."""
     bucket, key = split(uri)
     try:
-        s3.put_file(bucket, key, path, move=True)
+        s3.put_file(bucket, key, path, move=move)
     except (S3Error, OSError, ValueError) as error:
         raise JobError("ClientError", f"Upload to {uri} failed: {error}") from None
 
@@ -136,14 +182,19 @@ def upload_tree(s3: S3Store, root: Path, uri: str) -> int:
     """Move every regular file below `root` to the same place below the URI; returns how many."""
     count = 0
     for path in files(root):
-        _put(s3, join(uri, path.relative_to(root).as_posix()), path)
+        put(s3, join(uri, path.relative_to(root).as_posix()), path)
         count += 1
     return count
 
 
-def upload_archive(s3: S3Store, root: Path, uri: str, scratch: Path) -> None:
-    """Upload the directory's contents as one .tar.gz; `scratch` is where it is packed."""
-    with tarfile.open(scratch, "w:gz", compresslevel=GZIP_LEVEL) as archive:
+def pack(root: Path, target: Path) -> Path:
+    """Make the directory's contents one .tar.gz; returns the target."""
+    with tarfile.open(target, "w:gz", compresslevel=GZIP_LEVEL) as archive:
         for entry in sorted(root.iterdir()):
             archive.add(entry, arcname=entry.name)
-    _put(s3, uri, scratch)
+    return target
+
+
+def upload_archive(s3: S3Store, root: Path, uri: str, scratch: Path) -> None:
+    """Upload the directory's contents as one .tar.gz; `scratch` is where it is packed."""
+    put(s3, uri, pack(root, scratch))

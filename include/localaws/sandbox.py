@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,21 @@ if TYPE_CHECKING:
 
 ML = "/opt/ml"
 HOST_NAME = "algo-1"  # what SageMaker calls the first instance of a job
-HOSTS_FILE = f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to execute; `watch` asks for a supervisor, because the sandbox cannot die with its parent."""
+    """What to execute; `watch` asks for a supervisor, because the sandbox cannot die with its parent.
+
+    `guarded`: the command begins with bubblewrap, and its program waits for a line on its standard input.
+    """
 
     argv: list[str]
     env: Mapping[str, str]
     cwd: str
     watch: bool
+    guarded: bool = False
 
 
 class Sandbox(Protocol):
@@ -52,11 +57,12 @@ def _scratch(spec: ProcessSpec) -> tuple[Path, Path]:
     scratch = spec.root.with_name(f"{spec.root.name}.tmp")
     scratch.mkdir(exist_ok=True)
     hosts = spec.root.with_name(f"{spec.root.name}.hosts")
-    hosts.write_text(HOSTS_FILE, encoding="ascii")
+    named = "".join(f"{address} {name}\n" for name, address in spec.hosts.items())
+    hosts.write_text(f"{LOOPBACK} localhost\n::1 localhost\n{named}", encoding="ascii")
     return scratch, hosts
 
 
-def _program_paths(spec: ProcessSpec) -> list[Path]:
+def program_paths(spec: ProcessSpec) -> list[Path]:
     """Directories the program needs to be seen: the images (they may share code), the environment, its Python."""
     interpreter = spec.image.environment()
     found = [spec.image.directory.resolve().parent, interpreter.parent.parent, interpreter.resolve().parent.parent]
@@ -66,17 +72,39 @@ def _program_paths(spec: ProcessSpec) -> list[Path]:
 
 
 class Bubblewrap:
-    """A read-only root, private /opt, /tmp, process and host names; dies with the endpoint; no capabilities."""
+    """A read-only root, private /opt, /tmp, process and host names; dies with the endpoint; no capabilities.
+
+    `mark` is an argument that all command lines of this object have, and no other.
+    """
 
     name = "bubblewrap"
     depth = 2
     isolates_network = True
 
+    def __init__(self) -> None:
+        self.mark = f"LOCALAWS_{uuid.uuid4().hex}"
+
     def command(self, spec: ProcessSpec, env: Mapping[str, str], hidden: Sequence[Path]) -> Command:
         """See Sandbox."""
+        guard = f'{spec.limits.shell()}; read -r _ || exit 1; exec "$@" </dev/null'
+        argv = [*self.enter(spec, hidden), "/bin/sh", "-c", guard, "sh", *spec.argv]
+        return Command(argv, env, "/", watch=False, guarded=True)
+
+    def enter(self, spec: ProcessSpec, hidden: Sequence[Path]) -> list[str]:
+        """The command line as far as the program; the program follows."""
         scratch, hosts = _scratch(spec)
-        argv = ["bwrap", "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
-        argv += ["--hostname", HOST_NAME, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+        # A variable that nobody has: only the mark matters.
+        argv = [
+            "bwrap",
+            "--unsetenv",
+            self.mark,
+            "--die-with-parent",
+            "--new-session",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+        ]
+        argv += ["--hostname", spec.host, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
         if os.geteuid() == 0:
             # Root without capabilities cannot write to files that are read-only: S3 objects linked in stay whole.
             argv += ["--cap-drop", "ALL"]
@@ -91,19 +119,18 @@ class Bubblewrap:
         for entry in sorted(Path("/opt").iterdir()) if Path("/opt").is_dir() else ():
             if entry.is_dir() and entry.name != "ml":
                 argv += ["--ro-bind", str(entry), str(entry)]
-        for path in _program_paths(spec):
+        for path in program_paths(spec):
             if any(path.is_relative_to(c) for c in covered if c != Path("/opt")):
                 argv += ["--ro-bind", str(path), str(path)]
         argv += ["--bind", str(spec.root), ML]
         for source, target in spec.bind.items():
             argv += ["--ro-bind", str(source), target]
-        argv += ["--ro-bind", str(hosts), "/etc/hosts", "--chdir", ML, "--", *spec.argv]
-        return Command(argv, env, "/", watch=False)
+        return [*argv, "--ro-bind", str(hosts), "/etc/hosts", "--chdir", ML, "--"]
 
 
 NAMESPACE_SCRIPT = """
 set -e
-root=$1 scratch=$2 hosts=$3; shift 3
+root=$1 scratch=$2 hosts=$3 name=$4; shift 4
 stage="$scratch/.opt"; mkdir -p "$stage"; mount -t tmpfs none "$stage"
 for entry in /opt/*; do
   [ -d "$entry" ] || continue
@@ -111,12 +138,17 @@ for entry in /opt/*; do
   [ "$entry" = /opt/ml ] || mount --rbind "$entry" "$stage/${entry##*/}"
 done
 mkdir -p "$stage/ml"; mount --bind "$root" "$stage/ml"
-while [ "$1" != -- ]; do mkdir -p "$stage/${2#/opt/}"; mount --rbind "$1" "$stage/${2#/opt/}"; shift 2; done
+while [ "$1" != -- ]; do
+  target="$stage/${2#/opt/}"
+  if [ -d "$1" ]; then mkdir -p "$target"; else mkdir -p "${target%/*}"; touch "$target"; fi
+  mount --bind "$1" "$target"; mount -o remount,bind,ro "$target"
+  shift 2
+done
 shift
 mount --rbind "$stage" /opt
 mount --bind "$hosts" /etc/hosts
 mount -t proc proc /proc
-hostname algo-1 2>/dev/null || :  # the name only matters where the image has that program
+hostname "$name" 2>/dev/null || :  # the name only matters where the image has that program
 cd /opt/ml
 # One shell more, so that nothing of the above is ever taken for the program when a signal is sent to it.
 sh -c '"$@"; exit $?' sh "$@"
@@ -134,7 +166,7 @@ class Namespaces:
         """See Sandbox. Paths of `spec.bind` must lie under /opt."""
         scratch, hosts = _scratch(spec)
         argv = [*unshare(), *([] if spec.network else ["--net"]), "sh", "-c", NAMESPACE_SCRIPT, "sh"]
-        argv += [str(spec.root), str(scratch), str(hosts)]
+        argv += [str(spec.root), str(scratch), str(hosts), spec.host]
         for source, target in spec.bind.items():
             argv += [str(source), target]
         return Command([*argv, "--", *spec.argv], {**env, "TMPDIR": str(scratch)}, "/", watch=True)
@@ -148,7 +180,7 @@ def unshare() -> list[str]:
 
 class Moved:
     """No namespaces: /opt/ml is replaced by the real directory in the arguments, the environment and
-    SAGEMAKER_BASE_DIR. A program that has /opt/ml built in does not work here."""
+    SAGEMAKER_BASE_DIR. A program that has /opt/ml built in does not work here; nothing is read-only."""
 
     name = "moved"
     depth = 1
@@ -157,7 +189,12 @@ class Moved:
     def command(self, spec: ProcessSpec, env: Mapping[str, str], hidden: Sequence[Path]) -> Command:
         """See Sandbox."""
         scratch, _ = _scratch(spec)
-        replaced = {target: str(source) for source, target in spec.bind.items()} | {ML: str(spec.root)}
+        replaced = {ML: str(spec.root)}
+        for source, target in spec.bind.items():
+            if Path(target).is_relative_to(ML):
+                _link(source, spec.root / Path(target).relative_to(ML))
+            else:
+                replaced = {target: str(source)} | replaced
 
         def moved(text: str) -> str:
             for target, source in replaced.items():
@@ -167,6 +204,14 @@ class Moved:
         moved_env = {k: v if k == "PATH" else moved(v) for k, v in env.items()}
         moved_env |= {"SAGEMAKER_BASE_DIR": str(spec.root), "TMPDIR": str(scratch), "HOME": str(scratch)}
         return Command([moved(a) for a in spec.argv], moved_env, str(spec.root), watch=True)
+
+
+def _link(source: Path, link: Path) -> None:
+    """Make a path of a job's directory lead elsewhere; an empty directory laid out there gives way."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_dir() and not link.is_symlink():
+        link.rmdir()
+    link.symlink_to(source)
 
 
 def _works(argv: list[str]) -> bool:

@@ -11,14 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cheroot import wsgi
-
-from include.localaws import registry
+from include.localaws import logformat, registry
 from include.localaws.auth import Environ, state_credentials
 from include.localaws.context import Config, Context
-from include.localaws.dispatch import Application, StartResponse
+from include.localaws.dispatch import Application
 from include.localaws.faults import Faults
 from include.localaws.foreign import Moto
+from include.localaws.http_server import Server
 from include.localaws.images import Images
 from include.localaws.logs import Logs, Metrics
 from include.localaws.profile import FAST, Profile
@@ -29,6 +28,7 @@ from include.localaws.s3.store import S3Store
 from include.localaws.sandbox import choose
 from include.localaws.scheduler import SHUTDOWN_GRACE, Scheduler
 from include.localaws.store import Store
+from include.localaws.wire import StartResponse
 
 log = logging.getLogger("localaws")
 
@@ -42,7 +42,7 @@ class StateInUse(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line sets; see `__main__`. Port 0 takes a free one; times in seconds."""
+    """What the command line sets; see `__main__`. Port 0 takes a free one; times in seconds, `memory` in GiB."""
 
     state: Path
     images: tuple[Path, ...]
@@ -51,17 +51,14 @@ class Options:
     host: str = "127.0.0.1"
     region: str = "us-east-1"
     jobs: int | None = None
+    cpus: float | None = None
+    memory: float | None = None
+    warm: bool = True
     grace: float = 120.0
     sandbox: str = "auto"
     allowed_hosts: tuple[str, ...] = ()
     profile: Profile = FAST
     quotas: Quotas = field(default_factory=Quotas)
-
-
-class _Server(wsgi.Server):
-    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """cheroot's own messages go to the endpoint's log."""
-        log.log(level or logging.INFO, "%s", msg, exc_info=traceback)
 
 
 class Endpoint:
@@ -85,11 +82,9 @@ class Endpoint:
         images = Images(options.images, options.cache)
         sandbox = choose(options.sandbox)
         self._application: Application | None = None
-        self._server = _Server((options.host, options.port), self._answer, numthreads=THREADS)
-        self._server.keep_alive_conn_limit = 10 * THREADS  # cheroot's default of 10 closes waiting clients
-        self._server.timeout = 120  # seconds an idle connection is kept
+        self._server = Server((options.host, options.port), self._answer, THREADS)
         self._server.prepare()
-        self.ctx = self._context(options, images, Runner(sandbox, hidden=[options.state]))
+        self.ctx = self._context(options, images, Runner(sandbox, hidden=[options.state], warm=options.warm))
         self._thread = threading.Thread(target=self._server.serve, name="http", daemon=True)
 
     def _context(self, options: Options, images: Images, runner: Runner) -> Context:
@@ -107,7 +102,7 @@ class Endpoint:
             s3=s3,
             images=images,
             runner=runner,
-            jobs=Scheduler(options.jobs, options.grace),
+            jobs=Scheduler(options.jobs, options.grace, cpus=options.cpus, memory=options.memory),
             logs=Logs(moto, options.state / "logs"),
             metrics=Metrics(moto),
             clock=time.time,
@@ -120,6 +115,8 @@ class Endpoint:
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         assert self._application is not None  # set before the server answers
+        if logformat.access.isEnabledFor(logging.INFO):
+            return logformat.logged(self._application, environ, start_response)
         return self._application(environ, start_response)
 
     def start(self) -> None:

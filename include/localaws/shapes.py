@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ import regex
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import SerializationException, ValidationException
 
 # Java writes a character above U+FFFF as two surrogates; in Python it is one character.
@@ -21,6 +22,24 @@ JAVA_ONLY = {
     r"\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF": r"\uE000-\uFFFD\U00010000-\U0010FFFF",
     r"\p{Alnum}": "a-zA-Z0-9",  # ASCII in Java; the model has it within brackets only
 }
+SCALARS = ("string", "integer", "long", "float", "double")
+BEHAVIOURS = (
+    Behaviour("shapes, patterns and limits of requests and answers", "documented", "botocore's service model"),
+    Behaviour(
+        "`1 validation error detected: Value '...' at 'trainingJobName' failed to satisfy constraint: ...`",
+        "seen",
+        "sagemaker-python-sdk issue 384; zenml issues 1502 (several errors) and 1517 (length)",
+    ),
+    Behaviour(
+        "a text within a map: the whole map and `Map value must satisfy constraint: [...]`",
+        "seen",
+        "sagemaker-python-sdk issue 314, amazon-sagemaker-pytorch-detectron2 issue 10",
+    ),
+    Behaviour("a text within a list: the whole list and `Member must satisfy constraint: [...]`", "assumed"),
+    Behaviour("order of several errors; whether patterns are shown with ^ before them", "assumed"),
+    Behaviour("a wrong JSON type: `SerializationException`", "assumed"),
+    Behaviour("an unknown member: `ValidationException`; AWS passes over it", "assumed"),
+)
 JSON_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
@@ -50,6 +69,38 @@ def _camel(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
+def _shown(shape: Shape, value: Any) -> str:
+    """A value as AWS's messages show it: as Java writes objects, lists and maps."""
+    if value is None:
+        return "null"
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        members = (
+            f"{_camel(name)}={_shown(shape.members[name], v)}" for name, v in value.items() if name in shape.members
+        )
+        return f"{shape.name}({', '.join(members)})"
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return f"[{', '.join(_shown(shape.member, v) for v in value)}]"
+    if isinstance(shape, MapShape) and isinstance(value, dict):
+        return f"{{{', '.join(f'{k}={_shown(shape.value, v)}' for k, v in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _constraints(shape: Shape) -> list[str]:
+    """All constraints of a text or a number, in the order of AWS's messages."""
+    kind = "length" if shape.type_name == "string" else "value"
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    found = []
+    if high is not None:
+        found.append(f"Member must have {kind} less than or equal to {high}")
+    if low is not None:
+        found.append(f"Member must have {kind} greater than or equal to {low}")
+    if allowed := getattr(shape, "enum", None):
+        found.append(f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+    if pattern := shape.metadata.get("pattern"):
+        found.append(f"Member must satisfy regular expression pattern: {pattern}")
+    return found
+
+
 def _json_name(value: object) -> str:
     return JSON_NAMES.get(type(value), "a number")
 
@@ -60,8 +111,8 @@ class _Request:
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def fail(self, value: object, path: str, constraint: str) -> None:
-        shown = "null" if value is None else f"'{value}'"
+    def fail(self, shape: Shape, value: object, path: str, constraint: str) -> None:
+        shown = "null" if value is None else f"'{_shown(shape, value)}'"
         self.found.append(f"Value {shown} at '{path}' failed to satisfy constraint: {constraint}")
 
     def read(self, shape: Shape, value: Any, path: str) -> Any:
@@ -78,7 +129,7 @@ class _Request:
         result: dict[str, Any] = {}
         for name in shape.required_members:
             if value.get(name) is None:
-                self.fail(None, prefix + _camel(name), "Member must not be null")
+                self.fail(shape.members[name], None, prefix + _camel(name), "Member must not be null")
         for name, member in value.items():
             if name not in shape.members:
                 raise ValidationException(
@@ -87,30 +138,42 @@ class _Request:
             if member is not None:
                 result[name] = self.read(shape.members[name], member, prefix + _camel(name))
         if shape.is_tagged_union and len(result) != 1:
-            self.fail(", ".join(result), path, "Exactly one member of the union must be set")
+            self.fail(shape, value, path, "Exactly one member of the union must be set")
         return result
 
     def _list(self, shape: ListShape, value: Any, path: str) -> list[Any]:
         if not isinstance(value, list):
             raise self.wrong_type(value, path, "an array")
         self._length(shape, value, path)
+        if shape.member.type_name in SCALARS:
+            return self._within(shape, value, path, "Member", shape.member, value)
         return [self.read(shape.member, v, f"{path}.{i}.member") for i, v in enumerate(value, 1)]
 
     def _map(self, shape: MapShape, value: Any, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.wrong_type(value, path, "an object")
         self._length(shape, value, path)
-        return {
-            self.read(shape.key, k, f"{path}.{k}.key"): self.read(shape.value, v, f"{path}.{k}.member")
-            for k, v in value.items()
-        }
+        keys = self._within(shape, value, path, "Map keys", shape.key, value)
+        if shape.value.type_name in SCALARS:
+            held = self._within(shape, value, path, "Map value", shape.value, value.values())
+        else:
+            held = [self.read(shape.value, v, f"{path}.{k}.member") for k, v in value.items()]
+        return dict(zip(keys, held, strict=True))
+
+    def _within(self, shape: Shape, value: Any, path: str, what: str, inner: Shape, values: Iterable[Any]) -> list[Any]:
+        """The texts or numbers in a list or map: AWS names the whole and all constraints, once."""
+        apart = _Request()
+        result = [apart.read(inner, v, f"{path}.member") for v in values]
+        if apart.found:
+            self.fail(shape, value, path, f"{what} must satisfy constraint: [{', '.join(_constraints(inner))}]")
+        return result
 
     def _length(self, shape: Shape, value: Any, path: str) -> None:
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if low is not None and len(value) < low:
-            self.fail(value, path, f"Member must have length greater than or equal to {low}")
+            self.fail(shape, value, path, f"Member must have length greater than or equal to {low}")
         if high is not None and len(value) > high:
-            self.fail(value, path, f"Member must have length less than or equal to {high}")
+            self.fail(shape, value, path, f"Member must have length less than or equal to {high}")
 
     def _string(self, shape: Shape, value: Any, path: str) -> str:
         if not isinstance(value, str):
@@ -118,18 +181,18 @@ class _Request:
         self._length(shape, value, path)
         allowed = getattr(shape, "enum", None)
         if allowed and value not in allowed:
-            self.fail(value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+            self.fail(shape, value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
         pattern = shape.metadata.get("pattern")
         if pattern and not compile_pattern(pattern).fullmatch(value):
-            self.fail(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+            self.fail(shape, value, path, f"Member must satisfy regular expression pattern: {pattern}")
         return value
 
     def _range(self, shape: Shape, value: float, path: str) -> None:
         low, high = shape.metadata.get("min"), shape.metadata.get("max")
         if low is not None and value < low:
-            self.fail(value, path, f"Member must have value greater than or equal to {low}")
+            self.fail(shape, value, path, f"Member must have value greater than or equal to {low}")
         if high is not None and value > high:
-            self.fail(value, path, f"Member must have value less than or equal to {high}")
+            self.fail(shape, value, path, f"Member must have value less than or equal to {high}")
 
     def _integer(self, shape: Shape, value: Any, path: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):

@@ -6,15 +6,16 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from include.localaws.errors import ResourceInUse
 from include.localaws.states import Transitions
+from include.localaws.store_query import INDEXES, Query
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS resources (
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS tags (
     arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
 """
 SCHEMA_VERSION = 1
+FIELDS = "kind, name, arn, status, created, modified, body"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,39 @@ def _resource(row: tuple[str, str, str, str, float, float, str]) -> Resource:
     return Resource(kind, name, arn, status, created, modified, json.loads(body))
 
 
+Found = list[Resource]  # `list` is a method's name in Store
+
+
+class Rows(Sequence[Resource]):
+    """All resources of a kind, oldest first; read when they are looked at, or page by page with `page`."""
+
+    def __init__(self, store: Store, kind: str) -> None:
+        self._store = store
+        self._kind = kind
+
+    def page(self, query: Query) -> list[Resource]:
+        """Only those that the query asks for, in its order."""
+        return self._store.find(self._kind, query)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(self._store.all_of(self._kind))
+
+    def __len__(self) -> int:
+        return self._store.count(self._kind)
+
+    @overload
+    def __getitem__(self, index: int) -> Resource: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Resource]: ...
+    def __getitem__(self, index: int | slice) -> Resource | list[Resource]:
+        return self._store.all_of(self._kind)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Iterable) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by what it holds now
+
+
 class Store:
     """Thread-safe access to the state file; every method is one transaction.
 
@@ -74,7 +109,7 @@ class Store:
             raise RuntimeError(
                 f"{path} has layout {version}, this program knows {SCHEMA_VERSION}: use another --state directory"
             )
-        self._db.executescript(SCHEMA)
+        self._db.executescript(SCHEMA + INDEXES)
         self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     @contextmanager
@@ -127,7 +162,7 @@ class Store:
     def _one(self, where: str, values: tuple[str, ...]) -> Resource | None:
         with self._lock:
             row = self._db.execute(
-                "SELECT kind, name, arn, status, created, modified, body FROM resources WHERE " + where,  # noqa: S608
+                f"SELECT {FIELDS} FROM resources WHERE " + where,  # noqa: S608
                 values,
             ).fetchone()
         return None if row is None else _resource(row)
@@ -175,13 +210,27 @@ class Store:
             self._db.execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
         return True
 
-    def list(self, kind: str) -> list[Resource]:
-        """All resources of a kind, oldest first."""
+    def list(self, kind: str) -> Rows:
+        """All resources of a kind, oldest first; nothing is read before it is looked at."""
+        return Rows(self, kind)
+
+    def all_of(self, kind: str) -> Found:
+        """All resources of a kind as they are now, oldest first."""
         with self._lock:
-            rows = self._db.execute(
-                "SELECT kind, name, arn, status, created, modified, body FROM resources WHERE kind = ? ORDER BY seq",
-                (kind,),
-            ).fetchall()
+            rows = self._db.execute(f"SELECT {FIELDS} FROM resources WHERE kind = ? ORDER BY seq", (kind,)).fetchall()  # noqa: S608
+        return [_resource(row) for row in rows]
+
+    def count(self, kind: str) -> int:
+        """How many resources of a kind there are."""
+        with self._lock:
+            (number,) = self._db.execute("SELECT count(*) FROM resources WHERE kind = ?", (kind,)).fetchone()
+        return int(number)
+
+    def find(self, kind: str, query: Query) -> Found:
+        """The resources of a kind that the query asks for."""
+        text, values = query.sql(kind)
+        with self._lock:
+            rows = self._db.execute(f"SELECT {FIELDS} FROM resources {text}", values).fetchall()  # noqa: S608
         return [_resource(row) for row in rows]
 
     def set_tags(self, arn: str, tags: Mapping[str, str]) -> None:

@@ -1,22 +1,31 @@
 """A program of its own (standard library only): run a command, and end it when the endpoint is gone.
 
-    python -I supervise.py FD -- command...
+    python -I supervise.py FD LIMITS -- command...
 
-FD is the reading end of a pipe whose other end the endpoint holds: when it closes, for whatever reason, the
-command and everything it started in its session are killed.
+LIMITS is what `Limits.order` gives, as JSON. FD is the reading end of a pipe whose other end the endpoint holds: when
+it closes, for whatever reason, the command and everything it started in its session are killed.
 """
 
+import contextlib
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 
 def main() -> int:
     """Return the command's exit code, 128 + n after signal n."""
     watched = int(sys.argv[1])
-    child = subprocess.Popen(sys.argv[3:], start_new_session=True)
+    limits = json.loads(sys.argv[2])
+    for name, number in limits["resources"].items():
+        resource.setrlimit(getattr(resource, name), (number, number))
+    child = subprocess.Popen(sys.argv[4:], start_new_session=True)
+    with contextlib.suppress(OSError):  # it has ended already, or the machine knows no such preference
+        Path(f"/proc/{child.pid}/oom_score_adj").write_text(str(limits["oom_score"]), encoding="ascii")
 
     def end_all() -> None:
         try:

@@ -1,29 +1,33 @@
-"""How a transform job runs: a model server of its own, objects in, requests to the server, `.out` objects out."""
+"""How a transform job runs: model servers of its own, objects in, requests to the servers, `.out` objects out."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
 
-from include.localaws import execution, s3data
+from include.localaws import batch_capture, data_processing, execution, instances, s3data
 from include.localaws.context import Context
-from include.localaws.csv_filter import FilterError
+from include.localaws.coverage import Behaviour
+from include.localaws.data_processing import Processing
+from include.localaws.faults import JobFaults
 from include.localaws.http_pool import AnswerTimeout, NoAnswer
 from include.localaws.logs import LogStream
 from include.localaws.model_data import ServedModel
 from include.localaws.model_server import Cancelled, ModelServer, ModelServerError, ServerSpec
 from include.localaws.outcome import REASON_LENGTH, Ended, JobError, Outcome, decide
 from include.localaws.s3 import S3Error
+from include.localaws.s3data import Entry
 from include.localaws.scheduler import Ticket
+from include.localaws.spot import NO_CAPACITY
 from include.localaws.states import Transitions
-from include.localaws.transform_records import MEBIBYTE, Batch, Plan, RecordTooLarge, output_key
+from include.localaws.store import Resource
+from include.localaws.transform_records import MEBIBYTE, Plan, output_key
+from include.localaws.transform_requests import Client, Item, Transformation
 
 KIND = "transform-job"
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
@@ -37,108 +41,232 @@ TRANSITIONS = Transitions(
         ("Stopping", "fail"): "Failed",
     }
 )
-DEFAULT_TIMEOUT = 600.0  # seconds; ModelClientConfig.InvocationsTimeoutInSeconds
-DEFAULT_RETRIES = 3  # ModelClientConfig.InvocationsMaxRetries
 DEFAULT_PARAMETERS = {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6, "BatchStrategy": "MULTI_RECORD"}
 STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}  # API name: container's name
+CREATE = "API reference, CreateTransformJob"
+BEHAVIOURS = (
+    Behaviour("transform: `/execution-parameters` is asked for what the request leaves open", "documented", CREATE),
+    Behaviour("transform: with several instances each input file is one instance's work", "documented",
+              "developer guide, Use Batch Transform"),
+    Behaviour("transform: never more model servers are started than there are input files", "assumed"),
+    Behaviour("transform: MaxPayloadInMB 0 sends bodies of any size in chunks", "documented", CREATE),
+    Behaviour("transform: a file that fails leaves no output, the others are still transformed, the job is Failed",
+              "documented", "developer guide, Use Batch Transform"),
+    Behaviour("transform: the form of FailureReason, and the data-log stream of the job's log", "assumed"),
+)  # fmt: skip
 
 
-class ObjectFailed(Exception):
-    """One input object could not be transformed; `kind` is whose fault it is in a FailureReason."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(f"{kind}: {text}")
-
-
-@dataclass
-class _Item:
-    """One input object on its way; `failed` is the first trouble with it."""
-
-    key: str
-    target: str
-    path: Path
-    failed: ObjectFailed | None = None
-    sink: BinaryIO | None = field(default=None, repr=False)
-
-    def write(self, data: bytes) -> None:
-        if self.sink is None:
-            self.sink = self.path.open("wb")
-        self.sink.write(data)
-
-    def close(self) -> None:
-        if self.sink is None:
-            self.path.touch()  # an empty input has an empty result
-        else:
-            self.sink.close()
-
-
-def submit(ctx: Context, name: str) -> None:
+def submit(ctx: Context, name: str) -> Ticket:
     """Put a stored job into the schedule."""
-    ctx.jobs.submit(KIND, name, lambda ticket: run(ctx, ticket))
+    found = ctx.store.get(KIND, name)
+    assert found is not None
+    resources = found.body["TransformResources"]
+    demand = instances.of(resources["InstanceType"], resources["InstanceCount"])
+    return ctx.jobs.submit(KIND, name, lambda ticket: run(ctx, ticket), demand)
+
+
+def stop(ctx: Context, name: str) -> bool:
+    """Begin to stop a job; False when its status forbids it."""
+    with ctx.store.exclusive():
+        found = ctx.store.get(KIND, name)
+        if found is None or not TRANSITIONS.allows(found.status, "stop"):
+            return False
+        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
+    ctx.jobs.stop(KIND, name)
+    return True
 
 
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
-    name = ticket.name
-    found = ctx.store.get(KIND, name)
+    found = ctx.store.get(KIND, ticket.name)
     assert found is not None
     try:
-        outcome = execution.conclude(ctx, ticket, lambda: _work(ctx, ticket, found.body))
+        outcome = execution.conclude(ctx, ticket, lambda: _Job(ctx, ticket, found).run())
         ctx.store.transition(
-            KIND, name, TRANSITIONS, outcome.event, TransformEndTime=ctx.clock(), FailureReason=outcome.reason
+            KIND, ticket.name, TRANSITIONS, outcome.event, TransformEndTime=ctx.clock(), FailureReason=outcome.reason
         )
     finally:
-        execution.remove_root(ctx, KIND, name)
+        execution.remove_root(ctx, KIND, ticket.name)
 
 
-def _work(ctx: Context, ticket: Ticket, request: dict[str, Any]) -> Outcome:
-    ctx.store.update(KIND, ticket.name, TransformStartTime=ctx.clock())
-    stream = f"{ticket.name}/algo-1-{int(ctx.clock())}"
-    with ctx.logs.open(LOG_GROUP, stream) as log, ctx.logs.open(LOG_GROUP, f"{stream}/data-log") as data_log:
-        root = execution.job_root(ctx, KIND, ticket.name)
-        server = ModelServer(ctx, _server_spec(ctx, ticket.name, request, log))
+class _Servers:
+    """The model servers of a job, one for each instance at work; what a stop ends."""
+
+    def __init__(self, servers: Sequence[ModelServer]) -> None:
+        self.all = servers
+
+    def terminate(self, grace: float) -> int:
+        """End them side by side."""
+        with ThreadPoolExecutor(len(self.all)) as pool:
+            list(pool.map(lambda server: server.terminate(grace), self.all))
+        return 0
+
+
+class _Job:
+    """One transform job at work."""
+
+    def __init__(self, ctx: Context, ticket: Ticket, found: Resource) -> None:
+        self.ctx, self.ticket, self.request = ctx, ticket, found.body
+        self.faults: JobFaults = ctx.faults.of(ctx.store.tags(found.arn))
+        self.home = execution.job_home(ctx, KIND, found.name)
+        self.started = ctx.clock()
+
+    def run(self) -> Outcome:
+        """The whole work; raises JobError."""
+        if self.ticket.wait_stop(self.ctx.profile.start + self.faults.slow_start):
+            return decide(Ended(0, self.ticket.cause or "stop"))
+        if self.faults.capacity:
+            raise JobError("CapacityError", NO_CAPACITY)
+        self.started = self.ctx.clock()
+        self.ctx.store.update(KIND, self.ticket.name, TransformStartTime=self.started)
+        timer = self._stopper()
         try:
-            ticket.attach(server)
-            server.start()
-            server.wait_healthy(lambda: ticket.stopping)
-            parameters = _parameters(server, request)
-            said = ", ".join(f"{key}={value}" for key, value in parameters.items())
-            data_log.write(f"[sagemaker logs]: {said}")
-            _Transformation(ctx, request, parameters, server, data_log, root).run(ticket)
+            self._transform()
         except Cancelled:
-            pass
+            if self.ticket.cause is None:
+                raise JobError("InternalServerError", "a model server was stopped by nobody's wish") from None
         except ModelServerError as error:
-            if ticket.cause is None:
+            if self.ticket.cause is None:
                 raise JobError("AlgorithmError", str(error)) from error
         except JobError:
-            if ticket.cause is None:  # else it failed because its server was ended
+            if self.ticket.cause is None:  # else it failed because its server was ended
                 raise
         finally:
-            server.stop()
-    return decide(Ended(0, ticket.cause or "exit"))
+            if timer is not None:
+                timer.cancel()
+        return decide(Ended(0, self.ticket.cause or "exit"))
+
+    def _stopper(self) -> threading.Timer | None:
+        """The fault `stop`: as if somebody stopped the job."""
+        if self.faults.stop_after is None:
+            return None
+        timer = threading.Timer(self.faults.stop_after, stop, (self.ctx, self.ticket.name))
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _transform(self) -> None:
+        items = self._items()
+        count = min(self.request["TransformResources"]["InstanceCount"], len(items))
+        stream = f"{self.ticket.name}/algo-{{}}-{int(self.started)}"
+        with ExitStack() as stack:
+            logs = [stack.enter_context(self.ctx.logs.open(LOG_GROUP, stream.format(n + 1))) for n in range(count)]
+            data_log = stack.enter_context(self.ctx.logs.open(LOG_GROUP, f"{stream.format(1)}/data-log"))
+            servers = [ModelServer(self.ctx, self._server_spec(n, logs[n])) for n in range(count)]
+            for server in servers:
+                stack.callback(server.stop)
+            self.ticket.attach(_Servers(servers))
+            _side_by_side(self._start, servers)
+            self._feed(servers, items, data_log)
+        self._capture(items)
+        _judge(items)
+
+    def _start(self, server: ModelServer) -> None:
+        server.start()
+        if self.faults.fail_health_check:
+            raise ModelServerError(
+                f"The primary container for {server.spec.label} did not pass the ping health check. "
+                "Please check CloudWatch logs. The job's tag localaws:fault asks for this."
+            )
+        server.wait_healthy(lambda: self.ticket.stopping)
+
+    def _feed(self, servers: Sequence[ModelServer], items: Sequence[Item], log: LogStream) -> None:
+        parameters = read_parameters(servers[0], self.request)
+        log.write("[sagemaker logs]: " + ", ".join(f"{key}={value}" for key, value in parameters.items()))
+        plan = plan_of(self.request, parameters, batch_capture.moment(self.started))
+        client = Client.of(self.request, parameters)
+        zipped = self.request["TransformInput"].get("CompressionType") == "Gzip"
+
+        def work(number: int) -> None:
+            transformation = Transformation(
+                self.ctx.s3, servers[number], log, plan=plan, client=client,
+                concurrent=int(parameters["MaxConcurrentTransforms"]), zipped=zipped,
+            )  # fmt: skip
+            transformation.run(items[number :: len(servers)], self.ticket)
+
+        _side_by_side(work, range(len(servers)))
+
+    def _items(self) -> list[Item]:
+        to_bucket, to_prefix = s3data.split(self.request["TransformOutput"]["S3OutputPath"])
+        source = self.request["TransformInput"]["DataSource"]["S3DataSource"]
+        try:
+            self.ctx.s3.bucket(to_bucket)
+        except S3Error as error:
+            raise JobError("ClientError", str(error)) from error
+        results = self.home / "results"
+        results.mkdir()
+        found = s3data.entries(self.ctx.s3, source["S3DataType"], source["S3Uri"])
+        if not found:
+            raise JobError("ClientError", f"the manifest {source['S3Uri']} lists no objects")
+        return [
+            Item(entry, to_bucket, _target(source, entry, to_prefix), results / str(number))
+            for number, entry in enumerate(found)
+        ]
+
+    def _server_spec(self, number: int, log: LogStream) -> ServerSpec:
+        request = self.request
+        given = {
+            "SAGEMAKER_BATCH": "true",
+            "SAGEMAKER_MAX_PAYLOAD_IN_MB": request.get("MaxPayloadInMB"),
+            "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": request.get("MaxConcurrentTransforms"),
+            "SAGEMAKER_BATCH_STRATEGY": STRATEGIES.get(request.get("BatchStrategy", "")),
+        }
+        model = ServedModel.from_document(request["served"])
+        base = execution.base_environment(self.ctx, f"algo-{number + 1}")
+        return ServerSpec(
+            label=f"transform job {self.ticket.name}",
+            model=replace(model, environment={**model.environment, **request.get("Environment", {})}),
+            home=self.home / f"server-{number + 1}",
+            on_line=log.write,
+            environment={**base, **{k: str(v) for k, v in given.items() if v is not None}},
+        )
+
+    def _capture(self, items: Sequence[Item]) -> None:
+        config = self.request.get("DataCaptureConfig")
+        done = [item for item in items if item.done]
+        if config is None or not done:
+            return
+        into = s3data.join(self.request["TransformOutput"]["S3OutputPath"], "")
+        _, prefix = s3data.split(into)
+        outputs = [item.key.removeprefix(prefix) for item in done]
+        first = done[0]
+        relative = outputs[0].removesuffix(".out")
+        base = first.entry.uri.removesuffix(relative)
+        batch_capture.write(
+            self.ctx.s3, config, self.ticket.name, self.started,
+            (base, [item.entry.uri.removeprefix(base) for item in done]), (into, outputs),
+        )  # fmt: skip
 
 
-def _server_spec(ctx: Context, name: str, request: dict[str, Any], log: LogStream) -> ServerSpec:
-    given = {
-        "SAGEMAKER_BATCH": "true",
-        "SAGEMAKER_MAX_PAYLOAD_IN_MB": request.get("MaxPayloadInMB"),
-        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": request.get("MaxConcurrentTransforms"),
-        "SAGEMAKER_BATCH_STRATEGY": STRATEGIES.get(request.get("BatchStrategy", "")),
-    }
-    model = ServedModel.from_document(request["served"])
-    environment = {**model.environment, **request.get("Environment", {})}
-    return ServerSpec(
-        label=f"transform job {name}",
-        model=ServedModel(model.image, model.artifact, environment),
-        home=ctx.config.state / "jobs" / KIND / name / "server",
-        on_line=log.write,
-        environment={**execution.base_environment(ctx), **{k: str(v) for k, v in given.items() if v is not None}},
-    )
+def _side_by_side(work: Callable[[Any], None], inputs: Sequence[Any]) -> None:
+    """Do the work for each input in a thread of its own; the first error is raised when all have ended."""
+    if len(inputs) == 1:
+        work(inputs[0])
+        return
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        list(pool.map(work, inputs))
 
 
-def _parameters(server: ModelServer, request: dict[str, Any]) -> dict[str, Any]:
+def _target(source: Mapping[str, Any], entry: Entry, to_prefix: str) -> str:
+    if source["S3DataType"] == "ManifestFile":
+        return output_key("", str(entry.place), to_prefix)
+    return output_key(s3data.split(source["S3Uri"])[1], entry.key, to_prefix)
+
+
+def _judge(items: Sequence[Item]) -> None:
+    """JobError when an object could not be transformed (those that could are uploaded)."""
+    failed = [item for item in items if item.failed]
+    if not failed:
+        return
+    more = f" ({len(failed)} of {len(items)} objects failed)" if len(items) > 1 else ""
+    text = f"{failed[0].failed} at {failed[0].entry.uri}{more}"[: REASON_LENGTH - 40]
+    kind, _, reason = f"{text}. See job logs for more information".partition(": ")
+    raise JobError("ClientError" if kind == "ClientError" else "AlgorithmError", reason)
+
+
+def read_parameters(server: ModelServer, request: Mapping[str, Any]) -> dict[str, Any]:
     """What the request says, else what the container says at /execution-parameters, else the defaults."""
-    said: dict[str, Any] = {}
+    said: Any = {}
     try:
         answer = server.get("/execution-parameters")
         if answer.status == 200:
@@ -147,148 +275,23 @@ def _parameters(server: ModelServer, request: dict[str, Any]) -> dict[str, Any]:
         raise JobError("AlgorithmError", f"the container's /execution-parameters cannot be read: {error}") from error
     if not isinstance(said, dict):
         raise JobError("AlgorithmError", f"the container's /execution-parameters answer is no JSON object: {said!r}")
-    given: dict[str, Any] = {
-        key: request[key] for key in ("MaxConcurrentTransforms", "MaxPayloadInMB") if key in request
-    }
+    given = {key: request[key] for key in ("MaxConcurrentTransforms", "MaxPayloadInMB") if key in request}
+    if not given.get("MaxConcurrentTransforms", 1):
+        del given["MaxConcurrentTransforms"]  # 0 is the same as unset
     if "BatchStrategy" in request:
         given["BatchStrategy"] = STRATEGIES[request["BatchStrategy"]]
     return {key: given.get(key, said.get(key, default)) for key, default in DEFAULT_PARAMETERS.items()}
 
 
-def plan_of(request: dict[str, Any], parameters: dict[str, Any]) -> Plan:
-    """The plan of a request; FilterError for a filter that is not supported."""
-    processing = request.get("DataProcessing", {})
-    return Plan.of(
-        split=request["TransformInput"].get("SplitType", "None") == "Line",
+def plan_of(request: Mapping[str, Any], parameters: Mapping[str, Any], inference_time: str = "") -> Plan:
+    """The plan of a request; ValidationException for a processing that is not possible."""
+    processing: Processing | None = data_processing.read(request, inference_time)
+    if processing is not None and processing.input_filter.whole and not processing.reshapes:
+        processing = None
+    return Plan(
+        split=request["TransformInput"].get("SplitType", "None"),
         multi_record=parameters["BatchStrategy"] == "MULTI_RECORD",
-        max_bytes=int(parameters["MaxPayloadInMB"]) * MEBIBYTE,
+        max_bytes=int(parameters["MaxPayloadInMB"]) * MEBIBYTE or None,
         assemble_lines=request["TransformOutput"].get("AssembleWith", "None") == "Line",
-        input_filter=processing.get("InputFilter", "$"),
-        output_filter=processing.get("OutputFilter", "$"),
-        join=processing.get("JoinSource", "None") == "Input",
+        processing=processing,
     )
-
-
-class _Transformation:
-    """The requests of a job, up to MaxConcurrentTransforms at a time, their answers put together in order."""
-
-    def __init__(
-        self,
-        ctx: Context,
-        request: dict[str, Any],
-        parameters: dict[str, Any],
-        server: ModelServer,
-        log: LogStream,
-        root: Path,
-    ) -> None:
-        self._s3 = ctx.s3
-        self._server = server
-        self._log = log
-        self._root = root
-        self._plan = plan_of(request, parameters)
-        self._concurrent = max(1, int(parameters["MaxConcurrentTransforms"]))
-        self._gzip = request["TransformInput"].get("CompressionType") == "Gzip"
-        self._bucket, self._prefix = s3data.split(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
-        self._to_bucket, self._to_prefix = s3data.split(request["TransformOutput"]["S3OutputPath"])
-        client = request.get("ModelClientConfig", {})
-        self._timeout = float(client.get("InvocationsTimeoutInSeconds", DEFAULT_TIMEOUT))
-        self._tries = 1 + int(client.get("InvocationsMaxRetries", DEFAULT_RETRIES))
-        said = {
-            "Content-Type": request["TransformInput"].get("ContentType"),
-            "Accept": request["TransformOutput"].get("Accept"),
-        }
-        self._headers = {name: value for name, value in said.items() if value}
-
-    def run(self, ticket: Ticket) -> None:
-        """Transform everything; JobError when an object could not be (those that could are uploaded)."""
-        items = self._items()
-        window: deque[tuple[_Item, Batch | None, Future[bytes] | None]] = deque()
-        with ThreadPoolExecutor(self._concurrent, thread_name_prefix=ticket.name) as pool:
-            for item, batch in self._requests(items):
-                if ticket.stopping:
-                    break
-                window.append((item, batch, pool.submit(self._send, batch.payload) if batch else None))
-                if len(window) > self._concurrent:
-                    self._settle(*window.popleft())
-            while window and not ticket.stopping:
-                self._settle(*window.popleft())
-        failed = [item for item in items if item.failed]
-        if failed:
-            more = f" ({len(failed)} of {len(items)} objects failed)" if len(items) > 1 else ""
-            first = f"{failed[0].failed} at s3://{self._bucket}/{failed[0].key}{more}"
-            raise _job_error(f"{first[: REASON_LENGTH - 40]}. See job logs for more information")
-
-    def _items(self) -> list[_Item]:
-        try:
-            self._s3.bucket(self._to_bucket)
-            keys = [key for key in self._s3.iter_keys(self._bucket, self._prefix) if not key.endswith("/")]
-        except S3Error as error:
-            raise JobError("ClientError", str(error)) from error
-        if not keys:
-            raise JobError("ClientError", f"No S3 objects found under S3 URL s3://{self._bucket}/{self._prefix}")
-        targets = [output_key(self._prefix, key, self._to_prefix) for key in keys]
-        pairs = enumerate(zip(keys, targets, strict=True))
-        return [_Item(key, target, self._root / str(number)) for number, (key, target) in pairs]
-
-    def _requests(self, items: list[_Item]) -> Iterator[tuple[_Item, Batch | None]]:
-        """The batches of all objects in order; None after the last one of an object."""
-        for item in items:
-            try:
-                with self._s3.open(self._bucket, item.key) as source:
-                    plain = cast(BinaryIO, gzip.GzipFile(fileobj=source)) if self._gzip else source
-                    for batch in self._plan.batches(plain):
-                        if item.failed:
-                            break
-                        yield item, batch
-            except (RecordTooLarge, FilterError, UnicodeDecodeError, OSError, EOFError, zlib.error, S3Error) as error:
-                item.failed = item.failed or ObjectFailed("ClientError", str(error))
-            yield item, None
-
-    def _settle(self, item: _Item, batch: Batch | None, answer: Future[bytes] | None) -> None:
-        """Take over the answer to a batch, or end the object."""
-        if batch is None or answer is None:
-            self._end(item)
-            return
-        try:
-            body = answer.result()
-            if not item.failed:
-                item.write(self._plan.assemble(batch, body))
-        except ObjectFailed as error:
-            item.failed = item.failed or error
-        except (FilterError, UnicodeDecodeError) as error:
-            item.failed = item.failed or ObjectFailed("ClientError", str(error))
-
-    def _end(self, item: _Item) -> None:
-        """Upload the result of an object that was transformed to its end; partial results stay here."""
-        item.close()
-        if item.failed is None:
-            try:
-                self._s3.put_file(self._to_bucket, item.target, item.path)
-            except (S3Error, OSError) as error:
-                item.failed = ObjectFailed("ClientError", f"the result cannot be stored: {error}")
-        if item.failed is not None:
-            self._log.write(f"[sagemaker logs]: {self._bucket}/{item.key}: {item.failed}")
-
-    def _send(self, payload: bytes) -> bytes:
-        """The container's answer; tried again when the container fails, not when it refuses the request."""
-        trouble = ObjectFailed("AlgorithmError", "no request was sent")
-        for _ in range(self._tries):
-            try:
-                answer = self._server.invoke(payload, self._headers, self._timeout, None)
-            except (NoAnswer, AnswerTimeout) as error:
-                trouble = ObjectFailed("AlgorithmError", f"the model server does not answer: {error}")
-                continue
-            if answer.status < 300:
-                return answer.body
-            said = answer.body.decode("utf-8", "replace")
-            kind = "ClientError" if 400 <= answer.status < 500 else "AlgorithmError"
-            trouble = ObjectFailed(kind, f"the model answered {answer.status}: {said}")
-            if kind == "ClientError":
-                break
-        raise trouble
-
-
-def _job_error(reason: str) -> JobError:
-    if reason.startswith("ClientError: "):
-        return JobError("ClientError", reason.removeprefix("ClientError: "))
-    return JobError("AlgorithmError", reason.removeprefix("AlgorithmError: "))

@@ -153,3 +153,11 @@ def serve(monkeypatch: pytest.MonkeyPatch, ml: MlDir) -> Iterator[Callable[..., 
 def fresh_import(name: str) -> None:
     """Forget a module that a test has imported from a temporary directory."""
     sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def builtin(ml: MlDir, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Any]:
+    """A built-in algorithm in this process: builtin("knn")."""
+    from tests.images.builtin import Builtin
+
+    return lambda name: Builtin(name, ml, capsys)

@@ -127,7 +127,7 @@ def predict_fn(data, model): return model.predict_proba(data)[:, 1]
 """
 
 
-@pytest.mark.parametrize("image", ["sklearn", "xgboost"])
+@pytest.mark.parametrize("image", ["sklearn", pytest.param("sklearn-1.2-1", marks=pytest.mark.e2e), "xgboost"])
 def test_script_mode_trains_and_serves(image: str, ml: MlDir, run: Run, serve: Callable[..., Server]) -> None:
     train, validation, _table = tumors()
     archive = ml.root / "sourcedir.tar.gz"
@@ -176,12 +176,13 @@ def test_an_xgboost_model_that_cannot_be_loaded(ml: MlDir, run: Run) -> None:
 JOB = """
 import sys
 from importlib.util import find_spec
-missing = [name for name in ("pandas", "pyarrow", "sklearn", "numpy", "scipy", "joblib") if find_spec(name) is None]
+names = ("pandas", "pyarrow", "sklearn", "numpy", "scipy", "joblib", "boto3")
+missing = [name for name in names if find_spec(name) is None]
 sys.exit(f"missing: {missing}" if missing else len(sys.argv) + 3)
 """
 
 
-@pytest.mark.parametrize("image", ["sklearn", "xgboost"])
+@pytest.mark.parametrize("image", ["sklearn", "sklearn-1.2-1", "xgboost", "xgboost-1.7-1", "xgboost-3.2-0", "python"])
 def test_process(image: str, ml: MlDir, run: Run) -> None:
     program = ml.write("processing/input/code/job.py", JOB)
     assert run(image, "process").returncode == 4

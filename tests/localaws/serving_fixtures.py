@@ -75,7 +75,15 @@ class Server:
         container = {"Image": IMAGE, "ModelDataUrl": uri, "Environment": environment}
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
 
-    def create_config(self, name: str, *models: str, capture: dict[str, Any] | None = None, **variant: Any) -> None:
+    def create_config(
+        self,
+        name: str,
+        *models: str,
+        capture: dict[str, Any] | None = None,
+        queued: dict[str, Any] | None = None,
+        **variant: Any,
+    ) -> None:
+        """Variants AllTraffic, v1, ... of the models; members of them that are None are left out."""
         variants = [
             {
                 "VariantName": f"v{number}" if number else "AllTraffic",
@@ -86,16 +94,24 @@ class Server:
             }
             for number, model in enumerate(models)
         ]
-        extra = {"DataCaptureConfig": capture} if capture else {}
+        variants = [{key: value for key, value in v.items() if value is not None} for v in variants]
+        extra = {"DataCaptureConfig": capture, "AsyncInferenceConfig": queued}
+        extra = {key: value for key, value in extra.items() if value}
         self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **extra)
 
-    def create_endpoint(self, name: str, config: str) -> None:
+    def create_endpoint(self, name: str, config: str, **tags: str) -> None:
         """Create and wait until it is in service."""
-        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+        given = [{"Key": key, "Value": value} for key, value in tags.items()]
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config, Tags=given)
         self.wait("endpoint_in_service", EndpointName=name)
 
     def wait(self, waiter: str, **names: str) -> None:
         self.sagemaker.get_waiter(waiter).wait(**names, WaiterConfig=FAST)
+
+    def scale(self, name: str, **changes: Mapping[str, Any]) -> None:
+        """UpdateEndpointWeightsAndCapacities by variant name, without waiting."""
+        wanted = [{"VariantName": variant, **change} for variant, change in changes.items()]
+        self.sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=wanted)
 
     def delete_endpoint(self, name: str) -> None:
         self.sagemaker.delete_endpoint(EndpointName=name)
@@ -117,10 +133,10 @@ class Server:
 
 
 @contextmanager
-def running(state: Path, sandbox: str = "auto") -> Iterator[Server]:
+def running(state: Path, sandbox: str = "auto", **options: Any) -> Iterator[Server]:
     """A server on the state directory."""
     endpoint = Endpoint(
-        Options(state=state, images=(IMAGES,), cache=state.parent / "cache", grace=5.0, sandbox=sandbox)
+        Options(state=state, images=(IMAGES,), cache=state.parent / "cache", grace=5.0, sandbox=sandbox, **options)
     )
     endpoint.start()
     try:

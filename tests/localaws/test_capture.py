@@ -155,6 +155,7 @@ def test_records_are_written_without_being_asked():
     buffer.close()
 
 
+@pytest.mark.executes("CreateEndpointConfig", "InvokeEndpoint")
 def test_an_endpoint_writes_what_it_was_asked_and_what_it_said(server):
     server.create_model("captured", 3)
     server.create_config("captured", "captured", capture=ALL)

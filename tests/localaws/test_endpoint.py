@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from include.localaws import model_server
 from include.localaws.model_data import Artifact, ServedModel
 from include.localaws.model_server import ModelServer, ModelServerError, ServerSpec
+from include.localaws.profile import Profile
 from include.localaws.resources.endpoint import SERVING, TRANSITIONS
 from include.localaws.sandbox import choose
 from include.localaws.states import IllegalTransition
@@ -31,6 +33,11 @@ def models(server):
     server.create_config("refusing", "refusing")
 
 
+@pytest.fixture(autouse=True)
+def quick_restarts(monkeypatch):
+    monkeypatch.setattr(model_server, "LONGEST_RESTART_WAIT", 0.02)
+
+
 @pytest.fixture
 def gate():
     held = Gate()
@@ -50,6 +57,7 @@ def message(call, **arguments):
     return caught.value.response["Error"]["Message"]
 
 
+@pytest.mark.executes("CreateEndpoint", "DescribeEndpoint", "ListEndpoints", "DeleteEndpoint", "InvokeEndpoint")
 def test_an_endpoint_is_created_described_listed_and_deleted(server):
     mark = Marked()
     server.create_model("whole", 4, **mark.variables)
@@ -89,9 +97,10 @@ def test_a_container_that_does_not_start_fails_the_endpoint(server):
         server.wait("endpoint_in_service", EndpointName="fails")
     found = describe(server, "fails")
     assert found["FailureReason"] == (
-        "The primary container for production variant AllTraffic did not pass the ping health check: "
-        "its program ended with exit code 1. Please check CloudWatch logs. "
-        "Its log ends with: refused to start, as asked"
+        "The primary container for production variant AllTraffic did not pass the ping health check. "
+        "Please check CloudWatch logs for this endpoint. Seen here: its program ended with exit code 1 (it was started "
+        "3 times). Its log ends with: refused to start, as asked | refused to start, as asked | refused to start, as "
+        "asked"
     )
     refused = message(server.sagemaker.update_endpoint, EndpointName="fails", EndpointConfigName="one")
     assert "can only be deleted" in refused
@@ -131,6 +140,7 @@ def test_an_endpoint_in_progress_can_neither_be_updated_nor_deleted(server, gate
     server.delete_endpoint("held")
 
 
+@pytest.mark.executes("UpdateEndpoint", "InvokeEndpoint")
 def test_an_update_drops_no_request_and_ends_the_old_servers(server, gate):
     old = Marked()
     server.create_model("old", 1, **old.variables)
@@ -214,6 +224,7 @@ def test_capture_of_the_old_configuration_is_written_when_the_endpoint_moves_on(
     assert [r["captureData"]["endpointInput"]["data"] for r in records] == ["1"]
 
 
+@pytest.mark.executes("DeleteModel", "DeleteEndpointConfig")
 def test_configurations_and_models_in_use_may_be_deleted(server):
     server.create_model("gone", 5)
     server.create_config("gone", "gone")
@@ -269,9 +280,9 @@ def test_names_are_taken_once(server):
     ("variant", "more", "text"),
     [
         ({"ModelName": "nobody"}, {}, 'Could not find model "'),
-        ({"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}, {}, "ServerlessConfig is not supported"),
+        ({"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}, {}, "has both ServerlessConfig and Inst"),
         ({"InitialInstanceCount": None}, {}, "InitialInstanceCount' must be given"),
-        ({}, {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/k"}}}, "AsyncInferenceConfig is not"),
+        ({}, {"AsyncInferenceConfig": {"OutputConfig": {}}}, "S3OutputPath' must be given"),
         ({}, {"DataCaptureConfig": {**ALL, "DestinationS3Uri": "https://b/k"}}, "not of the form s3://"),
     ],
 )
@@ -323,6 +334,7 @@ def test_deployments_that_are_not_done_here_are_refused(server, policy, text):
     assert text in refused
 
 
+@pytest.mark.executes("CreateEndpointConfig", "DescribeEndpointConfig", "ListEndpointConfigs")
 def test_a_configuration_is_described_and_listed(server):
     server.create_config("listed-config", "one", "two")
     found = server.sagemaker.describe_endpoint_config(EndpointConfigName="listed-config")
@@ -381,11 +393,86 @@ def test_a_server_that_is_not_healthy_in_time_is_given_up(server, gate, tmp_path
     assert not spec.home.exists()
 
 
+def test_a_container_that_ends_at_once_is_started_again(server):
+    server.create_model("second-try", 3, FAIL_FIRST="1")
+    server.create_config("second-try", "second-try")
+    server.create_endpoint("second-try", "second-try")
+    assert server.invoke("second-try", "1") == "3.0\n"
+    server.delete_endpoint("second-try")
+
+
+def test_starts_can_go_on_until_the_time_is_over(server, tmp_path):
+    spec = ServerSpec(
+        label="production variant v",
+        model=ServedModel(IMAGE, Artifact(server.put_model_data("ends/model.tar.gz", 1)), {"REFUSE_TO_START": "1"}),
+        home=tmp_path / "server",
+        on_line=lambda _line: None,
+        environment={},
+        startup_seconds=1.0,
+        tries=None,
+    )
+    ending = ModelServer(server.endpoint.ctx, spec)
+    ending.start()
+    with pytest.raises(ModelServerError, match=r"\(it was started \d+ times\)\. Its log ends with: refused"):
+        ending.wait_healthy()
+    ending.stop()
+
+
 def test_the_state_table():
     assert TRANSITIONS.terminal == {"Deleting"}
     assert TRANSITIONS.statuses >= SERVING
     with pytest.raises(IllegalTransition):
         TRANSITIONS.next("Creating", "delete")
+
+
+# --- faults on request and AWS-like times ---------------------------------------------------------------------------
+
+
+def tagged(server, name, fault):
+    tags = [{"Key": "localaws:fault", "Value": fault}]
+    server.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="one", Tags=tags)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("capacity", "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."),
+        ("fail-health-check", "did not pass the ping health check."),
+        ("slow-start=0.05 capacity", "InsufficientInstanceCapacity"),
+    ],
+)
+def test_a_fault_fails_the_endpoint(server, fault, reason):
+    name = f"faulty-{len(fault)}"
+    tagged(server, name, fault)
+    with pytest.raises(WaiterError, match='"Failed"'):
+        server.wait("endpoint_in_service", EndpointName=name)
+    assert reason in describe(server, name)["FailureReason"]
+    server.delete_endpoint(name)
+
+
+def test_a_fault_rolls_an_update_back(server):
+    server.create_endpoint("rolls", "one")
+    server.sagemaker.add_tags(
+        ResourceArn=describe(server, "rolls")["EndpointArn"],
+        Tags=[{"Key": "localaws:fault", "Value": "fail-health-check"}],
+    )
+    server.sagemaker.update_endpoint(EndpointName="rolls", EndpointConfigName="two")
+    server.wait("endpoint_in_service", EndpointName="rolls")
+    found = describe(server, "rolls")
+    assert (found["EndpointConfigName"], "localaws:fault" in found["FailureReason"]) == ("one", True)
+    assert server.invoke("rolls", "1") == "1.0\n"
+    server.delete_endpoint("rolls")
+
+
+def test_a_slow_start_can_be_seen_and_does_not_hold_the_shutdown_up(tmp_path):
+    with running(tmp_path / "state", profile=Profile("slow", endpoint=3600.0)) as local:
+        local.create_model("one", 1)
+        local.create_config("one", "one")
+        local.sagemaker.create_endpoint(EndpointName="slow", EndpointConfigName="one")
+        assert describe(local, "slow")["EndpointStatus"] == "Creating"
+    with running(tmp_path / "state") as later:
+        later.wait("endpoint_in_service", EndpointName="slow")
+        assert later.invoke("slow", "1") == "1.0\n"
 
 
 # --- the end and the return of the server itself ---------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_unknown_uri_names_itself_and_the_known_images(images_dir: Path, tmp_pat
         ("uris = ['a'", "cannot be read"),
         ("name = 'a'", "uris must list at least one pattern"),
         ("uris = ['(']", "which is no expression"),
-        ("uris = ['a']\nuri = 1", "unknown key 'uri'; known keys: environment"),
+        ("uris = ['a']\nuri = 1", "unknown key 'uri'; known keys: base, behaviours"),
         ("uris = ['a']\npython = 3.11", "python must be a text or a list of texts, found 3.11"),
         ("uris = ['a']\nmetrics = [{name = 'x'}]", "each of metrics needs a name and a regex"),
     ],
@@ -97,7 +97,10 @@ def wheel(directory: Path) -> str:
     return f"tinypackage @ {path.as_uri()}"
 
 
-def test_environment_is_built_once_even_by_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_built_once_even_by_many_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     image = image_of(tmp_path, f"uris = ['a']\npython = ['{HERE}']")
     image.requirements.write_text(wheel(tmp_path) + "\n")
     built: list[Path] = []
@@ -116,6 +119,7 @@ def test_environment_is_built_once_even_by_many_at_once(tmp_path: Path, monkeypa
         thread.join()
     assert len(built) == 1
     assert len(set(found)) == 1
+    assert any("image tiny: Installed 1 package" in message for message in caplog.messages), caplog.messages
     answer = subprocess.run(
         [found[0], "-c", "import tinypackage; print(tinypackage.ANSWER)"], capture_output=True, text=True
     )

@@ -1,6 +1,9 @@
 """InvokeEndpoint: what reaches the container, what comes back, and how refusals look."""
 
 import json
+import os
+import socket
+import subprocess
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +14,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.localaws import runtime
-from include.localaws.hosting import Fleet, Variant
-from include.localaws.http_pool import AnswerTimeout, AnswerTooLarge, NoAnswer, Pool
+from include.localaws.hosting import Fleet
+from include.localaws.http_pool import AnswerTimeout, AnswerTooLarge, NoAnswer, Pool, UnixTarget, descends
+from include.localaws.invocation_metrics import Invocation, InvocationMetrics
 from include.localaws.runtime import MAX_BYTES
+from include.localaws.variants import Variant
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import Gate
 
@@ -36,6 +41,7 @@ def refusal(server, **request):
     return caught.value.response
 
 
+@pytest.mark.executes("InvokeEndpoint")
 def test_the_answer_is_the_containers(server):
     answer = server.runtime.invoke_endpoint(EndpointName="single", Body=b"1,2\n3", ContentType="text/csv")
     assert answer["Body"].read() == b"30.0\n30.0\n"
@@ -62,13 +68,13 @@ def test_target_variant_chooses_the_model(server):
 
 
 def test_weights_share_the_requests_out():
-    fleet = Fleet("e", [Variant(name, weight, None, None) for name, weight in (("a", 1), ("b", 3), ("c", 0))], None)
+    fleet = Fleet("e", [Variant(name, weight, None, 0) for name, weight in (("a", 1), ("b", 3), ("c", 0))], None)
     draws = [n / 1000 for n in range(1000)]
     assert Counter(fleet.choose(None, lambda d=d: d).name for d in draws) == {"a": 250, "b": 750}
 
 
 def test_without_any_weight_all_variants_get_requests():
-    fleet = Fleet("e", [Variant(name, 0, None, None) for name in "ab"], None)
+    fleet = Fleet("e", [Variant(name, 0, None, 0) for name in "ab"], None)
     assert {fleet.choose(None, lambda d=d: d).name for d in (0.0, 0.4, 0.5, 0.999)} == {"a", "b"}
 
 
@@ -108,7 +114,7 @@ def test_an_answer_over_the_limit_is_a_model_error(server, monkeypatch):
 
 
 def test_streams_are_refused(server):
-    with pytest.raises(ClientError, match="invocations-response-stream is not supported"):
+    with pytest.raises(ClientError, match="InvokeEndpointWithResponseStream is not supported"):
         server.runtime.invoke_endpoint_with_response_stream(EndpointName="single", Body=b"1")
 
 
@@ -158,7 +164,37 @@ def test_invocations_are_counted_in_cloudwatch(server):
 
     server.flush_metrics()
     assert (total("Invocations"), total("Invocation4XXErrors"), total("Invocation5XXErrors")) == (4.0, 1.0, 0.0)
+    assert total("InvocationsPerInstance") == 4.0
+    assert total("InvocationModelErrors") == 1.0
     assert total("ModelLatency") > 0
+
+
+def test_many_invocations_are_put_as_few_statistics():
+    put = []
+
+    class Cloudwatch:
+        def put_statistics(self, namespace, name, statistics, dimensions, *, unit, timestamp):
+            put.append((name, dict(dimensions), statistics, unit, timestamp))
+
+    metrics = InvocationMetrics(Cloudwatch())
+    for number in range(1000):
+        status = 500 if number % 10 == 0 else 200
+        metrics.record(Invocation("e", "v", status, number / 1e6, 0.001, at=60.0, instances=4))
+    metrics.record(Invocation("e", "v", 200, 0.0, 0.0, at=120.0))  # another minute
+    metrics.close()
+    assert len(put) < 100
+    of_first = [entry for entry in put if entry[4] == 60.0]
+    assert {entry[1]["VariantName"] for entry in put} == {"v"}
+
+    def total(metric, what):
+        return sum(statistics[what] for name, _, statistics, _, _ in of_first if name == metric)
+
+    assert (total("Invocations", "Sum"), total("Invocations", "SampleCount")) == (1000, 1000)
+    assert (total("Invocation5XXErrors", "Sum"), total("InvocationsPerInstance", "Sum")) == (100, 250)
+    latencies = [
+        statistics for name, _, statistics, unit, _ in of_first if (name, unit) == ("ModelLatency", "Microseconds")
+    ]
+    assert (min(s["Minimum"] for s in latencies), max(s["Maximum"] for s in latencies)) == (0.0, pytest.approx(999.0))
 
 
 # --- the connections to a model server -----------------------------------------------------------------------------
@@ -225,6 +261,22 @@ def test_what_is_no_answer_is_said(scripted, path, options, error):
     _, pool = scripted
     with pytest.raises(error):
         pool.request("GET", path, **options)
+
+
+def test_a_link_to_a_socket_of_somebody_else_is_not_used(scripted, tmp_path):
+    (tmp_path / "own").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "other"))
+        listener.listen()
+        (tmp_path / "own" / "socket").symlink_to(tmp_path / "other")
+        with subprocess.Popen(["sleep", "60"]) as owner:  # the listener is this process, which is no child of it
+            pool = Pool(UnixTarget(tmp_path / "own" / "socket", lambda: owner.pid))
+            with pytest.raises(NoAnswer, match="is not a socket of the program that it belongs to"):
+                pool.request("GET", "/", timeout=10)
+            owner.kill()
+    assert descends(owner.pid, owner.pid)
+    assert descends(os.getpid(), os.getppid())
+    assert not descends(os.getppid(), os.getpid())
 
 
 def test_nobody_there_is_no_answer(scripted):

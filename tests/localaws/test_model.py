@@ -2,13 +2,15 @@
 
 import io
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
 
 from include.localaws.model_data import Artifact, ModelDataError, ServedModel, fetch
+from include.localaws.sandbox import choose
 from tests.localaws import serving_fixtures
-from tests.localaws.serving_fixtures import BUCKET, IMAGE, ROLE
+from tests.localaws.serving_fixtures import BUCKET, IMAGE, ROLE, Gate, Marked, running
 
 server = serving_fixtures.server
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model"
@@ -27,6 +29,7 @@ def refused(server, **members):
     return caught.value.response["Error"]["Message"]
 
 
+@pytest.mark.executes("CreateModel", "DescribeModel")
 def test_a_model_is_described_as_it_was_created(server):
     container = {**CONTAINER, "Environment": {"A": "1"}}
     tags = [{"Key": "owner", "Value": "me"}]
@@ -43,6 +46,7 @@ def test_a_list_of_one_container_is_a_model(server):
     assert server.sagemaker.describe_model(ModelName="list-of-one")["Containers"] == [CONTAINER]
 
 
+@pytest.mark.executes("ListModels")
 def test_models_are_listed_page_by_page_newest_first(server):
     for number in range(3):
         create(server, f"page-{number}", PrimaryContainer=CONTAINER)
@@ -52,6 +56,7 @@ def test_models_are_listed_page_by_page_newest_first(server):
     assert [[m["ModelName"] for m in page["Models"]] for page in pages] == [["page-2", "page-1"], ["page-0"]]
 
 
+@pytest.mark.executes("DeleteModel")
 def test_a_deleted_model_is_gone(server):
     create(server, "deleted", PrimaryContainer=CONTAINER)
     server.sagemaker.delete_model(ModelName="deleted")
@@ -72,13 +77,16 @@ def test_a_name_is_taken_once(server):
     [
         ({}, "Exactly one of PrimaryContainer and Containers"),
         ({"PrimaryContainer": CONTAINER, "Containers": [CONTAINER]}, "Exactly one of PrimaryContainer and Containers"),
-        ({"Containers": [CONTAINER, CONTAINER]}, "a pipeline of 2 containers"),
+        ({"Containers": [{**CONTAINER, "ContainerHostname": "a"}] * 2}, "'a' is used twice"),
+        (
+            {"Containers": [CONTAINER, CONTAINER], "InferenceExecutionConfig": {"Mode": "Direct"}},
+            "'InferenceExecutionConfig.Mode' is 'Direct'",
+        ),
         ({"PrimaryContainer": {"Image": "unknown:1"}}, "No local image answers to 'unknown:1'"),
         ({"PrimaryContainer": {**CONTAINER, "Mode": "MultiModel"}}, "'PrimaryContainer.Mode' is 'MultiModel'"),
         ({"PrimaryContainer": {**CONTAINER, "ModelPackageName": "p"}}, "Exactly one of 'PrimaryContainer.Image'"),
         ({"PrimaryContainer": {"ModelPackageName": "nobody"}}, "model-package/nobody does not exist"),
         ({"PrimaryContainer": {**CONTAINER, "ModelDataUrl": "https://b/k"}}, "not of the form s3://bucket/key"),
-        ({"PrimaryContainer": CONTAINER, "EnableNetworkIsolation": True}, "EnableNetworkIsolation is not supported"),
         (
             {
                 "PrimaryContainer": {
@@ -100,6 +108,7 @@ def test_the_artifact_need_not_exist_yet(server):
     create(server, "early", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{BUCKET}/none/model.tar.gz"})
 
 
+@pytest.mark.executes("CreateModel", "InvokeEndpoint")
 def test_an_uncompressed_model_is_served_from_its_prefix(server):
     server.put_model_data("unused", 1)
     server.s3.put_object(Bucket=BUCKET, Key="plain/factor.txt", Body=b"8")
@@ -160,3 +169,89 @@ def test_an_archive_cannot_leave_the_model_directory(server, tmp_path):
 def test_a_served_model_survives_the_store(artifact):
     model = ServedModel(IMAGE, artifact, {"A": "1"})
     assert ServedModel.from_document(model.document()) == model
+
+
+@pytest.mark.parametrize("sandbox", ["bubblewrap", "namespaces"])
+@pytest.mark.executes("CreateModel", "InvokeEndpoint")
+def test_an_isolated_model_reaches_nothing_and_answers(tmp_path, sandbox):
+    try:
+        choose(sandbox)
+    except ValueError as error:
+        pytest.skip(str(error))
+    gate, mark = Gate(), Marked()
+    with running(tmp_path / "state", sandbox) as local:
+        uri = local.put_model_data("isolated/model.tar.gz", 4)
+        container = {"Image": IMAGE, "ModelDataUrl": uri, "Environment": mark.variables}
+        create(local, "isolated", PrimaryContainer=container, EnableNetworkIsolation=True)
+        assert local.sagemaker.describe_model(ModelName="isolated")["EnableNetworkIsolation"] is True
+        local.create_model("open", 4)
+        for name in ("isolated", "open"):
+            local.create_config(name, name)
+            local.create_endpoint(name, name)
+        assert local.invoke("isolated", "1,2\n3") == "12.0\n12.0\n"
+        assert local.invoke("isolated", f"reach {gate.port}") == "ConnectionRefusedError"
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(local.invoke, "open", f"reach {gate.port}")
+            gate.wait_reached().close()
+            assert answer.result() == "reached"
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda n: local.invoke("isolated", str(n)), range(50)))
+        assert answers == [f"{4.0 * n}\n" for n in range(50)]
+        large = "1" + " " * 5_000_000
+        assert local.invoke("isolated", large) == "4.0\n"
+        local.delete_endpoint("isolated")
+        assert mark.pids() == []
+    gate.close()
+
+
+def test_isolation_that_is_not_possible_is_refused(tmp_path):
+    with running(tmp_path / "state", "moved") as local:
+        text = refused(local, PrimaryContainer={"Image": IMAGE}, EnableNetworkIsolation=True)
+    assert "not possible in the sandbox 'moved'" in text
+
+
+def test_an_isolated_server_that_ends_is_started_again(server):
+    uri = server.put_model_data("again/model.tar.gz", 2)
+    create(server, "again", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": uri}, EnableNetworkIsolation=True)
+    server.create_config("again", "again")
+    server.create_endpoint("again", "again")
+    with pytest.raises(ClientError):
+        server.invoke("again", "crash")
+    patient = server.client("sagemaker-runtime", attempts=8)
+    answer = patient.invoke_endpoint(EndpointName="again", Body=b"1", ContentType="text/csv")
+    assert answer["Body"].read() == b"2.0\n"
+    server.delete_endpoint("again")
+
+
+@pytest.fixture(scope="module")
+def pipeline(server):
+    """An endpoint whose requests go through three containers: times 2, times 3, times 5."""
+    containers = [
+        {"Image": IMAGE, "ModelDataUrl": server.put_model_data(f"pipeline/{factor}/model.tar.gz", factor)}
+        for factor in (2, 3, 5)
+    ]
+    containers[1]["ContainerHostname"] = "middle"
+    create(server, "pipeline", Containers=containers)
+    server.create_config("pipeline", "pipeline")
+    server.create_endpoint("pipeline", "pipeline")
+    return "pipeline"
+
+
+@pytest.mark.executes("CreateModel", "CreateEndpoint", "InvokeEndpoint")
+def test_a_pipeline_hands_answers_on(server, pipeline):
+    assert server.invoke(pipeline, "1\n2") == "30.0\n60.0\n"
+    streams = server.client("logs").describe_log_streams(logGroupName=f"/aws/sagemaker/Endpoints/{pipeline}")
+    names = sorted(stream["logStreamName"].split("/")[-1] for stream in streams["logStreams"])
+    assert names == ["container-1", "container-3", "middle"]
+    assert len(server.sagemaker.describe_model(ModelName="pipeline")["Containers"]) == 3
+
+
+def test_the_container_that_fails_is_named(server, pipeline):
+    with pytest.raises(ClientError, match=r'Received client error \(415\) from container-1 with message "told to rej'):
+        server.invoke(pipeline, "reject")
+
+
+def test_a_pipeline_is_refused_where_it_is_not_served(server, pipeline):
+    with pytest.raises(ClientError, match="inference pipeline of 3 containers"):
+        server.create_config("bad", pipeline, ServerlessConfig={"MemorySizeInMB": 1024, "MaxConcurrency": 1},
+                             InstanceType=None, InitialInstanceCount=None)  # fmt: skip

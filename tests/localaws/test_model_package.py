@@ -39,6 +39,7 @@ def code(call, **arguments):
     return caught.value.response["Error"]
 
 
+@pytest.mark.executes("CreateModelPackageGroup", "DescribeModelPackageGroup")
 def test_a_group_is_described_and_listed(server, group):
     found = server.sagemaker.describe_model_package_group(ModelPackageGroupName=group)
     assert found["ModelPackageGroupArn"] == f"{ARN}:model-package-group/{group}"
@@ -65,6 +66,7 @@ def test_the_airflow_hook_takes_an_existing_group_as_it_is(server, group, monkey
     assert hook.create_model_package_group(group) is False
 
 
+@pytest.mark.executes("CreateModelPackage", "DeleteModelPackage")
 def test_versions_count_up_and_numbers_are_not_given_again(server, group):
     arns = [register(server, group) for _ in range(3)]
     assert arns == [f"{ARN}:model-package/{group}/{n}" for n in (1, 2, 3)]
@@ -72,6 +74,7 @@ def test_versions_count_up_and_numbers_are_not_given_again(server, group):
     assert register(server, group) == f"{ARN}:model-package/{group}/4"
 
 
+@pytest.mark.executes("DescribeModelPackage", "BatchDescribeModelPackage")
 def test_a_package_is_described_as_it_was_registered(server, group):
     given = {
         "ModelPackageDescription": "the best",
@@ -87,8 +90,13 @@ def test_a_package_is_described_as_it_was_registered(server, group):
         assert found["InferenceSpecification"] == SPECIFICATION
         assert (found["ModelPackageGroupName"], found["ModelPackageVersion"]) == (group, 1)
         assert (found["ModelPackageArn"], found["ModelPackageStatus"]) == (arn, "Completed")
+    absent = f"{ARN}:model-package/{group}/9"
+    batch = server.sagemaker.batch_describe_model_package(ModelPackageArnList=[arn, absent])
+    assert batch["ModelPackageSummaries"][arn]["InferenceSpecification"] == SPECIFICATION
+    assert list(batch["BatchDescribeModelPackageErrorMap"]) == [absent]
 
 
+@pytest.mark.executes("UpdateModelPackage", "ListModelPackages")
 def test_a_package_waits_for_approval_and_is_approved(server, group):
     arn = register(server, group)
 
@@ -137,6 +145,7 @@ def test_a_repeated_client_token_registers_once(server, group):
     assert register(server, group, ClientToken="token-2").endswith("/2")
 
 
+@pytest.mark.executes("DeleteModelPackageGroup")
 def test_only_an_empty_group_can_be_deleted(server, group):
     arn = register(server, group)
     error = code(server.sagemaker.delete_model_package_group, ModelPackageGroupName=group)
@@ -173,6 +182,11 @@ def test_an_unversioned_package_is_listed_apart(server, group):
         (
             {"SourceAlgorithmSpecification": {"SourceAlgorithms": [{"AlgorithmName": "a"}]}},
             "SourceAlgorithmSpecification is not supported",
+        ),
+        ({"Tags": [{"Key": "a", "Value": "b"}]}, "Tags cannot be given to a model version"),
+        (
+            {"ModelPackageGroupName": None, "ModelPackageName": "x", "ModelApprovalStatus": "Approved"},
+            "ModelApprovalStatus is for model versions",
         ),
     ],
 )

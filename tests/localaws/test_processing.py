@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from include.localaws import s3data
 from include.localaws.processing import TRANSITIONS
-from tests.localaws.conftest import IMAGE_URI, ROLE, log_lines, wait_for
+from include.localaws.quotas import Quotas
+from include.localaws.server import Endpoint
+from tests.localaws.conftest import IMAGE_URI, ROLE, client_of, log_lines, poll, training_request, wait_for
+from tests.localaws.job_helpers import keys
 
 GROUP = "/aws/sagemaker/ProcessingJobs"
 HERE = "/opt/ml/processing"
@@ -69,6 +74,7 @@ def failed(sagemaker: Any, name: str) -> dict[str, Any]:
     return sagemaker.describe_processing_job(ProcessingJobName=name)
 
 
+@pytest.mark.executes("CreateProcessingJob")
 def test_job_reads_inputs_and_writes_outputs(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
     s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"a\nb\n")
     script = """
@@ -155,13 +161,17 @@ print(socket.socket().connect_ex((where.hostname, where.port)) != 0)
         assert log_lines(logs, GROUP, job) == [str(isolated)]
 
 
-def test_job_cannot_change_its_s3_input(endpoint: Any, sagemaker: Any, s3: Any, name: str) -> None:
+@pytest.mark.parametrize("limit", [0, s3data.COPIED])
+def test_job_cannot_change_its_s3_input(
+    endpoint: Any, sagemaker: Any, s3: Any, name: str, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
     if endpoint.ctx.runner.sandbox.name != "bubblewrap":
         pytest.skip("only bubblewrap takes away root's power over read-only files")
+    monkeypatch.setattr(s3data, "COPIED", limit)
     s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"kept")
     script = "(root / 'processing/input/raw/raw.csv').write_text('changed')"
     create(s3, sagemaker, name, script, ProcessingInputs=[source("raw", f"s3://data/{name}/raw.csv")])
-    failed(sagemaker, name)
+    (finished if limit else failed)(sagemaker, name)  # a small input is the job's own copy
     assert s3.get_object(Bucket="data", Key=f"{name}/raw.csv")["Body"].read() == b"kept"
 
 
@@ -171,9 +181,10 @@ def test_job_cannot_change_its_s3_input(endpoint: Any, sagemaker: Any, s3: Any, 
         ({"ProcessingInputs": [source("a", "s3://data/x", S3InputMode="Pipe")]}, "S3InputMode Pipe is not supported"),
         ({"ProcessingInputs": [source("a", "s3://data/x", LocalPath="/tmp/x")]}, "below /opt/ml"),
         ({"ProcessingInputs": [source("a", "s3://data/x", LocalPath="/opt/ml/code")]}, "under /opt/ml/processing"),
+        ({"ProcessingInputs": [{"InputName": "a", "AppManaged": True}]}, "AppManaged is not supported"),
         (
-            {"ProcessingOutputConfig": {"Outputs": [result("a", "s3://data/x", S3UploadMode="Continuous")]}},
-            "S3UploadMode Continuous is not supported",
+            {"ProcessingInputs": [source("a", "s3://data/x", S3CompressionType="Gzip")]},
+            "S3CompressionType Gzip is not possible with File",
         ),
         (
             {"ProcessingInputs": [source("a", "s3://data/x")] * 2},
@@ -190,6 +201,7 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any]
     assert text in refused.value.response["Error"]["Message"]
 
 
+@pytest.mark.executes("DeleteProcessingJob", "ListProcessingJobs")
 def test_missing_duplicate_delete_and_list(sagemaker: Any, s3: Any, name: str) -> None:
     with pytest.raises(ClientError) as missing:
         sagemaker.describe_processing_job(ProcessingJobName=name)
@@ -218,3 +230,86 @@ def test_manifest_input(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
 
 def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
     assert TRANSITIONS.statuses <= set(sagemaker.meta.service_model.shape_for("ProcessingJobStatus").enum)
+
+
+def several(count: int) -> dict[str, Any]:
+    return {
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceCount": count, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+        }
+    }
+
+
+@pytest.mark.executes("CreateProcessingJob", "DescribeProcessingJob")
+def test_hosts_share_sharded_input_and_upload_to_one_prefix(sagemaker: Any, s3: Any, name: str) -> None:
+    for number in range(5):
+        s3.put_object(Bucket="data", Key=f"{name}/in/{number}", Body=str(number).encode())
+    script = """
+host = json.loads((root / 'config/resourceconfig.json').read_text())['current_host']
+text = ''.join(p.read_text() for p in sorted((root / 'processing/input/raw').iterdir()))
+(root / 'processing/output/rows' / host).write_text(text)
+if host == 'algo-2': (root / 'output/message').write_text('from the second')
+"""
+    create(
+        s3, sagemaker, name, script,
+        ProcessingInputs=[source("raw", f"s3://data/{name}/in/", S3DataDistributionType="ShardedByS3Key")],
+        ProcessingOutputConfig={"Outputs": [result("rows", f"s3://data/{name}/out")]},
+        **several(2),
+    )  # fmt: skip
+    assert finished(sagemaker, name)["ExitMessage"] == "from the second"
+    found = {key: s3.get_object(Bucket="data", Key=key)["Body"].read() for key in keys(s3, f"{name}/out/")}
+    assert found == {f"{name}/out/algo-1": b"024", f"{name}/out/algo-2": b"13"}
+
+
+def test_failure_of_one_host_fails_the_job(sagemaker: Any, s3: Any, name: str) -> None:
+    script = """
+if os.environ['CURRENT_HOST'] == 'algo-2': sys.exit(9)
+time.sleep(600)
+"""
+    create(s3, sagemaker, name, script, **several(2))
+    assert failed(sagemaker, name)["FailureReason"].endswith("exit code: 9")
+
+
+def test_continuous_output_is_in_s3_while_the_job_runs_and_stays_when_it_fails(
+    sagemaker: Any, s3: Any, name: str
+) -> None:
+    script = """
+out = root / 'processing/output/rows'
+(out / 'first').write_text('1')
+while not (root / 'processing/output/rows/never').exists(): time.sleep(60)
+"""
+    outputs = [
+        result("rows", f"s3://data/{name}/rows", S3UploadMode="Continuous"),
+        result("end", f"s3://data/{name}/end"),
+    ]
+    create(
+        s3, sagemaker, name, script, ProcessingOutputConfig={"Outputs": outputs},
+        Tags=[{"Key": "localaws:fault", "Value": "kill=3"}],
+    )  # fmt: skip
+    poll(lambda: keys(s3, f"{name}/rows/") == [f"{name}/rows/first"])
+    assert failed(sagemaker, name)["FailureReason"].endswith("exit code: 137")
+    assert keys(s3, f"{name}/") == [f"{name}/rows/first"]
+
+
+def test_isolated_hosts_are_refused(sagemaker: Any, name: str) -> None:
+    with pytest.raises(ClientError, match="for jobs of more than 1 instance"):
+        sagemaker.create_processing_job(
+            **request_of(name, NetworkConfig={"EnableNetworkIsolation": True}, **several(2))
+        )
+
+
+def test_quota_of_instances(start_endpoint: Callable[..., Endpoint]) -> None:
+    """Two jobs of two instances do not fit into three; both kinds are counted for themselves."""
+    endpoint = start_endpoint(quotas=Quotas.parse(["ml.m5.large/processing=3", "ml.m5.large/training=1"]))
+    client = client_of(endpoint, "sagemaker")
+    slow = {"Tags": [{"Key": "localaws:fault", "Value": "slow-start=3600"}]}
+    client.create_processing_job(**request_of("one", **several(2), **slow))
+    with pytest.raises(client.exceptions.ResourceLimitExceeded, match="current utilization of 2 Instances"):
+        client.create_processing_job(**request_of("two", **several(2)))
+    client_of(endpoint, "s3").create_bucket(Bucket="data")
+    client.create_training_job(**training_request("three", **slow))
+    with pytest.raises(client.exceptions.ResourceLimitExceeded, match="'ml.m5.large for training job usage' is 1"):
+        client.create_training_job(**training_request("four"))
+    client.stop_processing_job(ProcessingJobName="one")
+    assert finished(client, "one")["ProcessingJobStatus"] == "Stopped"
+    client.create_processing_job(**request_of("two", **several(2)))

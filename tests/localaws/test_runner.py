@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from include.localaws.images import Images
+from include.localaws.limits import OOM_SCORE, Limits
 from include.localaws.runner import Process, ProcessSpec, Runner
 from include.localaws.sandbox import choose
 from tests.localaws.conftest import poll
@@ -175,6 +176,70 @@ def test_no_network(start: Start, runner: Runner) -> None:
     process, lines, _ = start(script, network=False)
     assert process.wait() == 0, list(lines)
     assert list(lines) == ["['lo']"]
+
+
+def test_bound_inputs_below_opt_ml_can_be_read_only(start: Start, runner: Runner, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.csv").write_text("1,2")
+    script = """
+folder = root / 'input/data/train'
+print((folder / 'a.csv').read_text())
+for attempt in (lambda: (folder / 'b').touch(), lambda: (folder / 'a.csv').write_text('x')):
+    try:
+        attempt()
+        print('written')
+    except OSError as error:
+        print(error.errno)
+(root / 'model').mkdir()
+"""
+    process, lines, root = start(script, bind={source: "/opt/ml/input/data/train"})
+    assert process.wait() == 0, list(lines)
+    read_only = runner.sandbox.name != "moved"
+    assert list(lines) == ["1,2", *(["30", "30"] if read_only else ["written", "written"])]
+    assert (root / "model").is_dir()
+    assert (source / "a.csv").read_text() == ("1,2" if read_only else "x")
+
+
+def test_host_name_and_hosts_of_a_cluster(start: Start, runner: Runner) -> None:
+    if runner.sandbox.name == "moved":
+        pytest.skip("a moved base directory has the host name of the machine")
+    script = "import socket; print(socket.gethostname(), *(socket.gethostbyname(f'algo-{n}') for n in (1, 2)))"
+    process, lines, _ = start(script, host="algo-2", hosts={"algo-1": "127.9.8.1", "algo-2": "127.9.8.2"})
+    assert process.wait() == 0, list(lines)
+    assert list(lines) == ["algo-2 127.9.8.1 127.9.8.2"]
+
+
+def test_limits_of_processes_memory_and_core_dumps(start: Start) -> None:
+    script = """
+import resource
+print([resource.getrlimit(getattr(resource, n)) for n in ('RLIMIT_NPROC', 'RLIMIT_DATA', 'RLIMIT_CORE')])
+print(open('/proc/self/oom_score_adj').read().strip())
+try:
+    bytearray(2 * 1024**3)
+except MemoryError:
+    print('no memory')
+"""
+    limits = Limits(processes=4000, data=1024**3)
+    process, lines, _ = start(script, limits=limits)
+    assert process.wait() == 0, list(lines)
+    assert list(lines) == [str([(4000, 4000), (1024**3, 1024**3), (0, 0)]), str(OOM_SCORE), "no memory"]
+
+
+def test_bubblewraps_program_does_not_begin_when_the_endpoint_has_gone(
+    runner: Runner, images_dir: Path, tmp_path: Path
+) -> None:
+    """Killed before bubblewrap has asked to die with it: then the line never comes that the program waits for."""
+    if runner.sandbox.name != "bubblewrap":
+        pytest.skip("the other sandboxes have a supervisor")
+    image = Images(images_dir, tmp_path / "cache").by_name("tiny")
+    root = tmp_path / "job" / "ml"
+    root.mkdir(parents=True)
+    spec = ProcessSpec(argv=["touch", "/opt/ml/begun"], env={}, root=root, image=image, on_line=print)
+    command = runner.sandbox.command(spec, {"PATH": "/usr/bin:/bin"}, [])
+    for said, begun in (b"", False), (b"go\n", True):
+        done = subprocess.run(command.argv, env=dict(command.env), cwd=command.cwd, input=said, timeout=30)
+        assert ((root / "begun").exists(), done.returncode == 0) == (begun, begun)
 
 
 def test_survives_the_thread_that_asked_for_it(start: Start) -> None:

@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+from include.localaws import instances
+from include.localaws.instances import Demand
 from include.localaws.scheduler import Scheduler, Ticket
 
 
@@ -121,3 +123,77 @@ def test_listeners_hear_of_the_end_once_also_when_they_come_late() -> None:
     both.wait(30)
     ticket.when_ended(lambda: heard.append("late"))
     assert heard == ["early", "late"]
+
+
+def test_two_hundred_queued_jobs_cost_no_thread_and_all_end_in_order() -> None:
+    scheduler, order, busy = Scheduler(limit=1), [], Running()
+    scheduler.submit("k", "busy", busy)
+    assert busy.began.wait(30)
+    before = threading.active_count()
+    tickets = [scheduler.submit("k", str(n), lambda ticket: order.append(ticket.name)) for n in range(200)]
+    assert threading.active_count() == before
+    busy.go.set()
+    for ticket in tickets:
+        assert ticket.ended.wait(30)
+    assert order == [str(n) for n in range(200)]
+
+
+def test_cores_and_memory_are_a_budget_and_nobody_overtakes() -> None:
+    scheduler = Scheduler(limit=10, cpus=4, memory=16.0)
+    first, large, small = Running(), Running(), Running()
+    scheduler.submit("k", "first", first, Demand(2.0, 8.0))
+    scheduler.submit("k", "large", large, Demand(1.0, 12.0))
+    scheduler.submit("k", "small", small, Demand(1.0, 1.0))
+    assert first.began.wait(30)
+    assert not large.began.is_set()
+    assert not small.began.is_set()
+    first.go.set()
+    assert large.began.wait(30)
+    assert small.began.wait(30)
+    large.go.set()
+    small.go.set()
+
+
+def test_a_job_larger_than_the_machine_runs_alone() -> None:
+    scheduler, huge, small = Scheduler(limit=3, cpus=2, memory=4.0), Running(), Running()
+    scheduler.submit("k", "huge", huge, instances.of("ml.p4d.24xlarge", 4))
+    scheduler.submit("k", "small", small)
+    assert huge.began.wait(30)
+    assert not small.began.is_set()
+    huge.go.set()
+    assert small.began.wait(30)
+    small.go.set()
+
+
+def test_stopping_the_one_that_blocks_the_queue_lets_the_next_in() -> None:
+    scheduler, busy, small = Scheduler(limit=10, cpus=2), Running(), Running()
+    scheduler.submit("k", "busy", busy)
+    scheduler.submit("k", "large", lambda _: None, Demand(2.0))
+    scheduler.submit("k", "small", small)
+    stopped = scheduler.stop("k", "large")
+    assert stopped is not None
+    assert small.began.wait(30)
+    assert stopped.ended.wait(30)
+    busy.go.set()
+    small.go.set()
+
+
+@pytest.mark.parametrize(
+    ("name", "cores", "memory"),
+    [
+        # Amazon SageMaker AI instance types: vCPU and GiB, of two threads a core
+        ("ml.m5.large", 1, 8),
+        ("ml.m5.xlarge", 2, 16),
+        ("ml.m5.4xlarge", 8, 64),
+        ("ml.c5.xlarge", 2, 8),
+        ("ml.c5.9xlarge", 18, 72),
+        ("ml.r5.2xlarge", 4, 64),
+        ("ml.t3.medium", 1, 4),
+        ("ml.t3.large", 1, 8),
+        ("ml.t3.2xlarge", 4, 32),
+        ("ml.p3.2xlarge", 4, 64),
+    ],
+)
+def test_demand_of_instance_types(name: str, cores: float, memory: float) -> None:
+    assert instances.of(name) == Demand(cores, memory)
+    assert instances.of(name, 3) == Demand(3 * cores, 3 * memory, 3)

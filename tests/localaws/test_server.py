@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from include.localaws.server import Endpoint, StateInUse
 from tests.localaws.conftest import client_of, log_lines, poll, training_request, wait_for
+from tests.localaws.signing import signed_request
 from tests.localaws.test_runner import running
 
 ROOT = Path(__file__).parents[2]
@@ -184,18 +185,15 @@ def test_other_services_are_there(endpoint: Endpoint) -> None:
 def test_what_no_part_can_do_is_said_at_once(endpoint: Endpoint) -> None:
     """A 500 would be tried again by every client."""
     with pytest.raises(ClientError) as refused:
-        client_of(endpoint, "iam").simulate_principal_policy(
-            PolicySourceArn="arn:aws:iam::123456789012:role/x", ActionNames=["s3:GetObject"]
-        )
+        client_of(endpoint, "iam").get_context_keys_for_custom_policy(PolicyInputList=["{}"])
     assert refused.value.response["Error"]["Code"] == "InvalidAction"
-    assert "simulate_principal_policy" in refused.value.response["Error"]["Message"]
-    arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/x"
-    query = {"MetricName": "x", "ResourceArn": arn, "MetricStat": "Min", "Period": "OneMinute"}
-    with pytest.raises(ClientError, match="POST /BatchGetMetrics is not supported") as refused:
-        client_of(endpoint, "sagemaker-metrics").batch_get_metrics(MetricQueries=[{**query, "XAxisType": "Timestamp"}])
-    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert "get_context_keys_for_custom_policy" in refused.value.response["Error"]["Message"]
+    status, data = signed_request(endpoint, "POST", "/NoSuchPath", b"{}")
+    assert (status, data["__type"]) == (400, "ValidationException")
+    assert "POST /NoSuchPath is not supported" in data["message"]
 
 
+@pytest.mark.executes("AddTags", "DeleteTags", "ListTags")
 def test_tags(sagemaker: Any, s3: Any, name: str) -> None:
     arn = sagemaker.create_training_job(**training_request(name))["TrainingJobArn"]
     tags = [{"Key": f"k{n:02d}", "Value": str(n)} for n in range(4)]
@@ -248,7 +246,7 @@ def test_restart_keeps_everything(start_endpoint: Callable[..., Endpoint], tmp_p
     second.close()
 
 
-Start = Callable[[Path], tuple[subprocess.Popen[str], dict[str, str]]]
+Start = Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]
 
 
 @pytest.fixture
@@ -256,11 +254,11 @@ def start_program(images_dir: Path) -> Iterator[Start]:
     """The command line as a user starts it, and what its `export` lines say; what is left over is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(state: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
-        argv = ["-m", "include.localaws", "--port", "0", "--state", str(state), "--images", str(images_dir)]
-        server = subprocess.Popen(
-            [sys.executable, *argv], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-        )
+    def start(
+        state: Path, *options: str, log: Any = subprocess.DEVNULL
+    ) -> tuple[subprocess.Popen[str], dict[str, str]]:
+        argv = ["-m", "include.localaws", "--port", "0", "--state", str(state), "--images", str(images_dir), *options]
+        server = subprocess.Popen([sys.executable, *argv], stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
         started.append(server)
         assert server.stdout is not None
         lines = [server.stdout.readline() for _ in range(4)]
@@ -306,3 +304,24 @@ def test_program_ends_cleanly_and_after_kill_nothing_is_left(start_program: Star
     assert "ended unexpectedly while this job ran" in reasons[1]
     server.terminate()
     assert server.wait(60) == 0
+
+
+def test_the_log_as_json_holds_every_request_and_no_secret(start_program: Start, tmp_path: Path) -> None:
+    options = ("--json", "--quota", "ml.m5.large/training=0", "--cpus", "2", "--memory", "4", "--cold")
+    with (tmp_path / "log").open("w") as log:
+        server, env = start_program(tmp_path / "state", *options, log=log)
+        s3, sagemaker = client_from(env, "s3"), client_from(env, "sagemaker")
+        s3.create_bucket(Bucket="data")
+        with pytest.raises(ClientError, match="account-level service limit"):
+            sagemaker.create_training_job(**training_request("over-quota"))
+        url = s3.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "absent"})
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(url)
+        server.terminate()
+        assert server.wait(60) == 0
+    text = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    requests = [(line["operation"], line["status"]) for line in lines if line["logger"] == "localaws.access"]
+    assert requests == [("s3:CreateBucket", 200), ("CreateTrainingJob", 400), ("s3:GetObject", 404)]
+    assert env["AWS_SECRET_ACCESS_KEY"] not in text
+    assert "Signature" not in text

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 
 from include.localaws.images import Image, ImageError
 from include.localaws.server import Endpoint
 from include.localaws.training import SECONDARY, STEPS, TRANSITIONS
-from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request, wait_for
-
-GROUP = "/aws/sagemaker/TrainingJobs"
-HANG = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
+from tests.localaws.conftest import channel, client_of, log_lines, training_request
+from tests.localaws.job_helpers import HANG, TRAINING_LOGS, failed, finished, keys, unpacked, until_line
 
 
-def finished(sagemaker: Any, name: str) -> dict[str, Any]:
-    wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName=name)
-    return sagemaker.describe_training_job(TrainingJobName=name)
-
-
-def failed(sagemaker: Any, name: str) -> dict[str, Any]:
-    with pytest.raises(WaiterError, match="Failed"):
-        wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName=name)
-    return sagemaker.describe_training_job(TrainingJobName=name)
-
-
-def until_line(logs: Any, name: str, line: str) -> None:
-    """Wait until the program has written a line: it runs then."""
-    poll(lambda: line in log_lines(logs, GROUP, name))
-
-
-def unpacked(s3: Any, uri: str) -> dict[str, bytes]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-        return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
-
-
+@pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
 def test_job_reads_channels_writes_model_and_reports(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
     s3.put_object(Bucket="data", Key=f"{name}/train/a.csv", Body=b"1,2\n")
     s3.put_object(Bucket="data", Key=f"{name}/train/sub/b.csv", Body=b"3,4\n")
@@ -79,7 +53,7 @@ config = json.loads((root / "input/config/inputdataconfig.json").read_text())
     assert config["train"]["ContentType"] == "text/csv"
     assert (said_name, extra) == (name, "yes")
     assert unpacked(s3, f"s3://data/models/{name}/output/output.tar.gz") == {"notes.txt": b"notes"}
-    assert log_lines(logs, GROUP, name)[0] == "found ['a.csv', 'sub/b.csv']"
+    assert log_lines(logs, TRAINING_LOGS, name)[0] == "found ['a.csv', 'sub/b.csv']"
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "a"}]
 
 
@@ -87,7 +61,7 @@ def test_metrics_are_in_cloudwatch(endpoint: Endpoint, sagemaker: Any, s3: Any, 
     sagemaker.create_training_job(**training_request(name, "print('validation-auc:0.625')"))
     job = finished(sagemaker, name)
     answer = client_of(endpoint, "cloudwatch").get_metric_statistics(
-        Namespace=GROUP,
+        Namespace=TRAINING_LOGS,
         MetricName="validation:auc",
         Dimensions=[{"Name": "TrainingJobName", "Value": name}],
         StartTime=job["CreationTime"].timestamp() - 60,
@@ -125,9 +99,10 @@ def test_manifest_channel(sagemaker: Any, s3: Any, logs: Any, name: str) -> None
     request = training_request(name, script, InputDataConfig=[channel("train", uri, "ManifestFile")])
     sagemaker.create_training_job(**request)
     finished(sagemaker, name)
-    assert log_lines(logs, GROUP, name) == ["x/2.csv"]
+    assert log_lines(logs, TRAINING_LOGS, name) == ["x/2.csv"]
 
 
+@pytest.mark.executes("StopTrainingJob")
 def test_stop_gives_the_program_time_and_keeps_its_work(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
     script = """
 import signal, time
@@ -195,6 +170,7 @@ def test_uncompressed_model(sagemaker: Any, s3: Any, name: str) -> None:
     assert s3.get_object(Bucket="data", Key=f"models/{name}/output/model/a/b")["Body"].read() == b"b"
 
 
+@pytest.mark.executes("DeleteTrainingJob")
 def test_duplicate_missing_and_delete(sagemaker: Any, s3: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name))
     with pytest.raises(sagemaker.exceptions.ResourceInUse, match="already exists"):
@@ -212,17 +188,56 @@ def test_duplicate_missing_and_delete(sagemaker: Any, s3: Any, name: str) -> Non
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining is not supported"),
-        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "1 instance"),
-        ({"CheckpointConfig": {"S3Uri": "s3://data/c"}}, "CheckpointConfig is not supported"),
+        ({"EnableManagedSpotTraining": True}, "Invalid MaxWaitTimeInSeconds. It must be present"),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
+            "It is only supported when EnableManagedSpotTraining is set to true",
+        ),
+        (
+            {
+                "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 8},
+                "EnableManagedSpotTraining": True,
+            },
+            "greater than or equal to MaxRuntimeInSeconds",
+        ),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 0}}, "at least 1 instance"),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 101}}, "at most 100 for one job"),
+        ({"ResourceConfig": {"InstanceCount": 1}}, "ResourceConfig.InstanceType is required"),
+        (
+            {
+                "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1},
+                "EnableNetworkIsolation": True,
+            },
+            "for jobs of more than 1 instance",
+        ),
+        ({"CheckpointConfig": {"S3Uri": "s3://data/c", "LocalPath": "/tmp/c"}}, "below /opt/ml"),
+        ({"CheckpointConfig": {"S3Uri": "s3://data/c", "LocalPath": "/opt/ml/model/c"}}, "has another use"),
+        ({"DebugHookConfig": {"S3OutputPath": "s3://data/c"}}, "DebugHookConfig is not supported"),
+        ({"TensorBoardOutputConfig": {"S3OutputPath": "s3://data/c"}}, "TensorBoardOutputConfig is not supported"),
+        (
+            {
+                "ResourceConfig": {"InstanceType": "ml.p3.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
+                "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxPendingTimeInSeconds": 7200},
+            },
+            "MaxPendingTimeInSeconds is not supported",
+        ),
         (
             {"AlgorithmSpecification": {"TrainingImage": "other:1", "TrainingInputMode": "File"}},
             "No local image answers to 'other:1'",
         ),
         (
-            {"InputDataConfig": [{**channel("train", "s3://data/x"), "InputMode": "Pipe"}]},
-            "input mode Pipe is not supported",
+            {"InputDataConfig": [{**channel("train", "s3://data/x"), "CompressionType": "Gzip"}]},
+            "CompressionType Gzip is not possible with input mode File",
         ),
+        (
+            {"InputDataConfig": [{**channel("train", "s3://data/x"), "RecordWrapperType": "RecordIO"}]},
+            "RecordWrapperType RecordIO is not possible with input mode File",
+        ),
+        (
+            {"InputDataConfig": [channel("train", "s3://data/x", "AugmentedManifestFile")]},
+            "AugmentedManifestFile can only be used with input mode Pipe",
+        ),
+        ({"InputDataConfig": [channel("train", "s3://data/x")] * 2}, "two channels of the same name"),
         ({"OutputDataConfig": {"S3OutputPath": "https://data/x"}}, "not of the form s3://bucket/key"),
     ],
 )
@@ -233,6 +248,7 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any]
     assert text in refused.value.response["Error"]["Message"]
 
 
+@pytest.mark.executes("ListTrainingJobs")
 def test_list_filters_and_pages(sagemaker: Any, s3: Any, name: str) -> None:
     names = [f"{name[:50]}-{n}" for n in range(3)]
     for each in names:
@@ -284,4 +300,21 @@ def test_many_jobs_at_once_are_all_done(start_endpoint: Callable[..., Endpoint])
     for each in names:
         assert finished(sagemaker, each)["TrainingJobStatus"] == "Completed"
     logs = client_of(endpoint, "logs")
-    assert [log_lines(logs, GROUP, each) for each in names] == [["once"]] * len(names)
+    assert [log_lines(logs, TRAINING_LOGS, each) for each in names] == [["once"]] * len(names)
+
+
+@pytest.mark.parametrize("folder", ["model", "output/data", "checkpoints"])
+def test_a_link_in_the_place_of_a_directory_is_not_followed(sagemaker: Any, s3: Any, name: str, folder: str) -> None:
+    """The endpoint reads outside the sandbox: a link would give away files of the machine."""
+    script = f"import shutil; shutil.rmtree(root / '{folder}'); (root / '{folder}').symlink_to('/etc')"
+    config = {"S3Uri": f"s3://data/{name}/checkpoints"}
+    sagemaker.create_training_job(**training_request(name, script, CheckpointConfig=config))
+    reason = failed(sagemaker, name)["FailureReason"]
+    assert reason == f"ClientError: /opt/ml/{folder} is or lies behind a symbolic link: it is not uploaded"
+    assert keys(s3, f"{name}/") == keys(s3, f"models/{name}/") == []
+
+
+def test_a_link_in_the_place_of_the_failure_file_is_not_read(sagemaker: Any, s3: Any, name: str) -> None:
+    script = "(root / 'output/failure').symlink_to('/etc/hostname'); sys.exit(1)"
+    sagemaker.create_training_job(**training_request(name, script))
+    assert failed(sagemaker, name)["FailureReason"].startswith("AlgorithmError: Please refer to the job's logs")

@@ -1,48 +1,70 @@
-"""Endpoints: create, update without a dropped request, delete, and bring back after a restart.
-
-Each operation returns at once; what takes time is done by a work of the scheduler. The plan (configuration with
-models, images and artifacts looked up) is kept with the endpoint, so that it goes on when its configuration or
-models are deleted.
-"""
+"""Endpoints: create, update without a dropped request, scale, describe and delete. Each operation returns at once."""
 
 from __future__ import annotations
 
-import logging
-import shutil
-import uuid
-from collections.abc import Callable
 from typing import Any
 
+from include.localaws import endpoint_works as works
 from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
+from include.localaws.endpoint_plan import (
+    Plan,
+    capture_summary,
+    instances_by_type,
+    is_serverless,
+    plan_of,
+    retain,
+    scaled,
+    variant_summaries,
+)
+from include.localaws.endpoint_works import KIND, SERVING, TRANSITIONS
 from include.localaws.errors import ResourceInUse, ValidationException
 from include.localaws.execution import refuse, tag_map
-from include.localaws.hosting import Fleet, hosting
 from include.localaws.listing import list_page
-from include.localaws.model_server import Cancelled, ModelServerError
 from include.localaws.registry import on_start, operation
-from include.localaws.resources import endpoint_config, model
-from include.localaws.scheduler import Ticket, Work
-from include.localaws.states import IllegalTransition, Transitions
+from include.localaws.resources import endpoint_config
+from include.localaws.states import IllegalTransition
 from include.localaws.store import Resource
 from include.localaws.unsupported import refuse_value
 
-LOG = logging.getLogger("localaws.endpoint")
-KIND = "endpoint"
-TRANSITIONS = Transitions(
-    {
-        ("Creating", "ready"): "InService",
-        ("Creating", "fail"): "Failed",
-        ("InService", "update"): "Updating",
-        ("Updating", "ready"): "InService",
-        ("Updating", "roll_back"): "InService",
-        ("InService", "lose"): "Failed",
-        ("Updating", "lose"): "Failed",
-        ("InService", "delete"): "Deleting",
-        ("Failed", "delete"): "Deleting",
-    }
+__all__ = ["KIND", "SERVING", "TRANSITIONS", "find_endpoint"]
+
+UNSUPPORTED = (
+    "DeploymentConfig.RollingUpdatePolicy",
+    "DeploymentConfig.AutoRollbackConfiguration",
+    "DeploymentConfig.BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds",
+    "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.CanarySize",
+    "DeploymentConfig.BlueGreenUpdatePolicy.TrafficRoutingConfiguration.LinearStepSize",
 )
-SERVING = frozenset({"InService", "Updating"})
-MAX_REASON = 1024  # characters of a FailureReason
+ECHOED: tuple[str, ...] = ()
+TERRAFORM = "reports to the Terraform provider"
+BEHAVIOURS = (
+    Behaviour("failed update: `InService` with the old config and a `FailureReason`", "seen",
+              f"{TERRAFORM} and the ACK SageMaker controller"),
+    Behaviour("that `FailureReason` stays until the next update", "seen",
+              "ACK SageMaker controller; a report to the Terraform provider saw it empty"),
+    Behaviour("update is refused when the present config was deleted", "seen", TERRAFORM),
+    Behaviour("`Cannot create already existing endpoint ...`", "seen", "terraform-provider-aws issue 40080"),
+    Behaviour("update to the config that is there already is refused", "assumed"),
+    Behaviour("delete is refused while an endpoint is created or updated", "assumed"),
+    Behaviour("`UpdateEndpoint` drops no request", "documented", "UpdateEndpoint"),
+    Behaviour("variants of the same name keep weight and instance count with RetainAllVariantProperties", "documented",
+              "UpdateEndpoint"),
+    Behaviour("`UpdateEndpointWeightsAndCapacities`: `Updating`, then `InService`; Describe shows current and desired",
+              "documented", "UpdateEndpointWeightsAndCapacities, ProductionVariantSummary"),
+    Behaviour("scaling that fails leaves weights and instances as they were, with a `FailureReason`", "assumed"),
+    Behaviour("no instances at all only for asynchronous endpoints", "assumed"),
+    Behaviour("an endpoint on instances cannot become serverless", "documented",
+              "SageMaker developer guide, Deploy models with Amazon SageMaker Serverless Inference"),
+    Behaviour("a serverless endpoint cannot move to instances", "assumed"),
+    Behaviour("no capacity: `Failed`, `Unable to provision requested ML compute capacity ...`", "seen",
+              "aws/deep-learning-containers pull request 6673"),
+    Behaviour("`The primary container for production variant ... did not pass the ping health check. Please check "
+              "CloudWatch logs for this endpoint.`; what follows it is the local endpoint's", "seen",
+              "aws/sagemaker-python-sdk issue 787, awslabs/llm-hosting-container issue 18"),
+)  # fmt: skip
+
+on_start(works.bring_back)
 
 
 def find_endpoint(ctx: Context, name: str) -> Resource:
@@ -53,69 +75,134 @@ def find_endpoint(ctx: Context, name: str) -> Resource:
     return found
 
 
-def _plan(ctx: Context, config: Resource) -> dict[str, Any]:
-    """The configuration with everything that is needed to serve it."""
-    variants = [
-        {
-            "name": variant["VariantName"],
-            "weight": variant["InitialVariantWeight"],
-            "instances": variant["InitialInstanceCount"],
-            "startup_seconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
-            "served": model.served_model(ctx, variant["ModelName"]).document(),
-        }
-        for variant in config.body["ProductionVariants"]
-    ]
-    return {"config": config.name, "variants": variants, "capture": config.body.get("DataCaptureConfig")}
-
-
 def _check_deployment(request: dict[str, Any]) -> dict[str, Any] | None:
     """Blue/green with all traffic at once is what is done here; any other policy is refused."""
     deployment: dict[str, Any] | None = request.get("DeploymentConfig")
     if deployment is not None:
-        refuse(
-            request,
-            "DeploymentConfig.RollingUpdatePolicy",
-            "DeploymentConfig.AutoRollbackConfiguration",
-            "DeploymentConfig.BlueGreenUpdatePolicy.MaximumExecutionTimeoutInSeconds",
-        )
         routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
         refuse_value(routing, "Type", ["ALL_AT_ONCE"], "TrafficRoutingConfiguration")
+        refuse(request, *UNSUPPORTED)
     return deployment
+
+
+def _check_quotas(ctx: Context, plan: Plan) -> None:
+    for instance_type, count in instances_by_type(plan).items():
+        ctx.quotas.check(ctx, "endpoint", instance_type, count)
 
 
 @operation("CreateEndpoint")
 def create_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
-    """Start a model server for each variant; the endpoint is InService when all are healthy."""
+    """Start the model servers of each variant; the endpoint is InService when all are healthy."""
     name = request["EndpointName"]
     arn = ctx.config.arn(KIND, name)
     config = endpoint_config.find_config(ctx, request["EndpointConfigName"])
-    body = {"plan": _plan(ctx, config), "deployment": _check_deployment(request)}
+    plan = plan_of(ctx, config)
+    body = {"plan": plan, "deployment": _check_deployment(request)}
     tags = tag_map(request)
-    try:
-        ctx.store.insert(KIND, name, arn, "Creating", body, tags)
-    except ResourceInUse:
-        raise ValidationException(f'Cannot create already existing endpoint "{arn}".') from None
-    _spawn(ctx, name, lambda ticket: _create(ctx, name, ticket))
+    with ctx.store.exclusive():
+        if ctx.store.get(KIND, name) is None:
+            _check_quotas(ctx, plan)
+        try:
+            ctx.store.insert(KIND, name, arn, "Creating", body, tags)
+        except ResourceInUse:
+            raise ValidationException(f'Cannot create already existing endpoint "{arn}".') from None
+    works.spawn(ctx, name, works.create)
     return {"EndpointArn": arn}
 
 
 @operation("UpdateEndpoint")
 def update_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Move to another configuration; the present one goes on until the new one is healthy, and if it is not."""
-    refuse(request, "RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig")
     name = request["EndpointName"]
+    excluded = [p["VariantPropertyType"] for p in request.get("ExcludeRetainedVariantProperties", ())]
+    if "DataCaptureConfig" in excluded:
+        raise ValidationException(
+            "'ExcludeRetainedVariantProperties' names DataCaptureConfig, which AWS has not implemented: leave it out."
+        )
     deployment = _check_deployment(request)
     with ctx.store.exclusive():
         endpoint = find_endpoint(ctx, name)
         config = endpoint_config.find_config(ctx, request["EndpointConfigName"])
-        present = endpoint.body["plan"]["config"]
-        if config.name == present:
-            raise ValidationException(f'Endpoint "{endpoint.arn}" has the endpoint configuration {present} already.')
-        endpoint_config.find_config(ctx, present)  # AWS refuses too when the present one was deleted
-        pending = {**_plan(ctx, config), "since": ctx.clock()}
+        present = endpoint.body["plan"]
+        if config.name == present["config"]:
+            raise ValidationException(
+                f'Endpoint "{endpoint.arn}" has the endpoint configuration {config.name} already.'
+            )
+        endpoint_config.find_config(ctx, present["config"])  # AWS refuses too when the present one was deleted
+        pending = {**plan_of(ctx, config), "since": ctx.clock()}
+        _check_kind(endpoint, present, pending)
+        if request.get("RetainAllVariantProperties"):
+            retain(pending, present, excluded)
+        if deployment is None and request.get("RetainDeploymentConfig"):
+            deployment = endpoint.body.get("deployment")
+        _check_movable(endpoint, "update")
+        _check_quotas(ctx, pending)  # the new fleet runs beside the old one for a while
         _move(ctx, endpoint, "update", pending=pending, deployment=deployment, FailureReason=None)
-    _spawn(ctx, name, lambda ticket: _update(ctx, name, ticket))
+    works.spawn(ctx, name, works.update)
     return {"EndpointArn": endpoint.arn}
+
+
+def _check_kind(endpoint: Resource, present: Plan, pending: Plan) -> None:
+    if is_serverless(present) != is_serverless(pending):
+        kinds = ("serverless", "on instances")
+        before, after = kinds if is_serverless(present) else kinds[::-1]
+        raise ValidationException(
+            f'Endpoint "{endpoint.arn}" is {before} and cannot be updated to a configuration that is {after}: '
+            "create another endpoint."
+        )
+
+
+@operation("UpdateEndpointWeightsAndCapacities")
+def update_weights_and_capacities(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Change weights, instance counts and serverless limits of variants without another configuration."""
+    name = request["EndpointName"]
+    with ctx.store.exclusive():
+        endpoint = find_endpoint(ctx, name)
+        plan = endpoint.body["plan"]
+        changes = _changes(endpoint, request["DesiredWeightsAndCapacities"])
+        _check_movable(endpoint, "scale")
+        before, after = instances_by_type(plan), instances_by_type(scaled(plan, changes))
+        for instance_type, more in (after - before).items():
+            ctx.quotas.check(ctx, "endpoint", instance_type, more)
+        _move(ctx, endpoint, "scale", scaling=changes, FailureReason=None)
+    works.spawn(ctx, name, works.scale)
+    return {"EndpointArn": endpoint.arn}
+
+
+def _changes(endpoint: Resource, wanted: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The changes by variant name; ValidationException for what a variant does not have."""
+    variants = {variant["name"]: variant for variant in endpoint.body["plan"]["variants"]}
+    changes: dict[str, dict[str, Any]] = {}
+    for item in wanted:
+        name = item["VariantName"]
+        if name not in variants:
+            known = ", ".join(variants)
+            raise ValidationException(f'Variant {name} is not found in endpoint "{endpoint.arn}"; it has {known}.')
+        if name in changes:
+            raise ValidationException(f"Variant {name} is named twice in 'DesiredWeightsAndCapacities'.")
+        changes[name] = _change(item, variants[name], bool(endpoint.body["plan"].get("async")))
+    return changes
+
+
+def _change(item: dict[str, Any], variant: dict[str, Any], queued: bool) -> dict[str, Any]:
+    serverless = variant.get("serverless")
+    change: dict[str, Any] = {}
+    if "DesiredWeight" in item:
+        change["weight"] = item["DesiredWeight"]
+    if "DesiredInstanceCount" in item:
+        if serverless:
+            raise ValidationException(f"Variant {variant['name']} is serverless and has no 'DesiredInstanceCount'.")
+        if item["DesiredInstanceCount"] == 0 and not queued:
+            raise ValidationException(
+                f"'DesiredInstanceCount' of variant {variant['name']} is 0: only asynchronous endpoints can have none."
+            )
+        change["instances"] = item["DesiredInstanceCount"]
+    if "ServerlessUpdateConfig" in item:
+        if not serverless:
+            raise ValidationException(f"Variant {variant['name']} is on instances: it has no 'ServerlessUpdateConfig'.")
+        change["serverless"] = {**serverless, **item["ServerlessUpdateConfig"]}
+        endpoint_config.check_concurrency(change["serverless"], "ServerlessUpdateConfig")
+    return change
 
 
 @operation("DeleteEndpoint")
@@ -124,157 +211,25 @@ def delete_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     with ctx.store.exclusive():
         endpoint = find_endpoint(ctx, request["EndpointName"])
         _move(ctx, endpoint, "delete")
-    _spawn(ctx, endpoint.name, lambda _: _delete(ctx, endpoint.name))
+    works.spawn(ctx, endpoint.name, works.delete)
     return {}
 
 
+def _check_movable(endpoint: Resource, event: str) -> None:
+    """ValidationException when the endpoint's status does not allow what a client asks for."""
+    if TRANSITIONS.allows(endpoint.status, event):
+        return
+    if endpoint.status == "Failed":
+        raise ValidationException(f'Cannot update endpoint "{endpoint.arn}": it has failed and can only be deleted.')
+    raise ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+
 def _move(ctx: Context, endpoint: Resource, event: str, **changes: Any) -> None:
-    """A transition that a client asked for; ValidationException when the status does not allow it."""
+    _check_movable(endpoint, event)
     try:
         ctx.store.transition(KIND, endpoint.name, TRANSITIONS, event, **changes)
-    except IllegalTransition:
-        if endpoint.status == "Failed":
-            raise ValidationException(
-                f'Cannot {event} endpoint "{endpoint.arn}": it has failed and can only be deleted.'
-            ) from None
+    except IllegalTransition:  # it has ended what it did since it was looked up: no harm in another try
         raise ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".') from None
-
-
-def _spawn(ctx: Context, name: str, work: Work) -> None:
-    # Two works of one endpoint may overlap: the last one still ends its old servers when the next update begins.
-    ctx.jobs.spawn(KIND, f"{name}/{uuid.uuid4().hex}", work)
-
-
-def _build(ctx: Context, name: str, plan: dict[str, Any], ticket: Ticket) -> Fleet:
-    """The fleet; ModelServerError for every reason why there is none, Cancelled when the server is ending."""
-    try:
-        return hosting(ctx).build(name, plan, lambda: ticket.stopping)
-    except (ModelServerError, Cancelled):
-        raise
-    except Exception as error:
-        if ticket.stopping:
-            raise Cancelled from error
-        LOG.exception("endpoint %s: the model servers could not be started", name)
-        raise ModelServerError(f"The model servers could not be started: {error}") from error
-
-
-def _create(ctx: Context, name: str, ticket: Ticket) -> None:
-    plan = find_endpoint(ctx, name).body["plan"]
-    try:
-        fleet = _build(ctx, name, plan, ticket)
-    except Cancelled:
-        return  # it stays Creating, and the next start of the server goes on
-    except ModelServerError as error:
-        ctx.store.transition(KIND, name, TRANSITIONS, "fail", FailureReason=str(error)[:MAX_REASON])
-        return
-    hosting(ctx).install(fleet)
-    ctx.store.transition(KIND, name, TRANSITIONS, "ready", deployed=ctx.clock())
-
-
-def _update(ctx: Context, name: str, ticket: Ticket) -> None:
-    body = find_endpoint(ctx, name).body
-    pending = body["pending"]
-    policy = (body.get("deployment") or {}).get("BlueGreenUpdatePolicy", {})
-    try:
-        fleet = _build(ctx, name, pending, ticket)
-    except Cancelled:
-        return
-    except ModelServerError as error:
-        reason = str(error)[:MAX_REASON]
-        ctx.store.transition(KIND, name, TRANSITIONS, "roll_back", pending=None, FailureReason=reason)
-        return
-    host = hosting(ctx)
-    old = host.install(fleet)
-    ticket.wait_stop(policy.get("TrafficRoutingConfiguration", {}).get("WaitIntervalInSeconds", 0))
-    plan = {key: value for key, value in pending.items() if key != "since"}
-    ctx.store.transition(KIND, name, TRANSITIONS, "ready", plan=plan, pending=None, deployed=ctx.clock())
-    if old is not None:
-        ticket.wait_stop(policy.get("TerminationWaitInSeconds", 0))
-        host.retire(old)
-
-
-def _delete(ctx: Context, name: str) -> None:
-    host = hosting(ctx)
-    fleet = host.remove(name)
-    if fleet is not None:
-        host.retire(fleet)
-    ctx.store.delete(KIND, name)
-
-
-def _restore(ctx: Context, name: str, ticket: Ticket) -> bool:
-    """Serve again what was served before the server ended."""
-    plan = find_endpoint(ctx, name).body["plan"]
-    try:
-        fleet = _build(ctx, name, plan, ticket)
-    except Cancelled:
-        return False
-    except ModelServerError as error:
-        reason = f"The endpoint could not be brought back after a restart: {error}"[:MAX_REASON]
-        ctx.store.transition(KIND, name, TRANSITIONS, "lose", pending=None, FailureReason=reason)
-        return False
-    hosting(ctx).install(fleet)
-    return True
-
-
-def _restore_and_update(ctx: Context, name: str, ticket: Ticket) -> None:
-    if _restore(ctx, name, ticket):
-        _update(ctx, name, ticket)
-
-
-@on_start
-def bring_back(ctx: Context) -> None:
-    """Go on where the last run of the server ended."""
-    shutil.rmtree(ctx.config.state / "endpoints", ignore_errors=True)
-    again: dict[str, Callable[[Context, str, Ticket], object]] = {
-        "Creating": _create,
-        "InService": _restore,
-        "Updating": _restore_and_update,
-    }
-    for endpoint in ctx.store.list(KIND):
-        if endpoint.status == "Deleting":
-            ctx.store.delete(KIND, endpoint.name)
-        elif (work := again.get(endpoint.status)) is not None:
-            _resume(ctx, endpoint.name, work)
-
-
-def _resume(ctx: Context, name: str, work: Callable[[Context, str, Ticket], object]) -> None:
-    def run(ticket: Ticket) -> None:
-        work(ctx, name, ticket)
-
-    _spawn(ctx, name, run)
-
-
-def _variants(plan: dict[str, Any], deployed: float | None) -> list[dict[str, Any]]:
-    return [
-        {
-            "VariantName": variant["name"],
-            "DeployedImages": [
-                {
-                    "SpecifiedImage": variant["served"]["image"],
-                    "ResolvedImage": variant["served"]["image"],
-                    "ResolutionTime": deployed,
-                }
-            ],
-            "CurrentWeight": variant["weight"],
-            "DesiredWeight": variant["weight"],
-            "CurrentInstanceCount": variant["instances"],
-            "DesiredInstanceCount": variant["instances"],
-        }
-        for variant in plan["variants"]
-    ]
-
-
-def _capture_summary(capture: dict[str, Any] | None) -> dict[str, Any] | None:
-    if capture is None:
-        return None
-    enabled = capture.get("EnableCapture", True)
-    return {
-        "EnableCapture": enabled,
-        "CaptureStatus": "Started" if enabled else "Stopped",
-        "CurrentSamplingPercentage": capture["InitialSamplingPercentage"],
-        "DestinationS3Uri": capture["DestinationS3Uri"],
-        "KmsKeyId": capture.get("KmsKeyId", ""),
-    }
 
 
 @operation("DescribeEndpoint")
@@ -287,19 +242,27 @@ def describe_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     endpoint = find_endpoint(ctx, request["EndpointName"])
     plan, pending = endpoint.body["plan"], endpoint.body.get("pending")
     deployed = endpoint.body.get("deployed")
-    summary = pending and {
-        "EndpointConfigName": pending["config"],
-        "ProductionVariants": _variants(pending, None),
-        "StartTime": pending["since"],
-    }
+    desired = scaled(plan, endpoint.body.get("scaling") or {})
     return {
         **_summary(endpoint),
         "EndpointConfigName": plan["config"],
-        "ProductionVariants": _variants(plan, deployed) if deployed else None,
-        "DataCaptureConfig": _capture_summary(plan.get("capture")),
+        "ProductionVariants": variant_summaries(plan, deployed, desired) if deployed else None,
+        "DataCaptureConfig": capture_summary(plan.get("capture")),
+        "AsyncInferenceConfig": plan.get("async"),
         "FailureReason": endpoint.body.get("FailureReason"),
         "LastDeploymentConfig": endpoint.body.get("deployment"),
-        "PendingDeploymentSummary": summary,
+        "PendingDeploymentSummary": pending and _pending(pending),
+    }
+
+
+def _pending(pending: Plan) -> dict[str, Any]:
+    types = {variant["name"]: variant.get("instance_type") for variant in pending["variants"]}
+    return {
+        "EndpointConfigName": pending["config"],
+        "ProductionVariants": [
+            {**summary, "InstanceType": types[summary["VariantName"]]} for summary in variant_summaries(pending, None)
+        ],
+        "StartTime": pending["since"],
     }
 
 

@@ -1,101 +1,67 @@
-"""Hyperparameter tuning jobs: the operations; `tuning` runs them, `search` chooses what is tried."""
+"""Hyperparameter tuning jobs: the operations; `tuning` runs them, `tuning_search` chooses what is tried."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from include.localaws import training, tuning
+from include.localaws import training, tuning, tuning_request, tuning_warm
 from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
 from include.localaws.execution import refuse, tag_map
 from include.localaws.listing import list_page
-from include.localaws.metrics import definitions
 from include.localaws.registry import on_start, operation
 from include.localaws.resources import training_job
-from include.localaws.search import Range, grid_size, read_ranges
 from include.localaws.store import Resource
-from include.localaws.tuning import KIND, TRANSITIONS, Objective
+from include.localaws.tuning import KIND, TRANSITIONS
+from include.localaws.tuning_request import PASSED_ON
+from include.localaws.tuning_trials import Trials, best, not_improving, summary
+
+_DEFINITIONS = ("TrainingJobDefinition", "TrainingJobDefinitions")
+_NOT_THERE = "AlgorithmSpecification.TrainingImageConfig", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries"
+
+
+def _of_trainings(members: Iterable[str]) -> tuple[str, ...]:
+    """Members of CreateTrainingJob, as far as training definitions have them, as members of this request."""
+    known = [m for m in members if m.split(".")[0] in PASSED_ON and not m.startswith(_NOT_THERE)]
+    return tuple(f"{definition}.{member}" for definition in _DEFINITIONS for member in known)
+
 
 UNSUPPORTED = (
-    "WarmStartConfig",
     "Autotune",
-    "TrainingJobDefinitions",
-    "HyperParameterTuningJobConfig.StrategyConfig",
-    "TrainingJobDefinition.DefinitionName",
-    "TrainingJobDefinition.HyperParameterRanges",
-    "TrainingJobDefinition.HyperParameterTuningResourceConfig.InstanceConfigs",
-    "TrainingJobDefinition.HyperParameterTuningResourceConfig.AllocationStrategy",
+    "HyperParameterTuningJobConfig.ParameterRanges.AutoParameters",
+    *(f"{definition}.HyperParameterRanges.AutoParameters" for definition in _DEFINITIONS),
+    *_of_trainings(training_job.UNSUPPORTED),
 )
-TUNED_FOR = "_tuning_objective_metric"  # by which AWS tells a built-in algorithm what to measure
+ECHOED = (
+    *(f"{definition}.HyperParameterTuningResourceConfig.AllocationStrategy" for definition in _DEFINITIONS),
+    *_of_trainings(training_job.ECHOED),
+)
+BEHAVIOURS = (
+    Behaviour("deleting a tuning job leaves its training jobs", "assumed"),
+    Behaviour(
+        "sorted by FinalObjectiveMetricValue, training jobs without an objective are not listed",
+        "documented",
+        "API reference, ListTrainingJobsForHyperParameterTuningJob, SortBy",
+    ),
+    Behaviour("a training job that failed by an internal error is counted as RetryableError", "assumed"),
+)
 
 
 @operation("CreateHyperParameterTuningJob")
 def create_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Accept a tuning job and let it begin."""
-    total = _check(ctx, request)
+    refuse(request, *UNSUPPORTED)
+    definitions, total = tuning_request.check(ctx, request)
+    tuning_warm.check(ctx, request, definitions, KIND, TRANSITIONS.terminal)
     name = request["HyperParameterTuningJobName"]
     arn = ctx.config.arn(KIND, name)
     body = {k: v for k, v in request.items() if k != "Tags"} | {"TotalJobs": total}
     ctx.store.insert(KIND, name, arn, "InProgress", body, tag_map(request))
     tuning.submit(ctx, name)
     return {"HyperParameterTuningJobArn": arn}
-
-
-def _check(ctx: Context, request: dict[str, Any]) -> int:
-    """Raise ValidationException, or return how many training jobs there will be; completes the definition."""
-    refuse(request, *UNSUPPORTED)
-    config = request["HyperParameterTuningJobConfig"]
-    definition = request.get("TrainingJobDefinition")
-    if definition is None:
-        raise ValidationException("TrainingJobDefinition is required")
-    if "HyperParameterTuningJobObjective" not in config and "TuningObjective" not in definition:
-        raise ValidationException("HyperParameterTuningJobConfig.HyperParameterTuningJobObjective is required")
-    if config.get("TrainingJobEarlyStoppingType", "Off") != "Off":
-        raise ValidationException("TrainingJobEarlyStoppingType Auto is not supported here, use Off")
-    convergence = config.get("TuningJobCompletionCriteria", {}).get("ConvergenceDetected", {})
-    if convergence.get("CompleteOnConvergence", "Disabled") != "Disabled":
-        raise ValidationException("CompleteOnConvergence Enabled is not supported here, use Disabled")
-    ranges = read_ranges(config.get("ParameterRanges", {}))
-    static = definition.get("StaticHyperParameters", {})
-    if both := [r.name for r in ranges if r.name in static]:
-        raise ValidationException(f"Hyperparameter '{both[0]}' is both static and tuned")
-    total = _total(config, ranges)
-    sample = tuning.child_request(request, f"{request['HyperParameterTuningJobName']}-001-00000000", {})
-    training_job.check(ctx, sample)
-    _check_objective(ctx, request, definition)
-    return total
-
-
-def _total(config: dict[str, Any], ranges: tuple[Range, ...]) -> int:
-    strategy = config["Strategy"]
-    wanted: int | None = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
-    if strategy == "Hyperband":
-        raise ValidationException("Strategy Hyperband is not supported here, use Bayesian, Random or Grid")
-    if strategy == "Grid":
-        size = grid_size(ranges)
-        if wanted not in (None, size):
-            raise ValidationException(
-                f"MaxNumberOfTrainingJobs is {wanted}, but the grid has {size} combinations: leave it out"
-            )
-        return size
-    if wanted is None:
-        raise ValidationException(f"ResourceLimits.MaxNumberOfTrainingJobs is required for strategy {strategy}")
-    return wanted
-
-
-def _check_objective(ctx: Context, request: dict[str, Any], definition: dict[str, Any]) -> None:
-    """The objective must be a metric that is read from the log; a built-in algorithm is told to measure it."""
-    metric = Objective.of(request).metric
-    algorithm = definition["AlgorithmSpecification"]
-    image = ctx.images.resolve(algorithm["TrainingImage"])
-    known = [d.name for d in definitions(algorithm.get("MetricDefinitions", ()), image.metrics)]
-    if metric not in known:
-        raise ValidationException(
-            f"The objective metric '{metric}' is not defined; metrics of this algorithm: {', '.join(known) or 'none'}"
-        )
-    if image.metrics:
-        definition["StaticHyperParameters"] = {TUNED_FOR: metric, **definition.get("StaticHyperParameters", {})}
 
 
 def _find(ctx: Context, name: str) -> Resource:
@@ -106,46 +72,23 @@ def _find(ctx: Context, name: str) -> Resource:
     return found
 
 
-def _child_summary(found: Resource, objective: Objective, child: Resource) -> dict[str, Any]:
-    value = objective.value(child)
-    pending = child.status not in training.TRANSITIONS.terminal
-    metric = {
-        "Type": "Maximize" if objective.maximize else "Minimize",
-        "MetricName": objective.metric,
-        "Value": value,
-    }
-    return {
-        "TrainingJobName": child.name,
-        "TrainingJobArn": child.arn,
-        "TuningJobName": found.name,
-        "CreationTime": child.created,
-        "TrainingStartTime": child.body.get("TrainingStartTime"),
-        "TrainingEndTime": child.body.get("TrainingEndTime"),
-        "TrainingJobStatus": child.status,
-        "TunedHyperParameters": child.body["TunedHyperParameters"],
-        "FailureReason": child.body.get("FailureReason"),
-        "FinalHyperParameterTuningJobObjectiveMetric": None if value is None else metric,
-        "ObjectiveStatus": "Pending" if pending else "Failed" if value is None else "Succeeded",
-    }
-
-
-def _counters(objective: Objective, jobs: list[Resource]) -> dict[str, Any]:
+def _counters(trials: Trials) -> dict[str, Any]:
     """How many training jobs are where; a job that failed by this endpoint's fault could be tried again."""
     status = dict.fromkeys(("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0)
     results = dict.fromkeys(("Succeeded", "Pending", "Failed"), 0)
-    for job in jobs:
+    for job in trials.jobs:
         pending = job.status not in training.TRANSITIONS.terminal
         if job.status == "Failed":
             internal = job.body.get("FailureReason", "").startswith("InternalServerError")
             status["RetryableError" if internal else "NonRetryableError"] += 1
         else:
             status["InProgress" if pending else job.status] += 1
-        value = objective.value(job)
+        value = trials.value(job)
         results["Pending" if pending else "Failed" if value is None else "Succeeded"] += 1
     return {"TrainingJobStatusCounters": status, "ObjectiveStatusCounters": results}
 
 
-def _common(ctx: Context, found: Resource) -> dict[str, Any]:
+def _common(found: Resource, trials: Trials) -> dict[str, Any]:
     return {
         "HyperParameterTuningJobName": found.name,
         "HyperParameterTuningJobArn": found.arn,
@@ -153,7 +96,7 @@ def _common(ctx: Context, found: Resource) -> dict[str, Any]:
         "CreationTime": found.created,
         "LastModifiedTime": found.modified,
         "HyperParameterTuningEndTime": found.body.get("HyperParameterTuningEndTime"),
-        **_counters(Objective.of(found.body), tuning.children(ctx, found.arn)),
+        **_counters(trials),
     }
 
 
@@ -161,13 +104,32 @@ def _common(ctx: Context, found: Resource) -> dict[str, Any]:
 def describe_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Everything about one tuning job, with the best training job so far."""
     found = _find(ctx, request["HyperParameterTuningJobName"])
-    objective = Objective.of(found.body)
-    top = tuning.best(objective, tuning.children(ctx, found.arn))
+    trials = Trials(ctx, found)
+    top = trials.best()
+    details = {
+        "NumberOfTrainingJobsObjectiveNotImproving": not_improving(
+            trials.definitions[0].objective, trials.ended_values()
+        ),
+        "ConvergenceDetectedTime": found.body.get("ConvergenceDetectedTime"),
+    }
     return {
         **found.body,
-        **_common(ctx, found),
-        "BestTrainingJob": None if top is None else _child_summary(found, objective, top),
+        **_common(found, trials),
+        "BestTrainingJob": None if top is None else summary(found, trials, top),
+        "OverallBestTrainingJob": _overall_best(ctx, found, trials),
+        "TuningJobCompletionDetails": {key: value for key, value in details.items() if value is not None},
     }
+
+
+def _overall_best(ctx: Context, found: Resource, trials: Trials) -> dict[str, Any] | None:
+    """The best training job of a tuning job and of those it was warm started from on identical data."""
+    if found.body.get("WarmStartConfig", {}).get("WarmStartType") != "IdenticalDataAndAlgorithm":
+        return None
+    families = [(found, trials), *((p, Trials(ctx, p)) for p in tuning_warm.parents(ctx, found.body, KIND))]
+    owners = {job.arn: (owner, family) for owner, family in families for job in family.jobs}
+    valued = [(job, v) for _, family in families for job in family.jobs if (v := family.value(job)) is not None]
+    top = best(trials.definitions[0].objective, valued)
+    return None if top is None else summary(*owners[top.arn], top)
 
 
 @operation("ListHyperParameterTuningJobs")
@@ -177,7 +139,7 @@ def list_tuning_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     def summary(found: Resource) -> dict[str, Any]:
         config = found.body["HyperParameterTuningJobConfig"]
         return {
-            **_common(ctx, found),
+            **_common(found, Trials(ctx, found)),
             "Strategy": config["Strategy"],
             "ResourceLimits": config["ResourceLimits"],
         }
@@ -189,17 +151,17 @@ def list_tuning_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
 def list_training_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """The training jobs of a tuning job; sorted by objective, those without one are left out, as in AWS."""
     found = _find(ctx, request["HyperParameterTuningJobName"])
-    objective = Objective.of(found.body)
-    jobs = tuning.children(ctx, found.arn)
+    trials = Trials(ctx, found)
+    jobs = trials.jobs
     if request.get("SortBy") == "FinalObjectiveMetricValue":
-        valued = [(job, objective.value(job)) for job in jobs]
+        valued = [(job, trials.value(job)) for job in jobs]
         jobs = [
             replace(job, body=job.body | {"FinalObjectiveMetricValue": value})
             for job, value in valued
             if value is not None
         ]
     return list_page(
-        jobs, request, "TrainingJobSummaries", lambda job: _child_summary(found, objective, job), default_sort="Name"
+        jobs, request, "TrainingJobSummaries", lambda job: summary(found, trials, job), default_sort="Name"
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from include.localaws import s3data
 from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceInUse, ValidationException
 from include.localaws.execution import refuse, tag_map
 from include.localaws.listing import list_page
@@ -17,6 +19,22 @@ from include.localaws.unsupported import refuse_value
 
 KIND = "model"
 STATUS = "Created"
+UNSUPPORTED_OF_CONTAINER = ("MultiModelConfig", "ContainerMetricsConfig")
+UNSUPPORTED = (
+    *(f"PrimaryContainer.{member}" for member in UNSUPPORTED_OF_CONTAINER),
+    "PrimaryContainer.AdditionalModelDataSources",
+    "PrimaryContainer.ImageConfig.RepositoryAuthConfig",
+    "PrimaryContainer.ModelDataSource.S3DataSource.ModelAccessConfig",
+    "PrimaryContainer.ModelDataSource.S3DataSource.HubAccessConfig",
+    "PrimaryContainer.ModelDataSource.S3DataSource.ManifestS3Uri",
+    "PrimaryContainer.ModelDataSource.S3DataSource.ManifestEtag",
+)
+ECHOED = ("ExecutionRoleArn", "VpcConfig", "PrimaryContainer.ContainerHostname")
+BEHAVIOURS = (
+    Behaviour("`Could not find model ...`, `Cannot create already existing model ...`", "assumed"),
+    Behaviour("whether the artifact exists is seen when the model is used", "assumed"),
+    Behaviour("a model with EnableNetworkIsolation makes no network calls", "documented", "CreateModel"),
+)
 
 
 def find_model(ctx: Context, name: str) -> Resource:
@@ -27,19 +45,43 @@ def find_model(ctx: Context, name: str) -> Resource:
     return found
 
 
-def served_model(ctx: Context, name: str) -> ServedModel:
-    """What is to be served for a model of this name."""
-    return ServedModel.from_document(find_model(ctx, name).body["served"])
+def served_model(ctx: Context, name: str, *, pipelines: bool = False) -> ServedModel:
+    """What is to be served for a model of this name; a pipeline is refused unless the caller can serve one."""
+    served = ServedModel.from_document(find_model(ctx, name).body["served"])
+    if served.then and not pipelines:
+        raise ValidationException(
+            f"Model {name} is an inference pipeline of {1 + len(served.then)} containers, which the local AWS endpoint "
+            "serves on endpoints only."
+        )
+    return served
 
 
 @operation("CreateModel")
 def create_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """The image must be known; whether the artifact exists is seen when it is used."""
-    refuse(request, "InferenceExecutionConfig", "EnableNetworkIsolation")
+    refuse_value(request.get("InferenceExecutionConfig", {}), "Mode", ["Serial"], "InferenceExecutionConfig")
     name = request["ModelName"]
-    served = _resolve(ctx, *_only_container(request))
-    ctx.images.resolve(served.image)
-    kept = ("PrimaryContainer", "Containers", "ExecutionRoleArn", "VpcConfig")
+    isolated = request.get("EnableNetworkIsolation", False)
+    if isolated and not ctx.runner.sandbox.isolates_network:
+        raise ValidationException(
+            f"'EnableNetworkIsolation' is not possible in the sandbox '{ctx.runner.sandbox.name}': it has no network "
+            "namespaces. Start the endpoint with --sandbox bubblewrap or namespaces, or leave the member out."
+        )
+    containers = [
+        replace(_resolve(ctx, container, where), isolated=isolated, name=called)
+        for container, where, called in _containers(request)
+    ]
+    for container in containers:
+        ctx.images.resolve(container.image)
+    served = replace(containers[0], then=tuple(containers[1:]))
+    kept = (
+        "PrimaryContainer",
+        "Containers",
+        "InferenceExecutionConfig",
+        "ExecutionRoleArn",
+        "VpcConfig",
+        "EnableNetworkIsolation",
+    )
     body = {key: request[key] for key in kept if key in request} | {"served": served.document()}
     tags = tag_map(request)
     arn = ctx.config.arn(KIND, name)
@@ -50,23 +92,24 @@ def create_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     return {"ModelArn": arn}
 
 
-def _only_container(request: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _containers(request: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
+    """Each container definition, where it stands in the request, and what it is called."""
     containers = request.get("Containers", [])
     if bool(containers) == ("PrimaryContainer" in request):
         raise ValidationException("Exactly one of PrimaryContainer and Containers must be specified.")
     if not containers:
-        return request["PrimaryContainer"], "PrimaryContainer"
-    if len(containers) > 1:
-        raise ValidationException(
-            f"'Containers' names a pipeline of {len(containers)} containers; "
-            "the local endpoint serves models of one container."
-        )
-    return containers[0], "Containers.1"
+        return [(request["PrimaryContainer"], "PrimaryContainer", "primary")]
+    if len(containers) == 1:
+        return [(containers[0], "Containers.1", "primary")]
+    names = [c.get("ContainerHostname", f"container-{n}") for n, c in enumerate(containers, 1)]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValidationException(f"Container host names must be unique; {doubled[0]!r} is used twice.")
+    return [(c, f"Containers.{n}", name) for n, (c, name) in enumerate(zip(containers, names, strict=True), 1)]
 
 
 def _resolve(ctx: Context, container: dict[str, Any], where: str) -> ServedModel:
     """The container with its package looked up; the container's own environment goes before the package's."""
-    refuse(container, "MultiModelConfig", "ContainerMetricsConfig")
+    refuse(container, *UNSUPPORTED_OF_CONTAINER)
     refuse_value(container, "Mode", ["SingleModel"], where)
     refuse_value(container.get("ImageConfig", {}), "RepositoryAccessMode", ["Platform"], f"{where}.ImageConfig")
     package_name, image = container.get("ModelPackageName"), container.get("Image")
@@ -93,7 +136,7 @@ def _artifact(container: dict[str, Any], where: str) -> Artifact | None:
     if source is not None:
         s3 = source.get("S3DataSource", {})
         where = f"{where}.ModelDataSource.S3DataSource"
-        refuse(s3, "ModelAccessConfig", "HubAccessConfig", "ManifestS3Uri")
+        refuse(s3, "ModelAccessConfig", "HubAccessConfig", "ManifestS3Uri", "ManifestEtag")
         packed = (s3.get("S3DataType"), s3.get("CompressionType"))
         if packed not in (("S3Object", "Gzip"), ("S3Prefix", "None")):
             raise ValidationException(
@@ -112,11 +155,11 @@ def describe_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """The model as it was created."""
     model = find_model(ctx, request["ModelName"])
     return {
+        "EnableNetworkIsolation": False,
         **model.body,
         "ModelName": model.name,
         "ModelArn": model.arn,
         "CreationTime": model.created,
-        "EnableNetworkIsolation": False,
     }
 
 

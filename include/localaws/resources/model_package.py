@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ConflictException, ResourceInUse, ValidationException
 from include.localaws.execution import refuse, tag_map
 from include.localaws.listing import list_page
@@ -42,6 +43,46 @@ KEPT = (
     "SkipModelValidation",
     "SourceUri",
 )
+# What is said of a package's containers beside image, data and environment: kept for those who read the registry.
+_OF_SPECIFICATION = (
+    "SupportedContentTypes",
+    "SupportedResponseMIMETypes",
+    "SupportedTransformInstanceTypes",
+    "SupportedRealtimeInferenceInstanceTypes",
+    *(
+        f"Containers.{member}"
+        for member in (
+            "BaseModel", "Framework", "FrameworkVersion", "ImageDigest", "IsCheckpoint", "ModelDataETag", "ModelInput",
+            "NearestModelName", "ProductId", "AdditionalModelDataSources", "AdditionalS3DataSource",
+            "ModelDataSource.S3DataSource.HubAccessConfig", "ModelDataSource.S3DataSource.ModelAccessConfig",
+            "ModelDataSource.S3DataSource.ManifestEtag", "ModelDataSource.S3DataSource.ManifestS3Uri",
+        )
+    ),
+)  # fmt: skip
+ECHOED = (
+    *(f"InferenceSpecification.{member}" for member in _OF_SPECIFICATION),
+    *(f"AdditionalInferenceSpecifications.{member}" for member in ("Description", *_OF_SPECIFICATION)),
+    "ModelPackageDescription",
+    "ModelPackageRegistrationType",
+    "MetadataProperties",
+    "ModelMetrics",
+    "Domain",
+    "Task",
+    "SamplePayloadUrl",
+    "CustomerMetadataProperties",
+    "DriftCheckBaselines",
+    "SkipModelValidation",
+    "SourceUri",
+)
+BEHAVIOURS = (
+    Behaviour("a package in a group takes no tags of its own", "documented", "CreateModelPackage"),
+    Behaviour("a version waits for approval unless the request says otherwise", "documented", "CreateModelPackage"),
+    Behaviour("the same ClientToken registers once", "documented", "CreateModelPackage"),
+    Behaviour("numbers of deleted versions are not given again", "assumed"),
+    Behaviour("an unversioned package has no approval status", "documented", "CreateModelPackage"),
+    Behaviour("a package is `Completed` at once: nothing is validated", "assumed"),
+    Behaviour("creating an existing unversioned package: `ConflictException`", "assumed"),
+)
 _numbering = threading.Lock()  # two versions created at once must not get the same number
 
 
@@ -64,6 +105,10 @@ def create_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, Any
         raise ValidationException("Exactly one of ModelPackageName and ModelPackageGroupName must be specified.")
     if "InferenceSpecification" not in request and "SourceUri" not in request:
         raise ValidationException("InferenceSpecification or SourceUri must be specified.")
+    if group is not None and request.get("Tags"):
+        raise ValidationException("Tags cannot be given to a model version: it uses those of its model package group.")
+    if group is None and "ModelApprovalStatus" in request:
+        raise ValidationException("ModelApprovalStatus is for model versions: name a ModelPackageGroupName.")
     body = {key: request[key] for key in KEPT if key in request} | {"token": request.get("ClientToken")}
     tags = tag_map(request)
     with _numbering:
@@ -125,6 +170,25 @@ def describe_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, A
     }
 
 
+@operation("BatchDescribeModelPackage")
+def batch_describe_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Several versions at once, by ARN; those that are not there are told apart."""
+    found, missing = {}, {}
+    for arn in request["ModelPackageArnList"]:
+        try:
+            package = find_package(ctx, arn)
+        except ValidationException as error:
+            missing[arn] = {"ErrorCode": error.code, "ErrorResponse": error.message}
+            continue
+        specification = package.body.get("InferenceSpecification")
+        if "group" not in package.body or specification is None:
+            text = f"ModelPackage {arn} is no version of a group with an InferenceSpecification"
+            missing[arn] = {"ErrorCode": ValidationException.code, "ErrorResponse": text}
+            continue
+        found[arn] = {**_summary(package), "InferenceSpecification": specification}
+    return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": missing or None}
+
+
 @operation("UpdateModelPackage")
 def update_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Approve, reject, or change what is said about a package. Only versions have an approval status."""
@@ -166,7 +230,10 @@ def list_model_packages(ctx: Context, request: dict[str, Any]) -> dict[str, Any]
         found = [p for p in ctx.store.list(KIND) if wanted == "Both" or (wanted == "Versioned") == ("group" in p.body)]
     if (approval := request.get("ModelApprovalStatus")) is not None:
         found = [p for p in found if p.body.get("ModelApprovalStatus") == approval]
-    return list_page(found, request, "ModelPackageSummaryList", _summary)
+    wanted = request.get("NameContains", "").lower()  # in the name of the group: versions have no name of their own
+    found = [p for p in found if wanted in (p.body.get("group") or p.name).lower()]
+    rest = {key: value for key, value in request.items() if key != "NameContains"}
+    return list_page(found, rest, "ModelPackageSummaryList", _summary)
 
 
 @operation("DeleteModelPackage")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ConflictException, ResourceInUse, ValidationException
 from include.localaws.execution import refuse, tag_map
 from include.localaws.listing import list_page
@@ -13,6 +14,17 @@ from include.localaws.store import Resource
 
 KIND = "model-package-group"
 STATUS = "Completed"  # a group is complete when it is there: nothing about it takes time
+UNSUPPORTED = ("ManagedConfiguration",)
+ECHOED = ("ModelPackageGroupDescription",)
+BEHAVIOURS = (
+    Behaviour(
+        "creating an existing package group: `Model Package Group already exists`",
+        "seen",
+        "the Airflow provider matches on it",
+    ),
+    Behaviour("only an empty package group can be deleted (`ConflictException`)", "assumed"),
+    Behaviour("a package group is there at once; AWS shows `Pending` for a moment", "assumed"),
+)
 
 
 def group_name(ctx: Context, reference: str) -> str:
@@ -36,7 +48,7 @@ def find_group(ctx: Context, reference: str) -> Resource:
 @operation("CreateModelPackageGroup")
 def create_model_package_group(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """A taken name is a ValidationException whose text clients match on (the Airflow provider does)."""
-    refuse(request, "ManagedConfiguration")
+    refuse(request, *UNSUPPORTED)
     name = request["ModelPackageGroupName"]
     arn = ctx.config.arn(KIND, name)
     body = {"description": request.get("ModelPackageGroupDescription"), "versions": 0}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from include.localaws import processing
+from include.localaws import cluster, processing
 from include.localaws.context import Context
-from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
+from include.localaws.coverage import Behaviour
+from include.localaws.errors import ValidationException
 from include.localaws.execution import check_isolation, inside, refuse, tag_map
+from include.localaws.job_kinds import JobKind
 from include.localaws.listing import list_page
-from include.localaws.outcome import RESTART_REASON
+from include.localaws.outcome import RESTART_REASON, JobError
 from include.localaws.processing import KIND, TRANSITIONS
 from include.localaws.registry import on_start, operation
 from include.localaws.s3data import split
@@ -18,12 +19,32 @@ from include.localaws.store import Resource
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; CreateProcessingJob's default for MaxRuntimeInSeconds
 
-UNSUPPORTED = (
+UNSUPPORTED: tuple[str, ...] = (
     "ProcessingInputs.DatasetDefinition",
     "ProcessingInputs.AppManaged",
     "ProcessingOutputConfig.Outputs.AppManaged",
     "ProcessingOutputConfig.Outputs.FeatureStoreOutput",
+    "ProcessingResources.ClusterConfig.InstancePreferences",
+    "ProcessingResources.ClusterConfig.SelectedInstanceType",
+    "ProcessingResources.ClusterConfig.SelectedInstanceCount",
 )
+ECHOED: tuple[str, ...] = (
+    "RoleArn",
+    "NetworkConfig.EnableInterContainerTrafficEncryption",
+    "NetworkConfig.VpcConfig",
+    "ProcessingOutputConfig.KmsKeyId",
+    "ProcessingResources.ClusterConfig.VolumeSizeInGB",
+    "ProcessingResources.ClusterConfig.VolumeKmsKeyId",
+    "ExperimentConfig",
+)
+BEHAVIOURS = (
+    Behaviour(
+        "after a restart: a processing job that ran is Failed with InternalServerError, one that waited goes on, one "
+        "that was being stopped is Stopped",
+        "assumed",
+    ),
+)
+JOBS = JobKind(KIND, "processing job", "Could not find requested job with name: {name}", TRANSITIONS, processing.stop)
 
 
 @operation("CreateProcessingJob")
@@ -35,20 +56,22 @@ def create_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, An
     tags = tag_map(request)
     body = {k: v for k, v in request.items() if k != "Tags"}
     body.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_LIMIT})
-    ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
+    with ctx.store.exclusive():
+        hosts = cluster.Cluster.of(request["ProcessingResources"]["ClusterConfig"])
+        for instance_type, count in hosts.counts.items():
+            ctx.quotas.check(ctx, "processing", instance_type, count)
+        ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
     processing.submit(ctx, name)
     return {"ProcessingJobArn": arn}
 
 
 def _check(ctx: Context, request: dict[str, Any]) -> None:
     refuse(request, *UNSUPPORTED)
-    cluster = request["ProcessingResources"]["ClusterConfig"]
-    if cluster["InstanceCount"] != 1:
-        raise ValidationException(
-            f"ProcessingResources.ClusterConfig.InstanceCount is {cluster['InstanceCount']}: "
-            "the local AWS endpoint runs processing jobs on 1 instance"
-        )
-    check_isolation(ctx, request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False))
+    where = "ProcessingResources.ClusterConfig"
+    hosts = cluster.check(request["ProcessingResources"]["ClusterConfig"], where)
+    isolated = request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
+    check_isolation(ctx, isolated)
+    cluster.check_possible(hosts, ctx.runner.sandbox.name, isolated)
     ctx.images.resolve(request["AppSpecification"]["ImageUri"])
     names: list[str] = []
     for given in request.get("ProcessingInputs", ()):
@@ -82,8 +105,6 @@ def _check_output(output: dict[str, Any]) -> None:
     s3 = output.get("S3Output")
     if s3 is None:
         raise ValidationException(f"{where} has no S3Output")
-    if s3["S3UploadMode"] != "EndOfJob":
-        raise ValidationException(f"{where}: S3UploadMode {s3['S3UploadMode']} is not supported here, use EndOfJob")
     if "LocalPath" not in s3:
         raise ValidationException(f"{where} has no LocalPath")
     split(s3["S3Uri"])
@@ -96,18 +117,10 @@ def _check_local(where: str, path: str) -> None:
         raise ValidationException(f"{where}: LocalPath '{path}' must lie under /opt/ml/processing")
 
 
-def _find(ctx: Context, name: str) -> Resource:
-    found = ctx.store.get(KIND, name)
-    if found is None:
-        # The Airflow provider takes exactly this code as "there is none".
-        raise ValidationException(f"Could not find requested job with name: {name}")
-    return found
-
-
 @operation("DescribeProcessingJob")
 def describe_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Everything about one job."""
-    found = _find(ctx, request["ProcessingJobName"])
+    found = JOBS.find(ctx, request["ProcessingJobName"])
     return {
         **found.body,
         "ProcessingJobArn": found.arn,
@@ -139,42 +152,36 @@ def list_processing_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any
 @operation("StopProcessingJob")
 def stop_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Ask a job to end; what it has written is kept."""
-    name = request["ProcessingJobName"]
-    with ctx.store.exclusive():
-        found = _find(ctx, name)
-        if not TRANSITIONS.allows(found.status, "stop"):
-            raise ValidationException(
-                f"The request was rejected because the processing job is in status {found.status}."
-            )
-        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
-    ctx.jobs.stop(KIND, name)
+    JOBS.stop(ctx, request["ProcessingJobName"])
     return {}
 
 
 @operation("DeleteProcessingJob")
 def delete_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Remove the record of a job that has ended."""
-    name = request["ProcessingJobName"]
-    with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        if found is None:
-            raise ResourceNotFound(f"Could not find requested job with name: {name}")
-        if found.status not in TRANSITIONS.terminal:
-            raise ResourceInUse(f"The processing job {name} is in status {found.status}: stop it first")
-        ctx.store.delete(KIND, name)
+    JOBS.delete(ctx, request["ProcessingJobName"])
     return {}
 
 
 @on_start
 def bring_back(ctx: Context) -> None:
-    """Jobs that had not begun are put into the schedule again; those that ran have failed."""
-    for found in ctx.store.list(KIND):
-        if found.status in TRANSITIONS.terminal:
-            continue
-        if found.status == "InProgress" and "ProcessingStartTime" not in found.body:
-            processing.submit(ctx, found.name)
-            continue
-        ctx.store.transition(
-            KIND, found.name, TRANSITIONS, "fail", FailureReason=RESTART_REASON,
-            ProcessingEndTime=math.floor(ctx.clock()),
-        )  # fmt: skip
+    """Jobs that had not begun are put into the schedule again, or are stopped; those that ran have failed."""
+    for found in JOBS.unfinished(ctx):
+        end = {"ProcessingEndTime": ctx.clock()}
+        if found.status == "Stopping":
+            ctx.store.transition(KIND, found.name, TRANSITIONS, "stopped", **end)
+        elif "ProcessingStartTime" in found.body:
+            ctx.store.transition(KIND, found.name, TRANSITIONS, "fail", FailureReason=RESTART_REASON, **end)
+        else:
+            _resume(ctx, found)
+
+
+def _resume(ctx: Context, found: Resource) -> None:
+    try:
+        _check(ctx, found.body)
+    except ValidationException as error:  # an image that was there when the job was accepted
+        reason = str(JobError("ClientError", error.message))
+        end = {"ProcessingEndTime": ctx.clock(), "FailureReason": reason}
+        ctx.store.transition(KIND, found.name, TRANSITIONS, "fail", **end)
+        return
+    processing.submit(ctx, found.name)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceNotFound, ValidationException
 from include.localaws.execution import tag_map
 from include.localaws.registry import operation
 
 MOST_TAGS = 50  # per resource, as in AWS
 PAGE = 50
+GENERAL = "AWS General Reference, Tagging AWS resources"
+BEHAVIOURS = (
+    Behaviour("tags: at most 50 per resource, keys that begin with aws: are reserved", "documented", GENERAL),
+    Behaviour("tags of a resource go with it; a key given twice is refused", "assumed"),
+    Behaviour("AddTags answers with all tags of the resource, in the order of their keys", "assumed"),
+    Behaviour("tags of an unknown resource: `ResourceNotFound`", "assumed"),
+)
 
 
 def _existing(ctx: Context, arn: str) -> str:

@@ -4,43 +4,74 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.localaws import training
+from include.localaws import channels, cluster, spot, training, warmpool
 from include.localaws.context import Context
-from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
-from include.localaws.execution import check_isolation, refuse, require, tag_map
+from include.localaws.coverage import Behaviour
+from include.localaws.errors import ValidationException
+from include.localaws.execution import check_isolation, inside, refuse, require, tag_map
+from include.localaws.job_kinds import JobKind
 from include.localaws.listing import list_page
 from include.localaws.metrics import MetricReader, definitions
 from include.localaws.outcome import RESTART_REASON, JobError, Outcome
 from include.localaws.registry import on_start, operation
 from include.localaws.s3data import split
 from include.localaws.store import Resource
+from include.localaws.store_query import Query
 from include.localaws.training import KIND, TRANSITIONS
+from include.localaws.training_attempt import CHECKPOINTS
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; StoppingCondition's default for MaxRuntimeInSeconds
-UNSUPPORTED = (
-    "EnableManagedSpotTraining",
-    "CheckpointConfig",
+UNSUPPORTED: tuple[str, ...] = (
     "DebugHookConfig",
     "DebugRuleConfigurations",
     "ProfilerRuleConfigurations",
     "TensorBoardOutputConfig",
-    "StoppingCondition.MaxWaitTimeInSeconds",
-    "StoppingCondition.MaxPendingTimeInSeconds",
     "RemoteDebugConfig.EnableRemoteDebug",
     "SessionChainingConfig.EnableSessionTagChaining",
     "ServerlessJobConfig",
     "MlflowConfig",
     "ModelPackageConfig",
     "AlgorithmSpecification.AlgorithmName",
-    "ResourceConfig.InstanceGroups",
+    "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAuthConfig",
     "ResourceConfig.InstancePlacementConfig",
+    "ResourceConfig.InstancePreferences",
+    "ResourceConfig.SelectedInstanceType",
+    "ResourceConfig.SelectedInstanceCount",
     "ResourceConfig.TrainingPlanArn",
     "InputDataConfig.DataSource.FileSystemDataSource",
     "InputDataConfig.DataSource.DatasetSource",
-    "InputDataConfig.DataSource.S3DataSource.AttributeNames",
     "InputDataConfig.DataSource.S3DataSource.HubAccessConfig",
     "InputDataConfig.DataSource.S3DataSource.ModelAccessConfig",
 )
+ECHOED: tuple[str, ...] = (
+    "RoleArn",
+    "VpcConfig",
+    "EnableInterContainerTrafficEncryption",
+    "OutputDataConfig.KmsKeyId",
+    "ResourceConfig.VolumeSizeInGB",
+    "ResourceConfig.VolumeKmsKeyId",
+    "StoppingCondition.MaxPendingTimeInSeconds",
+    "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
+    "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAccessMode",
+    "ExperimentConfig",
+    "ProfilerConfig",
+    "InfraCheckConfig",
+)
+BEHAVIOURS = (
+    Behaviour(
+        "default limit of a training job: 24 hours", "documented", "StoppingCondition"
+    ),
+    Behaviour(
+        "after a restart: a job that ran is Failed with InternalServerError, one that waited goes on, one that was "
+        "being stopped is Stopped, one with retries left is tried again",
+        "assumed",
+    ),
+    Behaviour("an ExperimentConfig is kept, no trial component is made", "assumed"),
+)  # fmt: skip
+RESERVED = ("input", "model", "output", "code")  # below /opt/ml: no place for checkpoints
+JOBS = JobKind(
+    KIND, "training job", "Requested resource not found: training job {name}", TRANSITIONS, training.stop
+)  # fmt: skip
 
 
 @operation("CreateTrainingJob")
@@ -56,14 +87,17 @@ def create(ctx: Context, request: dict[str, Any], **more: Any) -> str:
     arn = ctx.config.arn(KIND, name)
     tags = tag_map(request)
     body = {k: v for k, v in request.items() if k != "Tags"} | more
-    body.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_LIMIT})
-    body["StoppingCondition"].setdefault("MaxRuntimeInSeconds", DEFAULT_LIMIT)
+    body["StoppingCondition"] = {"MaxRuntimeInSeconds": DEFAULT_LIMIT, **request.get("StoppingCondition", {})}
     body |= {
         "SecondaryStatus": "Starting",
         "SecondaryStatusTransitions": training.first_step(ctx.clock()),
         "ModelArtifacts": {"S3ModelArtifacts": training.model_uri(request)},
     }
-    ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
+    use = "spot training" if request.get("EnableManagedSpotTraining") else "training"
+    with ctx.store.exclusive():
+        for instance_type, count in cluster.Cluster.of(request["ResourceConfig"]).counts.items():
+            ctx.quotas.check(ctx, use, instance_type, count)
+        ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
     training.submit(ctx, name)
     return arn
 
@@ -72,59 +106,38 @@ def check(ctx: Context, request: dict[str, Any]) -> None:
     """Raise ValidationException for what AWS refuses beyond the model, and for what is not done here."""
     require(request, "AlgorithmSpecification", "ResourceConfig")
     refuse(request, *UNSUPPORTED)
-    resources, algorithm = request["ResourceConfig"], request["AlgorithmSpecification"]
+    algorithm = request["AlgorithmSpecification"]
     require(algorithm, "TrainingImage")
-    for key in ("InstanceType", "InstanceCount"):
-        if key not in resources:
-            raise ValidationException(f"ResourceConfig.{key} is required")
-    if resources["InstanceCount"] != 1:
-        raise ValidationException(
-            f"ResourceConfig.InstanceCount is {resources['InstanceCount']}: the local AWS endpoint trains on 1 instance"
-        )
-    check_isolation(ctx, request.get("EnableNetworkIsolation", False))
-    mode = algorithm["TrainingInputMode"]
-    channels = request.get("InputDataConfig", ())
-    for channel in channels:
-        _check_channel(channel, mode)
-    names = [channel["ChannelName"] for channel in channels]
-    if len(set(names)) != len(names):
-        raise ValidationException("InputDataConfig holds two channels of the same name")
+    hosts = cluster.check(request["ResourceConfig"], "ResourceConfig")
+    isolated = request.get("EnableNetworkIsolation", False)
+    check_isolation(ctx, isolated)
+    cluster.check_possible(hosts, ctx.runner.sandbox.name, isolated)
+    spot.check(request, set(hosts.counts))
+    warmpool.check(request)
+    channels.check(request, hosts)
+    _check_checkpoints(request.get("CheckpointConfig"))
     split(request["OutputDataConfig"]["S3OutputPath"])
     image = ctx.images.resolve(algorithm["TrainingImage"])
     MetricReader(definitions(algorithm.get("MetricDefinitions", ()), image.metrics), lambda *_: None)
 
 
-def _check_channel(channel: dict[str, Any], mode: str) -> None:
-    where = f"InputDataConfig channel '{channel['ChannelName']}'"
-    source = channel["DataSource"].get("S3DataSource")
-    if source is None:
-        raise ValidationException(f"{where} has no S3DataSource")
-    if channel.get("InputMode", mode) != "File":
+def _check_checkpoints(given: dict[str, Any] | None) -> None:
+    if given is None:
+        return
+    split(given["S3Uri"])
+    place = inside(training.LOCAL_ROOT, given.get("LocalPath", CHECKPOINTS))
+    if place == training.LOCAL_ROOT or place.relative_to(training.LOCAL_ROOT).parts[0] in RESERVED:
         raise ValidationException(
-            f"{where}: input mode {channel.get('InputMode', mode)} is not supported here, use File"
+            f"CheckpointConfig.LocalPath '{given.get('LocalPath')}' is a directory that has another use: "
+            f"name another one below /opt/ml, such as {CHECKPOINTS}"
         )
-    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-        raise ValidationException(
-            f"{where}: S3DataType {source['S3DataType']} is not supported here, use S3Prefix or ManifestFile"
-        )
-    for key in ("CompressionType", "RecordWrapperType"):
-        if channel.get(key, "None") != "None":
-            raise ValidationException(f"{where}: {key} {channel[key]} is not possible with input mode File")
-    split(source["S3Uri"])
-
-
-def _find(ctx: Context, name: str) -> Resource:
-    found = ctx.store.get(KIND, name)
-    if found is None:
-        # The Airflow provider takes exactly this code as "there is none".
-        raise ValidationException(f"Requested resource not found: training job {name}")
-    return found
 
 
 @operation("DescribeTrainingJob")
 def describe_training_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Everything about one job."""
-    found = _find(ctx, request["TrainingJobName"])
+    warmpool.expire(ctx)
+    found = JOBS.find(ctx, request["TrainingJobName"])
     return {
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,
@@ -146,55 +159,70 @@ def _summary(found: Resource) -> dict[str, Any]:
         "CreationTime": found.created,
         "LastModifiedTime": found.modified,
         "TrainingEndTime": found.body.get("TrainingEndTime"),
+        "WarmPoolStatus": found.body.get(warmpool.SHOWN),
     }
 
 
 @operation("ListTrainingJobs")
 def list_training_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Summaries, oldest first unless asked otherwise."""
-    for name in ("WarmPoolStatusEquals", "TrainingPlanArnEquals"):
-        if name in request:
-            raise ValidationException(f"{name} is not supported by the local AWS endpoint: leave it out")
-    return list_page(ctx.store.list(KIND), request, "TrainingJobSummaries", _summary)
+    refuse(request, "TrainingPlanArnEquals")
+    warmpool.expire(ctx)
+    wanted = request.get("WarmPoolStatusEquals")
+    jobs = ctx.store.list(KIND) if wanted is None else ctx.store.find(KIND, Query(where={warmpool.STATE: wanted}))
+    # AWS reads MaxResults jobs of any status and then filters them (ListTrainingJobs): pages may be short, or empty.
+    status = request.get("StatusEquals") if ctx.profile.page is not None else None
+    page = list_page(
+        jobs, request, "TrainingJobSummaries", _summary, status_key="StatusEquals" if status is None else ""
+    )
+    if status is not None:
+        page["TrainingJobSummaries"] = [s for s in page["TrainingJobSummaries"] if s["TrainingJobStatus"] == status]
+    return page
+
+
+@operation("UpdateTrainingJob")
+def update_training_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """Change how long a job's warm pool is kept; nothing else can be changed here."""
+    refuse(request, "ProfilerConfig", "ProfilerRuleConfigurations", "RemoteDebugConfig")
+    found = JOBS.find(ctx, request["TrainingJobName"])
+    require(request, "ResourceConfig")
+    warmpool.update(ctx, found, request["ResourceConfig"]["KeepAlivePeriodInSeconds"])
+    return {"TrainingJobArn": found.arn}
 
 
 @operation("StopTrainingJob")
 def stop_training_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Ask a job to end (SIGTERM, then SIGKILL); what it has saved is uploaded."""
-    found = _find(ctx, request["TrainingJobName"])
-    if not training.stop(ctx, found.name):
-        status = _find(ctx, found.name).status
-        raise ValidationException(f"The request was rejected because the training job is in status {status}.")
+    JOBS.stop(ctx, request["TrainingJobName"])
     return {}
 
 
 @operation("DeleteTrainingJob")
 def delete_training_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Remove the record of a job that has ended; its model stays in S3."""
-    name = request["TrainingJobName"]
-    with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        if found is None:
-            raise ResourceNotFound(f"Requested resource not found: training job {name}")
-        if found.status not in TRANSITIONS.terminal:
-            raise ResourceInUse(f"The training job {name} is in status {found.status}: stop it first")
-        ctx.store.delete(KIND, name)
+    JOBS.delete(ctx, request["TrainingJobName"])
+    warmpool.forget(ctx, request["TrainingJobName"])
     return {}
 
 
 @on_start
 def bring_back(ctx: Context) -> None:
-    """Jobs that had not begun are put into the schedule again; those that ran have failed."""
-    for found in ctx.store.list(KIND):
-        if found.status in TRANSITIONS.terminal:
+    """Jobs that had not begun are put into the schedule again, or are stopped; those that ran have failed."""
+    for found in JOBS.unfinished(ctx):
+        warmpool.lost(ctx, found.name)
+        if found.status == "Stopping":
+            training.finish(ctx, found.name, Outcome("stopped", "Stopped"))
             continue
-        if found.body["SecondaryStatus"] == "Starting":
+        waiting = found.body["SecondaryStatus"] == "Starting"
+        outcome = Outcome("fail", "Failed", RESTART_REASON)
+        if waiting or training.retries_left(found.body):
             try:
                 check(ctx, found.body)
+            except ValidationException as error:  # an image that was there when the job was accepted
+                outcome = Outcome("fail", "Failed", str(JobError("ClientError", error.message)))
+            else:
+                if not waiting:
+                    training.begin_again(ctx, found.name)
                 training.submit(ctx, found.name)
                 continue
-            except ValidationException as error:  # an image that was there when the job was accepted
-                reason = str(JobError("ClientError", error.message))
-        else:
-            reason = RESTART_REASON
-        training.finish(ctx, found.name, Outcome("fail", "Failed", reason))
+        training.finish(ctx, found.name, outcome)

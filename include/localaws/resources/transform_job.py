@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from include.localaws import s3data, transform
 from include.localaws.context import Context
-from include.localaws.csv_filter import FilterError
+from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
 from include.localaws.execution import refuse, tag_map
+from include.localaws.job_kinds import JobKind
 from include.localaws.listing import list_page
 from include.localaws.outcome import RESTART_REASON
 from include.localaws.registry import on_start, operation
@@ -18,9 +18,25 @@ from include.localaws.store import Resource
 from include.localaws.transform import DEFAULT_PARAMETERS, KIND, TRANSITIONS, plan_of
 from include.localaws.unsupported import refuse_value
 
-UNSUPPORTED = ("DataCaptureConfig", "ExperimentConfig")
-MAX_MEGABYTES_AT_ONCE = 100  # CreateTransformJob: MaxConcurrentTransforms * MaxPayloadInMB must not exceed it
-CSV = "text/csv"
+UNSUPPORTED = ("ExperimentConfig",)
+ECHOED = (
+    "TransformOutput.KmsKeyId",
+    "TransformResources.VolumeKmsKeyId",
+    "TransformResources.TransformAmiVersion",
+    "DataCaptureConfig.KmsKeyId",
+)
+MAX_PAYLOAD = 100  # megabytes; CreateTransformJob: neither MaxPayloadInMB nor MaxConcurrentTransforms times it is above
+CREATE = "API reference, CreateTransformJob"
+BEHAVIOURS = (
+    Behaviour("transform: concurrency times payload at most 100 MB", "documented", f"{CREATE}, MaxPayloadInMB"),
+    Behaviour("transform: S3DataType AugmentedManifestFile is refused", "documented",
+              "API reference, TransformS3DataSource"),
+    Behaviour("transform: the model is taken as it is when the job is created", "assumed"),
+    Behaviour("after a restart: a transform job that ran is Failed with InternalServerError, one that waited goes on, "
+              "one that was being stopped is Stopped",
+              "assumed"),
+)  # fmt: skip
+JOBS = JobKind(KIND, "transform job", "Could not find requested job with name: {name}", TRANSITIONS, transform.stop)
 
 
 @operation("CreateTransformJob")
@@ -30,8 +46,12 @@ def create_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any
     _check(request)
     name = request["TransformJobName"]
     arn = ctx.config.arn(KIND, name)
+    tags = tag_map(request)
     body = {key: value for key, value in request.items() if key != "Tags"} | {"served": served.document()}
-    ctx.store.insert(KIND, name, arn, "InProgress", body, tag_map(request))
+    resources = request["TransformResources"]
+    with ctx.store.exclusive():
+        ctx.quotas.check(ctx, "transform", resources["InstanceType"], resources["InstanceCount"])
+        ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
     transform.submit(ctx, name)
     return {"TransformJobArn": arn}
 
@@ -39,57 +59,26 @@ def create_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any
 def _check(request: dict[str, Any]) -> None:
     refuse(request, *UNSUPPORTED)
     source = request["TransformInput"]["DataSource"]["S3DataSource"]
-    refuse_value(source, "S3DataType", ["S3Prefix"], "TransformInput.DataSource.S3DataSource")
-    refuse_value(request["TransformInput"], "SplitType", ["None", "Line"], "TransformInput")
+    refuse_value(source, "S3DataType", ["S3Prefix", "ManifestFile"], "TransformInput.DataSource.S3DataSource")
     s3data.split(source["S3Uri"])
     s3data.split(request["TransformOutput"]["S3OutputPath"])
+    if "DataCaptureConfig" in request:
+        s3data.split(request["DataCaptureConfig"]["DestinationS3Uri"])
     payload = request.get("MaxPayloadInMB", DEFAULT_PARAMETERS["MaxPayloadInMB"])
-    if payload == 0:
-        raise ValidationException(
-            "'MaxPayloadInMB' is 0 (unlimited, by chunked transfer), which the local endpoint does not support; "
-            "give the size that a request may have."
-        )
+    if payload > MAX_PAYLOAD:
+        raise ValidationException(f"MaxPayloadInMB is {payload}; it must not exceed {MAX_PAYLOAD} MB.")
     concurrent = max(1, request.get("MaxConcurrentTransforms", 1))
-    if concurrent * payload > MAX_MEGABYTES_AT_ONCE:
+    if concurrent * payload > MAX_PAYLOAD:
         raise ValidationException(
-            f"MaxConcurrentTransforms * MaxPayloadInMB is {concurrent * payload}; "
-            f"it must not exceed {MAX_MEGABYTES_AT_ONCE} MB."
+            f"MaxConcurrentTransforms * MaxPayloadInMB is {concurrent * payload}; it must not exceed {MAX_PAYLOAD} MB."
         )
-    _check_processing(request)
-
-
-def _check_processing(request: dict[str, Any]) -> None:
-    """Filters and joins work on the columns of CSV lines; what else AWS can filter is refused."""
-    try:
-        plan = plan_of(request, DEFAULT_PARAMETERS)
-    except FilterError as error:
-        raise ValidationException(f"DataProcessing: {error}") from None
-    reshapes = plan.join or not plan.output_filter.whole
-    if not reshapes and plan.input_filter.whole:
-        return
-    given, wanted = request["TransformInput"], request["TransformOutput"]
-    if not plan.split:
-        raise ValidationException("DataProcessing needs TransformInput.SplitType Line, to tell records apart.")
-    for member, value in (("TransformInput.ContentType", given.get("ContentType")),
-                          ("TransformOutput.Accept", wanted.get("Accept", CSV))):  # fmt: skip
-        if (value or "").partition(";")[0].strip() != CSV:
-            raise ValidationException(f"DataProcessing needs {member} {CSV} on the local endpoint, found {value!r}.")
-    if reshapes and not plan.assemble_lines:
-        raise ValidationException("A join or OutputFilter needs TransformOutput.AssembleWith Line.")
-
-
-def _find(ctx: Context, name: str) -> Resource:
-    found = ctx.store.get(KIND, name)
-    if found is None:
-        # The Airflow provider takes exactly this code as "there is none".
-        raise ValidationException(f"Could not find requested job with name: {name}")
-    return found
+    plan_of(request, DEFAULT_PARAMETERS)
 
 
 @operation("DescribeTransformJob")
 def describe_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Everything about one job."""
-    found = _find(ctx, request["TransformJobName"])
+    found = JOBS.find(ctx, request["TransformJobName"])
     return {
         **found.body,
         "DataProcessing": {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
@@ -121,28 +110,19 @@ def list_transform_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]
 @operation("StopTransformJob")
 def stop_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Ask a job to end; objects that were transformed to their end stay in S3."""
-    name = request["TransformJobName"]
-    with ctx.store.exclusive():
-        found = _find(ctx, name)
-        if not TRANSITIONS.allows(found.status, "stop"):
-            raise ValidationException(
-                f"The request was rejected because the transform job is in status {found.status}."
-            )
-        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
-    ctx.jobs.stop(KIND, name)
+    JOBS.stop(ctx, request["TransformJobName"])
     return {}
 
 
 @on_start
 def bring_back(ctx: Context) -> None:
-    """Jobs that had not begun are put into the schedule again; those that ran have failed."""
-    for found in ctx.store.list(KIND):
-        if found.status in TRANSITIONS.terminal:
-            continue
+    """Jobs that had not begun are put into the schedule again; those that ran have failed, or stopped as asked."""
+    for found in JOBS.unfinished(ctx):
         if found.status == "InProgress" and "TransformStartTime" not in found.body:
             transform.submit(ctx, found.name)
             continue
-        ended = math.floor(ctx.clock())
+        stopped = found.status == "Stopping"
         ctx.store.transition(
-            KIND, found.name, TRANSITIONS, "fail", FailureReason=RESTART_REASON, TransformEndTime=ended
-        )
+            KIND, found.name, TRANSITIONS, "stopped" if stopped else "fail",
+            FailureReason=None if stopped else RESTART_REASON, TransformEndTime=ctx.clock(),
+        )  # fmt: skip

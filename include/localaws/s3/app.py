@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from http.client import responses
 from typing import Any
 
-from include.localaws.s3 import bucket_ops, errors, listing_ops, multipart_ops, object_ops, xmlio
+from include.localaws.s3 import bucket_ops, errors, listing_ops, multipart_ops, names, object_ops, xmlio
 from include.localaws.s3.headers import refuse_unsupported
 from include.localaws.s3.request import Request, Response
 from include.localaws.s3.store import S3Store
@@ -54,15 +54,6 @@ _OBJECT: dict[tuple[str, str], Handler] = {
     ("DELETE", "uploadId"): multipart_ops.abort,
 }
 
-_SUB_RESOURCES = (
-    *("accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering"),
-    *("inventory", "legal-hold", "lifecycle", "location", "logging", "metadataConfiguration", "metadataTable"),
-    *("metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus"),
-    *("publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select"),
-    *("session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website", "abac"),
-)
-"""Query names that select another operation than the plain one. A name missing here would be ignored, not refused."""
-
 
 def s3_app(store: S3Store, hosts: Sequence[str] = ("localhost",)) -> WsgiApp:
     """A WSGI callable for path-style requests and virtual-host-style ones below any of `hosts`.
@@ -91,9 +82,9 @@ def _answer(store: S3Store, environ: dict[str, Any], hosts: Sequence[str]) -> tu
     try:
         request = Request(environ, hosts)
         resource, request_id = f"/{request.bucket or ''}/{request.key or ''}", request.id
-        response = _handler(request)(store, request)
+        response = _handler(request, environ, hosts)(store, request)
     except errors.S3Error as error:
-        if error.status >= 500:
+        if error.status in (500, 503):
             _log.warning("%s %s: %s", environ["REQUEST_METHOD"], resource, error.message)
         response = _failure(error, resource, request_id)
     except Exception:
@@ -114,7 +105,7 @@ def _failure(error: errors.S3Error, resource: str, request_id: str) -> Response:
     )
 
 
-def _handler(request: Request) -> Handler:
+def _handler(request: Request, environ: dict[str, Any], hosts: Sequence[str]) -> Handler:
     refuse_unsupported(request)
     if request.bucket is None:
         found = _SERVICE.get(request.method)
@@ -122,11 +113,14 @@ def _handler(request: Request) -> Handler:
             raise errors.MethodNotAllowed(Method=request.method, ResourceType="SERVICE")
         return found
     table = _BUCKET if request.key is None else _OBJECT
-    sub = next((name for name in _SUB_RESOURCES if name in request.query), "")
+    # A selector that is not looked for would be ignored: a PUT of an object's annotation would replace the object.
+    sub = next((name for name in request.query if name in names.selectors()), "")
     found = table.get((request.method, sub))
     if found is None:
+        operation = names.operation_name(environ, hosts)
         kind = f"{request.method} ?{sub}" if sub else request.method
+        what = kind if operation == "Unknown" else f"{operation} ({kind})"
         raise errors.NotImplementedS3(
-            f"{kind} of a {'bucket' if request.key is None else 'key'} is not supported here."
+            f"{what} of a {'bucket' if request.key is None else 'key'} is not supported here."
         )
     return found

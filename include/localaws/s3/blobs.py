@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +21,39 @@ from typing import BinaryIO
 from include.localaws.s3.checksums import Digests
 
 _READ = 1 << 20
+_LARGE = 8 << 20  # bytes from which a thread for the digests is worth its start
+_AHEAD = 8  # blocks that may wait to be hashed: bounds the memory of an upload
 _BLOB_MODE = 0o444  # a hard link given to a job shares these bits: it must not be able to write the object by accident
+
+
+class _Hashing:
+    """Digests computed on a thread of their own: hashing a large upload takes as long as receiving it."""
+
+    def __init__(self, digests: Digests) -> None:
+        self._digests = digests
+        self._broken: BaseException | None = None
+        self._blocks: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._thread = threading.Thread(target=self._run, name="digests", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            if self._broken is None:  # else only empty the queue, or the writer would wait for ever
+                try:
+                    self._digests.update(block)
+                except BaseException as error:
+                    self._broken = error
+
+    def update(self, data: bytes) -> None:
+        """Take in the next bytes; waits while too many are still to be hashed."""
+        self._blocks.put(data)
+
+    def finish(self) -> None:
+        """Return when all bytes have been taken in; raises what hashing raised."""
+        self._blocks.put(None)
+        self._thread.join()
+        if self._broken is not None:
+            raise self._broken
 
 
 class BlobWriter:
@@ -28,17 +62,31 @@ class BlobWriter:
     def __init__(self, path: Path, blob: str, algorithms: Iterable[str]) -> None:
         self.blob = blob
         self.size = 0
-        self.digests = Digests(algorithms)
+        self._digests = Digests(algorithms)
+        self._hashing: _Hashing | None = None
         self._path = path
         self._file = path.open("xb", buffering=0)
 
+    @property
+    def digests(self) -> Digests:
+        """The digests of all bytes written so far."""
+        self._catch_up()
+        return self._digests
+
     def write(self, data: bytes) -> None:
-        """Append bytes and take them into the digests."""
+        """Append bytes, which nobody may change any more, and take them into the digests."""
+        if self._hashing is None and self.size >= _LARGE:
+            self._hashing = _Hashing(self._digests)
+        (self._hashing or self._digests).update(data)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) or 0 :]
-        self.digests.update(data)
         self.size += len(data)
+
+    def _catch_up(self) -> None:
+        if self._hashing is not None:
+            self._hashing.finish()
+            self._hashing = None
 
     def append(self, source: Path) -> None:
         """Append a file's bytes inside the kernel; the digests do not see them."""
@@ -50,8 +98,14 @@ class BlobWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        os.fchmod(self._file.fileno(), _BLOB_MODE)
-        self._file.close()
+        try:
+            self._catch_up()
+            os.fchmod(self._file.fileno(), _BLOB_MODE)
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+        finally:
+            self._file.close()
         if kind is not None:
             self._path.unlink(missing_ok=True)
 

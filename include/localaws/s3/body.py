@@ -2,19 +2,26 @@
 
 `aws-chunked` (S3 API Reference, "Signature calculations: transferring payload in multiple chunks") sends the object's
 bytes in chunks `<hex size>[;chunk-signature=...]`, CRLF, bytes, CRLF, ended by a chunk of size 0, trailers such as
-`x-amz-checksum-crc32:...` and a blank line. Chunk signatures are not verified: the endpoint trusts who knows the key.
+`x-amz-checksum-crc32:...` and a blank line. Signatures are verified where a `chunks.ChunkSigner` is given.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from include.localaws.s3 import errors
+from include.localaws.s3.chunks import ChunkSigner
 
 BLOCK = 1 << 20
 _MAX_LINE = 8192
+_MOST_TRAILERS = 32
+_TRAILER_SIGNATURE = "x-amz-trailer-signature"
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 
 class _Bounded(io.RawIOBase):
@@ -43,7 +50,16 @@ class Body:
     bytes where the client told it. Too few bytes raise IncompleteBody.
     """
 
-    def __init__(self, stream: BinaryIO, length: int | None, *, framed: bool, decoded: int | None) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        length: int | None,
+        *,
+        framed: bool,
+        decoded: int | None,
+        signer: ChunkSigner | None = None,
+    ) -> None:
+        self._signer = signer
         self._raw = io.BufferedReader(_Bounded(stream, length), 1 << 16)
         self._framed = framed
         self.expected = decoded if framed else length
@@ -59,27 +75,45 @@ class Body:
 
     def _frames(self) -> Iterator[bytes]:
         while True:
-            size = self._chunk_size()
-            if size == 0:
-                break
-            while size:
-                block = self._raw.read(min(size, BLOCK))
+            size, signature = self._chunk_header()
+            digest = None if self._signer is None else hashlib.sha256()
+            left = size
+            while left:
+                block = self._raw.read(min(left, BLOCK))
                 if not block:
                     raise errors.IncompleteBody()
-                size -= len(block)
+                left -= len(block)
+                if digest is not None:
+                    digest.update(block)
                 yield block
+            if self._signer is not None and digest is not None:
+                _compare(self._signer.chunk(digest.hexdigest()), signature)
+            if size == 0:
+                break
             if self._line() != b"":
                 raise errors.IncompleteBody("A chunk is longer than its header says.")
+        self._read_trailers()
+
+    def _read_trailers(self) -> None:
+        signed = b""
         while line := self._line():
             name, _, value = line.decode("latin-1").partition(":")
             self.trailers[name.strip().lower()] = value.strip()
+            if name.strip().lower() != _TRAILER_SIGNATURE:
+                signed += line.strip() + b"\n"
+            if len(self.trailers) > _MOST_TRAILERS:
+                raise errors.MalformedTrailer()
+        if self._signer is not None and signed:
+            _compare(self._signer.trailer(signed), self.trailers.get(_TRAILER_SIGNATURE, ""))
 
-    def _chunk_size(self) -> int:
+    def _chunk_header(self) -> tuple[int, str]:
+        """Size in bytes and signature ("" without one) of the next chunk."""
         header = self._line()
-        try:
-            return int(header.split(b";", 1)[0], 16)
-        except ValueError:
-            raise errors.IncompleteBody(f"A chunk header was expected but {header[:40]!r} was found.") from None
+        size, _, extension = header.partition(b";")
+        if not _HEXADECIMAL.fullmatch(size):
+            raise errors.IncompleteBody(f"A chunk header was expected but {header[:40]!r} was found.")
+        name, _, signature = extension.partition(b"=")
+        return int(size, 16), signature.decode("latin-1") if name.strip() == b"chunk-signature" else ""
 
     def _line(self) -> bytes:
         return self._raw.readline(_MAX_LINE).rstrip(b"\r\n")
@@ -97,3 +131,8 @@ class Body:
         """Read what is left, so that the connection can carry the next request."""
         while self._raw.read(BLOCK):
             pass
+
+
+def _compare(expected: str, found: str) -> None:
+    if not hmac.compare_digest(expected.encode(), found.encode("utf-8", "replace")):
+        raise errors.SignatureDoesNotMatch()

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from include.localaws.coverage import Behaviour
 from include.localaws.s3 import errors, xmlio
 from include.localaws.s3.model import check_tags
 from include.localaws.s3.request import Request, Response
 from include.localaws.s3.store import S3Store
 from include.localaws.s3.xmlio import document, element, group
+
+BEHAVIOURS = (
+    Behaviour(
+        "S3: objects are said to be encrypted (AES256) by default; new buckets have ACLs disabled",
+        "documented",
+        "Amazon S3 User Guide, Setting default server-side encryption behavior; Controlling ownership of objects",
+    ),
+    Behaviour("S3: making one's own bucket again succeeds in us-east-1 only", "documented",
+              "Amazon S3 API Reference, CreateBucket, BucketAlreadyOwnedByYou"),
+    Behaviour(
+        "S3: reading a configuration that a bucket never has says that there is none", "documented",
+        "Amazon S3 API Reference, Error responses",
+    ),
+)  # fmt: skip
 
 EMPTY = {
     "accelerate": "AccelerateConfiguration",

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from include.localaws.coverage import Behaviour
 from include.localaws.s3 import errors
 from include.localaws.s3.model import ObjectInfo
+
+BEHAVIOURS = (
+    Behaviour(
+        "S3: conditional requests, byte ranges", "documented", "RFC 9110 sections 13 and 14.2; Amazon S3 API Reference"
+    ),
+)
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from include.localaws.coverage import Behaviour
+
+BEHAVIOURS = (
+    Behaviour("S3: error codes, statuses and most sentences", "documented", "Amazon S3 API Reference, Error responses"),
+)
+
 
 class S3Error(Exception):
     """An answer other than success; `extra` becomes further elements of the error document (Key, BucketName, ...)."""
@@ -69,6 +75,11 @@ InvalidRequest = _error("InvalidRequest", 400, "Invalid Request")
 InvalidTag = _error("InvalidTag", 400, "The tag provided was not a valid tag.")
 InvalidURI = _error("InvalidURI", 400, "Couldn't parse the specified URI.")
 KeyTooLong = _error("KeyTooLongError", 400, "Your key is too long")
+MalformedTrailer = _error(
+    "MalformedTrailerError",
+    400,
+    "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+)
 MalformedXML = _error(
     "MalformedXML",
     400,
@@ -95,6 +106,12 @@ OperationAborted = _error(
 )
 InvalidStorageClass = _error("InvalidStorageClass", 400, "The storage class you specified is not valid")
 PreconditionFailed = _error("PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold")
+SignatureDoesNotMatch = _error(
+    "SignatureDoesNotMatch",
+    403,
+    "The request signature we calculated does not match the signature you provided. "
+    "Check your AWS Secret Access Key and signing method.",
+)
 
 
 class NotConfigured(S3Error):

@@ -31,6 +31,7 @@ _UNSUPPORTED = (
     "x-amz-object-lock-",
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
+    *(checksums.HEADER + name for name in checksums.REFUSED),
 )
 
 
@@ -39,6 +40,10 @@ def refuse_unsupported(request: Request) -> None:
     for prefix in _UNSUPPORTED:
         if request.headers_with(prefix):
             raise errors.NotImplementedS3(Header=prefix.rstrip("-"))
+    for header in ("x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm", "x-amz-trailer"):
+        value = (request.header(header) or "").lower()
+        if any(name in value for name in checksums.REFUSED):
+            raise errors.NotImplementedS3(f"{header}: {value} is not supported here.", Header=header)
     version = request.query.get("versionId")
     if version not in (None, "null"):
         raise errors.NoSuchVersion(VersionId=version or "", Key=request.key or "")

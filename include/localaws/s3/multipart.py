@@ -113,8 +113,7 @@ class Uploads:
         meta = replace(
             upload.meta,
             parts=tuple(part.size for part in chosen),
-            checksum_type="COMPOSITE",
-            checksums=_composite(upload.algorithm, chosen),
+            checksums=_checksum(upload, chosen),
         )
         return blob, sum(part.size for part in chosen), etag, meta
 
@@ -146,10 +145,13 @@ def _choose(there: dict[int, Part], wanted: list[tuple[int, str, dict[str, str]]
     return chosen
 
 
-def _composite(algorithm: str | None, chosen: list[Part]) -> dict[str, str]:
-    values = [part.checksums.get(algorithm or "") for part in chosen]
-    known = [value for value in values if value is not None]
-    if algorithm is None or len(known) != len(values):
+def _checksum(upload: Upload, chosen: list[Part]) -> dict[str, str]:
+    """The object's checksum from those of its parts, of the type that the upload was begun with."""
+    algorithm = upload.algorithm
+    if algorithm is None:
         return {}
-    value = checksums.composite(algorithm, known)
-    return {} if value is None else {algorithm: value}
+    values = [part.checksums[algorithm] for part in chosen]  # computed for every part of such an upload
+    if upload.meta.checksum_type == "FULL_OBJECT":
+        sizes = [part.size for part in chosen]
+        return {algorithm: checksums.combined(algorithm, zip(values, sizes, strict=True))}
+    return {algorithm: checksums.composite(algorithm, values)}

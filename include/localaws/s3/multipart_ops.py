@@ -30,16 +30,8 @@ def create(store: S3Store, request: Request) -> Response:
     check_owner(store, request)
     bucket, key = names_of(request)
     algorithm = (request.header("x-amz-checksum-algorithm") or "").lower() or None
-    if algorithm is not None and algorithm not in checksums.KNOWN:
-        raise errors.InvalidRequest(
-            f"Checksum algorithm provided is unsupported: {algorithm}. Please try again with any of the valid types: "
-            f"{', '.join(checksums.KNOWN).upper()}."
-        )
-    default = "FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE"
-    kind = (request.header("x-amz-checksum-type") or default).upper()
-    if algorithm == "crc32" and kind == "FULL_OBJECT":
-        raise errors.NotImplementedS3("Full-object checksums of multipart uploads are not supported here.")
-    upload = store.uploads.create(bucket, key, meta_of(request), algorithm)
+    kind = _checksum_type(algorithm, request.header("x-amz-checksum-type"))
+    upload = store.uploads.create(bucket, key, replace(meta_of(request), checksum_type=kind), algorithm)
     answer = document(
         "InitiateMultipartUploadResult",
         [element("Bucket", bucket), element("Key", key), element("UploadId", upload.id)],
@@ -49,6 +41,26 @@ def create(store: S3Store, request: Request) -> Response:
     return answer
 
 
+def _checksum_type(algorithm: str | None, given: str | None) -> str:
+    """COMPOSITE or FULL_OBJECT; InvalidRequest for a pair that S3 does not have."""
+    if algorithm is not None and algorithm not in checksums.KNOWN:
+        raise errors.InvalidRequest(
+            f"Checksum algorithm provided is unsupported: {algorithm}. Please try again with any of the valid types: "
+            f"[{', '.join(checksums.KNOWN).upper()}]"
+        )
+    if algorithm is None:
+        if given is not None:
+            raise errors.InvalidRequest("The x-amz-checksum-type header can only be used with a checksum algorithm.")
+        return "COMPOSITE"
+    kind = (given or ("FULL_OBJECT" if algorithm in checksums.FULL_OBJECT_ONLY else "COMPOSITE")).upper()
+    if kind not in ("COMPOSITE", "FULL_OBJECT"):
+        raise errors.InvalidRequest("Value for x-amz-checksum-type header is invalid.")
+    impossible = checksums.FULL_OBJECT_ONLY if kind == "COMPOSITE" else checksums.COMPOSITE_ONLY
+    if algorithm in impossible:
+        raise errors.InvalidRequest(f"The {kind} checksum type cannot be used with the {algorithm} checksum algorithm.")
+    return kind
+
+
 def upload_part(store: S3Store, request: Request) -> Response:
     """UploadPart, or UploadPartCopy when there is an x-amz-copy-source."""
     check_owner(store, request)
@@ -56,10 +68,20 @@ def upload_part(store: S3Store, request: Request) -> Response:
         return _upload_part_copy(store, request)
     check_upload_size(request)
 
-    def verify(digests: Digests, _size: int) -> dict[str, str]:
-        return received_checksums(request, digests)
+    promised = _algorithm_of(store, request)
 
-    algorithms = request.announced_algorithms() | _algorithm_of(store, request)
+    def verify(digests: Digests, _size: int) -> dict[str, str]:
+        received = received_checksums(request, digests)
+        for wanted in promised - set(received):
+            if received:
+                raise errors.InvalidRequest(
+                    f"Checksum Type mismatch occurred, expected checksum Type: {wanted}, "
+                    f"actual checksum Type: {', '.join(received)}"
+                )
+            return {wanted: digests.value(wanted) or ""}
+        return received
+
+    algorithms = request.announced_algorithms() | promised
     part = store.uploads.put_part(
         *_target(request), request.whole_number("partNumber"), request.body, verify=verify, algorithms=algorithms
     )
@@ -205,10 +227,10 @@ def complete(store: S3Store, request: Request) -> Response:
             )
         for name, value in declared.items():
             known = meta.checksums.get(name)
-            if known is not None and known.partition("-")[0] != value.partition("-")[0]:
+            if known is None:
+                raise errors.InvalidRequest(f"The upload was not begun with the checksum algorithm {name.upper()}.")
+            if known.partition("-")[0] != value.partition("-")[0]:
                 raise errors.BadDigest(f"The {name.upper()} you specified did not match the calculated checksum.")
-        if declared and not meta.checksums:  # cannot be computed here: kept as given
-            return replace(meta, checksums=declared, checksum_type="FULL_OBJECT")
         return meta
 
     check = request.conditions().write_check()

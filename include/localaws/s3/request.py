@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from include.localaws.s3 import checksums, errors
+from include.localaws.s3 import checksums, chunks, errors
 from include.localaws.s3.body import Body
 from include.localaws.s3.conditions import Conditions
 
@@ -34,9 +34,7 @@ class Request:
         self._environ = environ
         self.id = secrets.token_hex(8).upper()
         self.method: str = environ["REQUEST_METHOD"]
-        path, query = _raw_target(environ)
-        self.query = _query(query)
-        self.bucket, self.key = _names(path, _host_bucket(environ.get("HTTP_HOST", ""), hosts))
+        self.bucket, self.key, self.query = target_of(environ, hosts)
         self.body = self._body()
 
     def header(self, name: str) -> str | None:
@@ -110,10 +108,22 @@ class Request:
         framed = framed or "aws-chunked" in (self.header("content-encoding") or "").lower()
         decoded = self.header("x-amz-decoded-content-length") or ""
         length = None if chunked else self.content_length or 0
-        return Body(environ["wsgi.input"], length, framed=framed, decoded=int(decoded) if decoded.isdecimal() else None)
+        return Body(
+            environ["wsgi.input"],
+            length,
+            framed=framed,
+            decoded=int(decoded) if decoded.isdecimal() else None,
+            signer=environ.get(chunks.ENVIRON),
+        )
 
 
-def _raw_target(environ: dict[str, Any]) -> tuple[bytes, str]:
+def target_of(environ: Mapping[str, Any], hosts: Sequence[str]) -> tuple[str | None, str | None, dict[str, str]]:
+    """Bucket, key and query of a request; nothing of its body is read. Raises InvalidURI."""
+    path, query = _raw_target(environ)
+    return *_names(path, _host_bucket(environ.get("HTTP_HOST", ""), hosts)), _query(query)
+
+
+def _raw_target(environ: Mapping[str, Any]) -> tuple[bytes, str]:
     """The path with its escapes resolved once, and the query string.
 
     From REQUEST_URI where the server gives it: in PATH_INFO a server may have merged %2F with / or %252F.

@@ -73,7 +73,7 @@ TRAILER = {
 }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=3000), size=st.integers(1, 1000), signed=st.booleans(), chunked=st.booleans())
 def test_aws_chunked(data: bytes, size: int, signed: bool, chunked: bool, raw: Raw, store: S3Store) -> None:
     store.create_bucket("chunked")
@@ -121,10 +121,72 @@ def test_a_wrong_checksum_is_refused(algorithm: str, raw: Raw, bucket: str) -> N
     assert headers[header.replace("_", "-")] == right
 
 
-def test_checksums_that_cannot_be_computed_are_kept_as_given(raw: Raw, bucket: str) -> None:
-    assert raw("PUT", f"/{bucket}/k", b"x", x_amz_checksum_crc64nvme="AAAAAAAAAAA=")[0] == 200
+# Check values of "123456789" in the catalogue of CRC algorithms (CRC-32/ISCSI, CRC-64/NVME), big endian in base64.
+CATALOGUE = {"crc32": "y/Q5Jg==", "crc32c": "4waSgw==", "crc64nvme": "rosUhgp5mIg="}
+
+
+@pytest.mark.parametrize("algorithm", CATALOGUE)
+def test_cyclic_redundancy_checks(algorithm: str, raw: Raw, bucket: str) -> None:
+    header = f"x_amz_checksum_{algorithm}"
+    assert raw("PUT", f"/{bucket}/k", b"123456789", **{header: CATALOGUE[algorithm]})[0] == 200
     _status, headers, _body = raw("HEAD", f"/{bucket}/k", x_amz_checksum_mode="ENABLED")
-    assert headers["x-amz-checksum-crc64nvme"] == "AAAAAAAAAAA="
+    assert headers[header.replace("_", "-")] == CATALOGUE[algorithm]
+    status, _headers, body = raw("PUT", f"/{bucket}/k", b"123456788", **{header: CATALOGUE[algorithm]})
+    assert (status, code_of(body)) == (400, "BadDigest")
+
+
+@pytest.mark.parametrize("algorithm", CATALOGUE)
+def test_parts_have_the_checksum_of_the_whole(algorithm: str, raw: Raw, bucket: str, ours: Any) -> None:
+    """The same bytes in one piece are the oracle."""
+    pieces = [b"a" * (5 << 20), b"b" * (5 << 20) + b"c", b"tail"]
+    raw("PUT", f"/{bucket}/whole", b"".join(pieces), x_amz_sdk_checksum_algorithm=algorithm)
+    upload = ours.create_multipart_upload(
+        Bucket=bucket, Key="parts", ChecksumAlgorithm=algorithm.upper(), ChecksumType="FULL_OBJECT"
+    )["UploadId"]
+    sent = []
+    for number, piece in enumerate(pieces, 1):
+        status, headers, _ = raw("PUT", f"/{bucket}/parts?partNumber={number}&uploadId={upload}", piece)
+        assert status == 200
+        assert headers[f"x-amz-checksum-{algorithm}"]
+        sent.append({"PartNumber": number, "ETag": headers["etag"]})
+    ours.complete_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload, MultipartUpload={"Parts": sent})
+    found = [
+        raw("HEAD", f"/{bucket}/{key}", x_amz_checksum_mode="ENABLED")[1][f"x-amz-checksum-{algorithm}"]
+        for key in ("whole", "parts")
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind"), [("CRC64NVME", "COMPOSITE"), ("SHA256", "FULL_OBJECT"), ("NONSENSE", "COMPOSITE")]
+)
+def test_checksum_types_that_s3_does_not_have(algorithm: str, kind: str, raw: Raw, bucket: str) -> None:
+    status, _headers, body = raw(
+        "POST", f"/{bucket}/k?uploads", x_amz_checksum_algorithm=algorithm, x_amz_checksum_type=kind
+    )
+    assert (status, code_of(body)) == (400, "InvalidRequest")
+
+
+def test_a_part_with_another_checksum_than_the_uploads(raw: Raw, bucket: str, ours: Any) -> None:
+    upload = ours.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"]
+    status, _headers, body = raw(
+        "PUT", f"/{bucket}/k?partNumber=1&uploadId={upload}", b"123456789", x_amz_checksum_crc32=CATALOGUE["crc32"]
+    )
+    assert (status, code_of(body)) == (400, "InvalidRequest")
+    assert b"expected checksum Type: sha256, actual checksum Type: crc32" in body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x_amz_checksum_xxhash64": "AAAAAAAAAAA="},
+        {"x_amz_sdk_checksum_algorithm": "XXHASH3"},
+        {"x_amz_trailer": "x-amz-checksum-xxhash128"},
+    ],
+)
+def test_checksums_that_are_not_computed_are_refused(headers: dict[str, str], raw: Raw, bucket: str) -> None:
+    status, _headers, body = raw("PUT", f"/{bucket}/k", b"x", **headers)
+    assert (status, code_of(body)) == (501, "NotImplemented")
 
 
 @pytest.mark.parametrize("host", ["{b}.localhost", "{b}.localhost:1234", "{b}.s3.eu-west-1.amazonaws.com"])

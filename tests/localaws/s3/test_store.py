@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import signal
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.localaws.s3 import ObjectMeta, S3Store, errors
+from include.localaws.s3.checksums import Digests
 from include.localaws.s3.conditions import Conditions
 
 REPO = Path(__file__).resolve().parents[3]
@@ -34,7 +36,7 @@ def files_of(root: Path) -> list[Path]:
     return [path for path in (root / "blobs").rglob("*") if path.is_file()]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(keys, min_size=1, max_size=8, unique=True))
 def test_any_key_is_safe_and_listed_in_order(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     outer = tmp_path_factory.mktemp("outer")
@@ -52,7 +54,7 @@ def test_any_key_is_safe_and_listed_in_order(names: list[str], tmp_path_factory:
     store.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.sets(st.text("ab/", min_size=1, max_size=5), max_size=25),
     prefix=st.text("ab/", max_size=2),
@@ -247,6 +249,39 @@ def test_a_failed_write_leaves_no_file(root: Path) -> None:
     with pytest.raises(errors.NoSuchBucket):
         store.put_bytes("absent", "k", b"")
     assert files_of(root) == []
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20, (8 << 20) - 1, 8 << 20, (8 << 20) + 1, 20 << 20])
+def test_large_objects_have_the_right_digests(root: Path, size: int) -> None:
+    """From 8 MiB on they are computed on a thread of their own."""
+    store = S3Store(root)
+    store.create_bucket("bucket")
+    data = os.urandom(1 << 16) * (size // (1 << 16)) + b"x" * (size % (1 << 16))
+    seen = {}
+
+    def verify(digests: Digests, found: int) -> ObjectMeta:
+        seen[found] = digests.value("sha256")
+        return ObjectMeta()
+
+    blocks = [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
+    info = store.put_stream("bucket", "k", blocks, verify=verify, algorithms={"sha256"})
+    assert info.etag == hashlib.md5(data).hexdigest()
+    assert seen == {size: base64.b64encode(hashlib.sha256(data).digest()).decode()}
+
+
+def test_a_large_write_that_fails_leaves_neither_file_nor_thread(root: Path) -> None:
+    store = S3Store(root)
+    store.create_bucket("bucket")
+
+    def broken() -> Iterator[bytes]:
+        for _ in range(12):
+            yield b"x" * (1 << 20)
+        raise OSError("the client went away")
+
+    with pytest.raises(OSError, match="went away"):
+        store.put_stream("bucket", "k", broken(), verify=_no_checks)
+    assert files_of(root) == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "digests"]
 
 
 def test_errors_carry_the_wire_code(root: Path) -> None:

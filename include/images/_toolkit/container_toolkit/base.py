@@ -15,10 +15,11 @@ def hide(*modules: str) -> None:
     """Let later imports of these fail in this process.
 
     xgboost and pyarrow load pandas and scikit-learn where they are installed, only to know their types: 2 s that a
-    program without user code need not wait for.
+    program without user code need not wait for. What a prepared parent has imported already stays.
     """
     for name in modules:
-        sys.modules[name] = None  # type: ignore[assignment]
+        if name not in sys.modules:
+            sys.modules[name] = None  # type: ignore[assignment]
 
 
 def base_dir() -> Path:

@@ -16,6 +16,9 @@ def main() -> None:
     arguments = sys.argv[1:] or [_only_program()]
     if arguments[0].endswith(".py"):
         arguments = [sys.executable, *arguments]
+    prepared = sys.modules.get("prepared_parent")
+    if prepared and arguments[0] == sys.executable:
+        prepared.replace(arguments)
     try:
         os.execvp(arguments[0], arguments)  # noqa: S606 - the user's own program
     except OSError as error:

@@ -64,12 +64,7 @@ def execute(command: list[str], directory: Path, variables: dict[str, str]) -> t
     SIGTERM (a stop or time limit) is passed on, so that the program can save its model.
     """
     path = os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))
-    process = subprocess.Popen(
-        command,
-        cwd=directory,
-        env={**os.environ, **variables, "PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-    )
+    process = _start(command, directory, {**os.environ, **variables, "PYTHONPATH": path})
     signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
     tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
     reader = threading.Thread(target=_tee, args=(process.stderr, tail))
@@ -77,6 +72,13 @@ def execute(command: list[str], directory: Path, variables: dict[str, str]) -> t
     code = process.wait()
     reader.join()
     return code, b"".join(tail).decode("utf-8", "replace")
+
+
+def _start(command: list[str], directory: Path, variables: dict[str, str]) -> Any:
+    """The program as a child; forked where this process itself was forked with the libraries imported already."""
+    prepared = sys.modules.get("prepared_parent")
+    forked = prepared and prepared.start(command, str(directory), variables)
+    return forked or subprocess.Popen(command, cwd=directory, env=variables, stderr=subprocess.PIPE)
 
 
 def _tee(stream: Any, tail: deque[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The data formats of the built-in XGBoost algorithm: CSV (label first, no header), libsvm and Parquet.
+"""The data formats of the built-in XGBoost algorithm: CSV (label first, no header), libsvm, Parquet, RecordIO-protobuf.
 
 Training and serving read libsvm indices as they stand (from 0 or 1), so both see the same columns.
 """
@@ -6,9 +6,10 @@ Training and serving read libsvm indices as they stand (from 0 or 1), so both se
 from pathlib import Path
 from typing import Any
 
+from container_toolkit import recordio
 from container_toolkit.base import UserError
 
-CSV, LIBSVM, PARQUET = "csv", "libsvm", "parquet"
+CSV, LIBSVM, PARQUET, RECORDIO = "csv", "libsvm", "parquet", "recordio-protobuf"
 
 CONTENT_TYPES = {
     "csv": CSV,
@@ -18,7 +19,12 @@ CONTENT_TYPES = {
     "text/x-libsvm": LIBSVM,
     "parquet": PARQUET,
     "application/x-parquet": PARQUET,
+    "recordio-protobuf": RECORDIO,
+    "application/x-recordio-protobuf": RECORDIO,
 }
+
+PIPED = (CSV, PARQUET, RECORDIO)
+"""What images before 3.0 read in Pipe mode."""
 
 _DELIMITERS = ",\t;|: "
 _MISSING = ["", "nan", "NaN", "NAN", "NA", "null"]
@@ -26,7 +32,7 @@ _MAX_DEPTH = 3
 
 
 def content_type(given: str | None) -> str:
-    """csv, libsvm or parquet for a MIME type; libsvm without one, as in AWS's container."""
+    """csv, libsvm, parquet or recordio-protobuf for a MIME type; libsvm without one, as in AWS's container."""
     if given is None:
         return LIBSVM
     name, *parameters = (part.strip() for part in given.lower().split(";"))
@@ -60,24 +66,63 @@ def data_files(directory: Path) -> list[Path]:
 def read(directory: Path, kind: str, *, weights: bool = False) -> tuple[Any, Any, Any] | None:
     """Features, labels and weights (or None) of all files of a channel; None when it holds no data."""
     files = data_files(directory)
-    if not files:
-        return None
-    if kind == LIBSVM:
-        return _read_libsvm(files)
+    return _read_files(files, kind, directory.name, weights) if files else None
+
+
+def read_pipe(fifo: Path, kind: str, name: str, *, weights: bool = False) -> tuple[Any, Any, Any] | None:
+    """The same from the pipe of a channel's first epoch, which holds the channel's files one after the other."""
+    import shutil
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        # The readers look at the first line first, and Parquet is read from its end: a pipe can do neither.
+        copy = Path(scratch) / fifo.name
+        with fifo.open("rb") as pipe, copy.open("wb") as file:
+            shutil.copyfileobj(pipe, file, 1 << 20)
+        return _read_files([copy], kind, name, weights) if copy.stat().st_size else None
+
+
+def _read_files(files: list[Path], kind: str, channel: str, weights: bool) -> tuple[Any, Any, Any]:
     import numpy as np
 
+    if kind == LIBSVM:
+        return _read_libsvm(files)
+    if kind == RECORDIO:
+        features, labels = _read_recordio(files)
+        return features, _checked(labels, channel), None
     table = np.concatenate([_read_csv(f) if kind == CSV else _read_parquet(f) for f in files])
     first = 2 if weights else 1
     if table.shape[1] <= first:
         raise UserError(f"Got {table.shape[1]} column(s) in {files[0].name}: a label and features are needed.")
-    labels = table[:, 0]
+    return table[:, first:], _checked(table[:, 0], channel), table[:, 1] if weights else None
+
+
+def _checked(labels: Any, channel: str) -> Any:
+    import numpy as np
+
     if not np.isfinite(labels).all():
         row = int(np.flatnonzero(~np.isfinite(labels))[0])
         raise UserError(
-            f"Got input data without labels: the first column of row {row + 1} of channel {directory.name} is empty "
+            f"Got input data without labels: the first column of row {row + 1} of channel {channel} is empty "
             "or no number. Please check the input data set."
         )
-    return table[:, first:], labels, table[:, 1] if weights else None
+    return labels
+
+
+def _read_recordio(files: list[Path]) -> tuple[Any, Any]:
+    records = []
+    for file in files:
+        with file.open("rb", buffering=1 << 20) as stream:
+            try:
+                records += map(recordio.decode, recordio.frames(stream))
+            except ValueError as error:
+                raise UserError(
+                    f"Failed to load recordio-protobuf data of file '{file.name}' with exception:\n{error}"
+                ) from None
+    features, labels = recordio.matrix(records)
+    if labels.shape[1] != 1:
+        raise UserError("Got input data without labels. Please check the input data set.")
+    return features, labels[:, 0]
 
 
 def delimiter_of(line: str) -> str:

@@ -179,8 +179,6 @@ SPECS: dict[str, Spec] = {
 }
 
 _NOT_HERE = {
-    "_kfold": "k-fold training",
-    "_num_cv_round": "k-fold training",
     "use_dask_gpu_training": "training on GPUs",
     "gpu_hist": "training on GPUs",
     "gpu_predictor": "training on GPUs",

@@ -1,11 +1,12 @@
 """The `serve` program of the XGBoost image: the built-in algorithm's server, or script mode when a program is named."""
 
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from container_toolkit import base, xgb_data
+from container_toolkit import base, recordio, xgb_data
 from container_toolkit.base import UserError, log
 from container_toolkit.server import Answer, default_accept, serve
 
@@ -26,32 +27,55 @@ def main() -> None:
     base.hide("pandas", "sklearn")
     import xgboost
 
-    booster = load_booster(xgboost, base.model_dir())
-    log(f"Model objective : {json.loads(booster.save_config())['learner']['objective']['name']}")
-    serve(Predictor(xgboost, booster))
+    boosters = load_boosters(xgboost, base.model_dir())
+    predictor = Predictor(xgboost, boosters)
+    log(f"Model objective : {predictor.objective}")
+    serve(predictor)
 
 
-def load_booster(xgboost: Any, directory: Path) -> Any:
-    """The one model file of the directory; pickles are not loaded, they could run anything."""
+def load_boosters(xgboost: Any, directory: Path) -> list[Any]:
+    """All models of the directory (a cross validation leaves several), which answer together.
+
+    SAGEMAKER_INFERENCE_ENSEMBLE=false takes the first only. Pickles are not loaded, they could run anything.
+    """
     files = [path for path in sorted(directory.glob("*")) if path.is_file() and not path.name.startswith(".")]
-    if len(files) != 1:
-        found = ", ".join(path.name for path in files) or "nothing"
-        raise UserError(f"The model directory must hold one XGBoost model, it holds {found}.")
+    if not files:
+        raise UserError("The model directory must hold an XGBoost model, it holds nothing.")
+    together = os.environ.get("SAGEMAKER_INFERENCE_ENSEMBLE", "true").lower() == "true"
+    return [_load(xgboost, path) for path in (files if together else files[:1])]
+
+
+def _load(xgboost: Any, path: Path) -> Any:
     booster = xgboost.Booster({"nthread": int(os.environ["OMP_NUM_THREADS"])})
     try:
-        booster.load_model(files[0])
+        booster.load_model(str(path))
     except xgboost.core.XGBoostError as error:
         reason = str(error).split("Stack trace:")[0].strip()
-        raise UserError(f"Model {files[0].name} cannot be loaded by XGBoost {xgboost.__version__}: {reason}") from None
+        raise UserError(f"Model {path.name} cannot be loaded by XGBoost {xgboost.__version__}: {reason}") from None
     return booster
 
 
 class Predictor:
-    """Answers invocations with the model's predictions; statuses and formats are those of AWS's container."""
+    """Answers invocations with the models' predictions; statuses and formats are those of AWS's container."""
 
-    def __init__(self, xgboost: Any, booster: Any) -> None:
+    def __init__(self, xgboost: Any, boosters: list[Any]) -> None:
         self._xgboost = xgboost
-        self._booster = booster
+        self._boosters = boosters
+        self.objective = json.loads(boosters[0].save_config())["learner"]["objective"]["name"]
+
+    def _predict(self, features: Any) -> Any:
+        """The prediction of the one model; of several the mean, or the most frequent class where they are classes."""
+        import numpy as np
+
+        matrix = self._xgboost.DMatrix(features)
+        found = [booster.predict(matrix, validate_features=False) for booster in self._boosters]
+        if len(found) == 1:
+            return found[0]
+        if self.objective not in ("multi:softmax", "binary:hinge"):
+            return np.mean(found, axis=0)
+        classes = np.unique(found)
+        votes = (np.array(found)[..., None] == classes).sum(axis=0)
+        return classes[votes.argmax(axis=-1)]
 
     def __call__(self, body: bytes, content_type: str | None, accept: str | None) -> Answer:
         """204 for an empty body, 415 for one that cannot be read, 400 for one the model refuses, 406 for Accept."""
@@ -62,7 +86,7 @@ class Predictor:
         except (UserError, ValueError) as error:
             return 415, "text/plain", str(error).encode()
         try:
-            scores = self._booster.predict(self._xgboost.DMatrix(features), validate_features=False).tolist()
+            scores = self._predict(features).tolist()
         except (self._xgboost.core.XGBoostError, ValueError) as error:
             reason = str(error).split("Stack trace:")[0].strip()
             return 400, "text/plain", f"Unable to evaluate payload provided: {reason}".encode()
@@ -77,7 +101,9 @@ class Predictor:
         if kind == xgb_data.CSV:
             return parse_csv(body)
         if kind == xgb_data.LIBSVM:
-            return parse_libsvm(body, self._booster.num_features())
+            return parse_libsvm(body, self._boosters[0].num_features())
+        if kind == xgb_data.RECORDIO:
+            return recordio.matrix(map(recordio.decode, recordio.frames(io.BytesIO(body))))[0]
         raise UserError(f"Content-type {content_type} is not supported.")
 
 

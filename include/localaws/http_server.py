@@ -1,0 +1,149 @@
+"""cheroot's server, set up for this endpoint: uploads without detours, a bound for headers, its messages in our log."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import socket
+from typing import Any
+
+from cheroot import wsgi
+from cheroot.makefile import StreamReader, StreamWriter
+from cheroot.server import HTTPConnection
+
+log = logging.getLogger("localaws")
+
+BLOCK = 1 << 20  # bytes read at once
+MOST_LINE = 4096  # bytes of the line before a chunk, or of a trailer
+MOST_TRAILERS = 64
+HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,16}")
+LARGE = 1 << 16  # bytes: what is at least this long is received in one piece
+MOST_HEADER_BYTES = 256 * 1024
+IDLE_SECONDS = 120  # that an idle connection is kept
+
+
+class _Reader(StreamReader):
+    """cheroot's reader, which joins a large read from many small ones, in Python: half of the time of an upload."""
+
+    # Of Python's own _pyio.BufferedReader, which cheroot derives from: what has been received and not been read.
+    _read_lock: Any
+    _read_buf: bytes
+    _read_pos: int
+    raw: Any
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Exactly `size` bytes, fewer only at the end of the stream."""
+        if size is None or size < LARGE:
+            data: bytes = super().read(size)  # type: ignore[no-untyped-call]
+            return data
+        with self._read_lock:
+            ready = self._read_buf[self._read_pos : self._read_pos + size]
+            self._read_pos += len(ready)
+            received = bytearray(size)
+            received[: len(ready)] = ready
+            view, filled = memoryview(received), len(ready)
+            while filled < size and (count := self.raw.readinto(view[filled:])):
+                filled += count
+        self.bytes_read += filled
+        return bytes(view[:filled])
+
+
+class _Chunks:
+    """The body of a request in HTTP's chunked coding; cheroot's own holds a whole chunk in memory, however long."""
+
+    def __init__(self, stream: _Reader) -> None:
+        self._stream = stream
+        self._left = 0  # bytes of the present chunk
+        self._ended = False
+
+    def read(self, size: int | None = None) -> bytes:
+        """At most `size` bytes, fewer only at the end; OSError when the connection ends within the body."""
+        blocks: list[bytes] = []
+        wanted = -1 if size is None else size
+        while wanted and self._more():
+            block = self._stream.read(min(self._left, BLOCK, wanted) if wanted > 0 else min(self._left, BLOCK))
+            if not block:
+                raise OSError("the connection ended within the body of a request")
+            blocks.append(block)
+            self._left -= len(block)
+            wanted -= len(block) if wanted > 0 else 0
+            if not self._left:
+                self._line()
+        return b"".join(blocks)
+
+    def _more(self) -> bool:
+        if self._left or self._ended:
+            return bool(self._left)
+        text = self._line().split(b";", 1)[0].strip()
+        if not HEXADECIMAL.fullmatch(text):
+            raise OSError(f"the size of a chunk was expected, {text[:40]!r} was found")
+        self._left = int(text, 16)
+        if not self._left:
+            self._ended = True
+            lines = 0
+            while self._line().strip():  # trailers, which nobody here asks for
+                lines += 1
+                if lines > MOST_TRAILERS:
+                    raise OSError("there are too many trailers behind the body of a request")
+        return bool(self._left)
+
+    def _line(self) -> bytes:
+        line: bytes = self._stream.readline(MOST_LINE)
+        if not line.endswith(b"\n"):
+            raise OSError("the connection ended within the body of a request, or a line of it is too long")
+        return line
+
+    def readline(self, size: int | None = None) -> bytes:
+        """One line of at most `size` bytes, byte by byte: hardly anybody asks for lines."""
+        line = bytearray()
+        while (size is None or size < 0 or len(line) < size) and not line.endswith(b"\n") and (byte := self.read(1)):
+            line += byte
+        return bytes(line)
+
+    def close(self) -> None:
+        """The connection stays."""
+
+
+class _Gateway(wsgi.Gateway_10):
+    """Hands a request to the application."""
+
+    def __init__(self, req: Any) -> None:
+        if req.chunked_read:
+            req.rfile = _Chunks(req.conn.rfile)
+        super().__init__(req)
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """Take the head of the answer, once what is left of the request's body is out of the way.
+
+        cheroot would read it in one piece, so that a refused upload of any length would be held in memory.
+        """
+        while self.req.rfile.read(BLOCK):
+            pass
+        return super().start_response(status, headers, exc_info)
+
+
+def _file(sock: socket.socket, mode: str = "r", bufsize: int = io.DEFAULT_BUFFER_SIZE) -> Any:
+    return (_Reader if "r" in mode else StreamWriter)(sock, mode, bufsize)
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, server: Any, sock: Any, makefile: Any = _file) -> None:
+        super().__init__(server, sock, _file)
+
+
+class Server(wsgi.Server):
+    """The one HTTP server; `threads` requests are answered at once."""
+
+    ConnectionClass = _Connection
+
+    def __init__(self, address: tuple[str, int], app: Any, threads: int) -> None:
+        super().__init__(address, app, numthreads=threads)
+        self.gateway = _Gateway
+        self.keep_alive_conn_limit = 10 * threads  # cheroot's default of 10 closes waiting clients
+        self.timeout = IDLE_SECONDS
+        self.max_request_header_size = MOST_HEADER_BYTES  # else anybody could fill the memory before they are refused
+
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """cheroot's own messages go to the endpoint's log."""
+        log.log(level or logging.INFO, "%s", msg, exc_info=traceback)

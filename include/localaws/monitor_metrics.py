@@ -1,0 +1,83 @@
+"""CloudWatch metrics that a monitoring job leaves as files, put under the namespace of its kind of monitoring."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from include.localaws.context import Context
+from include.localaws.coverage import Behaviour
+
+log = logging.getLogger("localaws.monitoring")
+
+FOLDER = Path("output", "metrics", "cloudwatch")  # below /opt/ml
+LARGEST = 4 * 1024 * 1024  # bytes of a file that are read
+NAMESPACES = {
+    "DataQuality": "aws/sagemaker/Endpoints/data-metrics",
+    "ModelQuality": "aws/sagemaker/Endpoints/model-metrics",
+    "ModelBias": "aws/sagemaker/Endpoints/bias-metrics",
+    "ModelExplainability": "aws/sagemaker/Endpoints/explainability-metrics",
+}
+BEHAVIOURS = (
+    Behaviour(
+        "metrics that a monitoring job writes to /opt/ml/output/metrics/cloudwatch are published when it has ended",
+        "documented",
+        "developer guide, CloudWatch Metrics for Bring Your Own Containers",
+    ),
+    Behaviour(
+        "namespaces of monitoring metrics, as users' alarms have them; the guide spells them in several ways",
+        "seen",
+        "aws-samples/amazon-sagemaker-drift-detection",
+    ),
+)
+
+
+def _lines(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    folder = root / FOLDER
+    for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if file.is_symlink() or not file.is_file():
+            continue
+        with file.open(encoding="utf-8", errors="replace") as handle:
+            for line in handle.read(LARGEST).splitlines():
+                if not line.strip():
+                    continue
+                try:
+                    found = json.loads(line)
+                except ValueError:
+                    found = None
+                if isinstance(found, dict):
+                    yield file, found
+                else:
+                    log.warning("%s holds a line that is no metric: %.80s", file.name, line)
+
+
+def _put(ctx: Context, namespace: str, given: Mapping[str, Any]) -> None:
+    moment = datetime.fromisoformat(given["Timestamp"])
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    dimensions = {d["Name"]: d["Value"] for d in given.get("Dimensions", ())}
+    place = {"unit": given.get("Unit", "None"), "timestamp": moment.timestamp()}
+    if "StatisticValues" in given:
+        values = {k: float(given["StatisticValues"][k]) for k in ("SampleCount", "Sum", "Minimum", "Maximum")}
+        ctx.metrics.put_statistics(namespace, given["MetricName"], values, dimensions, **place)
+    else:
+        ctx.metrics.put(namespace, given["MetricName"], float(given["Value"]), dimensions, **place)
+
+
+def publish(ctx: Context, environment: Mapping[str, str], roots: Sequence[Path]) -> None:
+    """Publish what a job has left, if it is one of a monitoring schedule that publishes; others are left alone."""
+    if environment.get("publish_cloudwatch_metrics") != "Enabled":
+        return
+    schedule = ctx.store.get("monitoring-schedule", environment.get("sagemaker_monitoring_schedule_name", ""))
+    if schedule is None:
+        return
+    namespace = NAMESPACES[schedule.body.get("MonitoringType") or "DataQuality"]
+    for root in roots:
+        for file, given in _lines(root):
+            try:
+                _put(ctx, namespace, given)
+            except (KeyError, TypeError, ValueError) as error:
+                log.warning("%s of schedule %s holds a metric that is not valid: %s", file.name, schedule.name, error)

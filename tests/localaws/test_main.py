@@ -1,0 +1,142 @@
+"""The command line: its help, its refusals, its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from include.localaws import __main__ as program
+from include.localaws import faults_command, logformat
+from include.localaws.logformat import HIDDEN, Lines
+from include.localaws.server import Endpoint
+from tests.localaws.conftest import client_of
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["pull", "--help"], ["faults", "--help"], ["faults", "add", "--help"]])
+def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(argv)
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m include.localaws")
+    for action in program._serve_parser()._actions:
+        assert action.help, f"{action.option_strings} is not explained"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
+        (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
+        (["page"], "AWS_ENDPOINT_URL, AWS_SECRET_ACCESS_KEY must be set"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in faults_command.NEEDED:
+        monkeypatch.delenv(name, raising=False)
+    assert program.main(argv) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [["--jobs", "0"], ["--cpus", "-1"], ["--memory", "nan"], ["--profile", "none"]])
+def test_options_out_of_range(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(["--state", "x", *argv])
+    assert ended.value.code == 2
+    assert argv[0] in capsys.readouterr().err
+
+
+def record(message: str, *arguments: Any, **extra: Any) -> logging.LogRecord:
+    made = logging.LogRecord("localaws.x", logging.WARNING, __file__, 1, message, arguments, None)
+    made.__dict__.update(extra)
+    return made
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_secret_is_ever_in_the_log(as_json: bool) -> None:
+    lines = Lines(as_json=as_json)
+    hidden = 's3"cr\\et'
+    lines.hide(hidden, "")
+    try:
+        raise RuntimeError(hidden)
+    except RuntimeError:
+        failed = logging.LogRecord("l", 40, __file__, 1, "failed", (), sys.exc_info())
+    for written in (
+        record("the key is %s, GET /?X-Amz-Signature=abcdef&X-Amz-Security-Token=tok%%2Fen", hidden),
+        record("x", path="/" + hidden),
+        failed,
+    ):
+        line = lines.format(written)
+        for secret in (hidden, "abcdef", "tok", 's3\\"cr'):
+            assert secret not in line
+    assert HIDDEN in lines.format(record(hidden))
+
+
+def test_json_lines_are_one_object_each() -> None:
+    line = Lines(as_json=True).format(record("two\nlines %s", "é", status=200, milliseconds=1.5))
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found == {
+        "level": "WARNING", "logger": "localaws.x", "message": "two\nlines é", "status": 200, "milliseconds": 1.5,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def access_records() -> Iterator[list[logging.LogRecord]]:
+    """What the log says of requests while it is kept as JSON."""
+    found: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record)
+
+    keep, before = Keep(), logformat.access.level
+    logformat.access.addHandler(keep)
+    logformat.access.setLevel(logging.INFO)
+    yield found
+    logformat.access.setLevel(before)
+    logformat.access.removeHandler(keep)
+
+
+def test_every_request_is_a_line(endpoint: Endpoint, s3: Any, access_records: list[logging.LogRecord]) -> None:
+    s3.put_object(Bucket="data", Key="a key", Body=b"x")
+    client_of(endpoint, "sagemaker").list_models()
+    client_of(endpoint, "sts").get_caller_identity()
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "a key"})
+    assert urllib.request.urlopen(url).read() == b"x"
+    found = [(r.__dict__["operation"], r.__dict__["method"], r.__dict__["status"]) for r in access_records]
+    assert found == [
+        ("s3:PutObject", "PUT", 200),
+        ("ListModels", "POST", 200),
+        ("sts:GetCallerIdentity", "POST", 200),
+        ("s3:GetObject", "GET", 200),
+    ]
+    text = "".join(Lines(as_json=True).format(r) for r in access_records)
+    assert "Signature" not in text
+    assert "AWSAccessKeyId" not in text
+
+
+def test_faults_by_command(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable, value in endpoint.environment().items():
+        monkeypatch.setenv(variable, value)
+    assert program.main(["faults", "add", "NoSuchOperation", "--error", "none", "--delay", "2", "--calls", "3"]) == 0
+    fault = json.loads(capsys.readouterr().out)
+    assert (fault["error"], fault["delay"], fault["calls"]) == ("", 2.0, 3)
+    assert program.main(["faults", "list"]) == 0
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [fault["id"]]
+    assert program.main(["faults", "clear", fault["id"]]) == 0
+    assert json.loads(capsys.readouterr().out) == {"Cleared": 1}
+    assert program.main(["faults", "clear", fault["id"]]) == 1
+    assert capsys.readouterr().err.startswith("localaws: There is no fault f")
