@@ -233,7 +233,7 @@ def _tuning_request(name: str) -> dict[str, Any]:
 
 def measure(root: Path, rounds: int, census: Path | None = None) -> list[Row]:
     """Both rows; the second only when the census data are there (`census`, or the variable SAGEWIND_CENSUS)."""
-    from include.localaws.images import Images
+    from include.localaws.engine.images import Images
 
     named = census or (Path(os.environ[CENSUS]) if CENSUS in os.environ else None)
     cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")

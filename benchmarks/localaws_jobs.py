@@ -28,7 +28,7 @@ import boto3
 from botocore.config import Config
 
 from benchmarks.table import Row, render
-from include.localaws.images import Images
+from include.localaws.engine.images import Images
 from include.localaws.store import Store
 
 STARTS_FLOOR = "the image's own Python, started bare with the same script; for jobs at once: a Python that does nothing"

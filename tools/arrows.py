@@ -41,7 +41,7 @@ AREAS = (
     _area("include/workflows", "include.workflows", "include.pipeline", "sagewind", light=True),
     _area("include/pipeline", "include.pipeline", banned=("airflow",), light=True),
     _area("include/jobs", "include.jobs", banned=("airflow",)),
-    _area("include/localaws/prepared", makes_path=True),
+    _area("include/localaws/engine/prepared", makes_path=True),
     _area("include/localaws", "include.localaws", banned=("airflow",)),
     _area("include/images", banned=("airflow",)),
     _area("include/stack", "include.stack", "include.pipeline"),

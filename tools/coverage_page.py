@@ -23,7 +23,7 @@ from typing import Any
 
 from include.localaws import registry, shapes
 from include.localaws.coverage import Behaviour
-from include.localaws.images import Images
+from include.localaws.engine.images import Images
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "localaws-coverage.md"

@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 
 from include.localaws import faults_command, logformat, page_command
-from include.localaws.auth import given_credentials
-from include.localaws.images import ImageError, Images, NoPythonForImage
+from include.localaws.engine.images import ImageError, Images, NoPythonForImage
+from include.localaws.front.auth import given_credentials
 from include.localaws.profile import FAST, PROFILES
 from include.localaws.quotas import Quotas
 from include.localaws.server import Endpoint, Options, StateInUse

@@ -12,11 +12,11 @@ from include.localaws.profile import FAST, Profile
 from include.localaws.quotas import Quotas
 
 if TYPE_CHECKING:
-    from include.localaws.images import Images
+    from include.localaws.engine.images import Images
+    from include.localaws.engine.runner import Runner
+    from include.localaws.engine.scheduler import Scheduler
     from include.localaws.logs import Logs, Metrics
-    from include.localaws.runner import Runner
     from include.localaws.s3.store import S3Store
-    from include.localaws.scheduler import Scheduler
     from include.localaws.store import Store
 
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
 from include.localaws.coverage import Behaviour
-from include.localaws.foreign import Moto
+from include.localaws.front.foreign import Moto
 
 BEHAVIOURS = (
     Behaviour(

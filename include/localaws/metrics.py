@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from include.localaws.coverage import Behaviour
+from include.localaws.engine.images import MetricDefinition
 from include.localaws.errors import ValidationException
-from include.localaws.images import MetricDefinition
 
 BEHAVIOURS = (
     Behaviour(

@@ -7,7 +7,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from include.localaws.statuspage import USER, password
+from include.localaws.front.statuspage import USER, password
 
 
 def run(argv: list[str]) -> int:

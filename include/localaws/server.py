@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from include.localaws import logformat, registry
-from include.localaws.auth import Environ, state_credentials
 from include.localaws.context import Config, Context
-from include.localaws.dispatch import Application
+from include.localaws.engine.images import Images
+from include.localaws.engine.runner import Runner
+from include.localaws.engine.sandbox import choose
+from include.localaws.engine.scheduler import SHUTDOWN_GRACE, Scheduler
 from include.localaws.faults import Faults
-from include.localaws.foreign import Moto
-from include.localaws.http_server import Server
-from include.localaws.images import Images
+from include.localaws.front.auth import Environ, state_credentials
+from include.localaws.front.dispatch import Application
+from include.localaws.front.foreign import Moto
+from include.localaws.front.http_server import Server
+from include.localaws.front.wire import StartResponse
 from include.localaws.logs import Logs, Metrics
 from include.localaws.profile import FAST, Profile
 from include.localaws.quotas import Quotas
-from include.localaws.runner import Runner
 from include.localaws.s3.app import s3_app
 from include.localaws.s3.store import S3Store
-from include.localaws.sandbox import choose
-from include.localaws.scheduler import SHUTDOWN_GRACE, Scheduler
 from include.localaws.store import Store
-from include.localaws.wire import StartResponse
 
 log = logging.getLogger("localaws")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from include.localaws import images as local_images
-from include.localaws.images import Image, Images
+from include.localaws.engine import images as local_images
+from include.localaws.engine.images import Image, Images
 from tests.conftest import ROOT
 
 IMAGES = ROOT / "include" / "images"

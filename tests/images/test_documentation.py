@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from include.localaws.images import KEYS, Images
+from include.localaws.engine.images import KEYS, Images
 from tests.conftest import ROOT
 from tests.images.conftest import IMAGES, MlDir
 

@@ -22,7 +22,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, QuantileR
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from include.localaws.images import load_image
+from include.localaws.engine.images import load_image
 from tests.images.builtin import metric
 from tests.images.conftest import IMAGES
 

@@ -9,8 +9,8 @@ import pytest
 from container_toolkit import xgb_hyperparameters
 
 from include.localaws.__main__ import pull
+from include.localaws.engine.images import ImageError, Images, load_image
 from include.localaws.errors import ValidationException
-from include.localaws.images import ImageError, Images, load_image
 from include.pipeline import images as uris
 from tests.images.conftest import IMAGES
 

@@ -20,8 +20,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from include.localaws.hosting import hosting
 from include.localaws.server import Endpoint, Options
+from include.localaws.serving.hosting import hosting
 
 IMAGES = Path(__file__).with_name("images")
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/factor:1"

@@ -5,8 +5,8 @@ import threading
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws.async_queue import AsyncQueues, AsyncRequest
-from include.localaws.hosting import hosting
+from include.localaws.serving.async_queue import AsyncQueues, AsyncRequest
+from include.localaws.serving.hosting import hosting
 from tests.localaws import serving_fixtures
 from tests.localaws.conftest import poll
 from tests.localaws.serving_fixtures import BUCKET, Gate, running

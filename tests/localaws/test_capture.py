@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.localaws.capture import CaptureBuffer, CaptureConfig, Payload, object_uri, record_line
+from include.localaws.serving.capture import CaptureBuffer, CaptureConfig, Payload, object_uri, record_line
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import BUCKET
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from include.localaws import model_server
-from include.localaws.model_data import Artifact, ServedModel
-from include.localaws.model_server import ModelServer, ModelServerError, ServerSpec
+from include.localaws.engine.sandbox import choose
 from include.localaws.profile import Profile
 from include.localaws.resources.endpoint import SERVING, TRANSITIONS
-from include.localaws.sandbox import choose
+from include.localaws.serving import model_server
+from include.localaws.serving.model_data import Artifact, ServedModel
+from include.localaws.serving.model_server import ModelServer, ModelServerError, ServerSpec
 from include.localaws.states import IllegalTransition
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import BUCKET, IMAGE, Gate, Marked, Program, running

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.localaws.auth import GIVEN, given_credentials
+from include.localaws.front.auth import GIVEN, given_credentials
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include.localaws.http_server import LARGE, MOST_HEADER_BYTES, Server
+from include.localaws.front.http_server import LARGE, MOST_HEADER_BYTES, Server
 
 Serve = Callable[[Callable[..., Iterable[bytes]]], socket.socket]
 

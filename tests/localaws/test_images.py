@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.localaws import images as module
 from include.localaws.__main__ import main
+from include.localaws.engine import images as module
+from include.localaws.engine.images import Image, ImageError, Images, load_image, split_uri
 from include.localaws.errors import ValidationException
-from include.localaws.images import Image, ImageError, Images, load_image, split_uri
 from tests.localaws.conftest import make_image
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

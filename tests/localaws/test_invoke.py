@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import runtime
-from include.localaws.hosting import Fleet
-from include.localaws.http_pool import AnswerTimeout, AnswerTooLarge, NoAnswer, Pool, UnixTarget, descends
-from include.localaws.invocation_metrics import Invocation, InvocationMetrics
-from include.localaws.runtime import MAX_BYTES
-from include.localaws.variants import Variant
+from include.localaws.serving import runtime
+from include.localaws.serving.hosting import Fleet
+from include.localaws.serving.http_pool import AnswerTimeout, AnswerTooLarge, NoAnswer, Pool, UnixTarget, descends
+from include.localaws.serving.invocation_metrics import Invocation, InvocationMetrics
+from include.localaws.serving.runtime import MAX_BYTES
+from include.localaws.serving.variants import Variant
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import Gate
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.localaws.csv_filter import FilterError
-from include.localaws.json_path import parse
+from include.localaws.transform.csv_filter import FilterError
+from include.localaws.transform.json_path import parse
 
 NAMES = ["id", "a", "features"]
 VALUES = st.recursive(

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws.model_data import Artifact, ModelDataError, ServedModel, fetch
-from include.localaws.sandbox import choose
+from include.localaws.engine.sandbox import choose
+from include.localaws.serving.model_data import Artifact, ModelDataError, ServedModel, fetch
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import BUCKET, IMAGE, ROLE, Gate, Marked, running
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.localaws.errors import ValidationException
-from include.localaws.hosting import hosting
-from include.localaws.monitor_times import Recurrence, recurrence, seconds, window
+from include.localaws.monitoring.times import Recurrence, recurrence, seconds, window
 from include.localaws.resources import monitoring_schedule
+from include.localaws.serving.hosting import hosting
 from tests.localaws import serving_fixtures
 from tests.localaws.conftest import poll
 from tests.localaws.serving_fixtures import BUCKET, ROLE

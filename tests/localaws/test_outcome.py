@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from include.localaws.outcome import REASON_LENGTH, Ended, JobError, decide, from_error
+from include.localaws.jobs.outcome import REASON_LENGTH, Ended, JobError, decide, from_error
 
 SILENT = "AlgorithmError: Please refer to the job's logs for more information, exit code: "
 

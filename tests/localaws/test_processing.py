@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from include.localaws import s3data
-from include.localaws.processing import TRANSITIONS
+from include.localaws.jobs import s3data
+from include.localaws.jobs.processing import TRANSITIONS
 from include.localaws.quotas import Quotas
 from include.localaws.server import Endpoint
 from tests.localaws.conftest import IMAGE_URI, ROLE, client_of, log_lines, poll, training_request, wait_for

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.localaws.record_split import BadFrames, blocks, recordio, tfrecord
-from include.localaws.transform_records import Plan, RecordTooLarge
+from include.localaws.transform.record_split import BadFrames, blocks, recordio, tfrecord
+from include.localaws.transform.records import Plan, RecordTooLarge
 
 MAGIC = bytes.fromhex("0a23d7ce")
 

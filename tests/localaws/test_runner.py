@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from include.localaws.images import Images
-from include.localaws.limits import OOM_SCORE, Limits
-from include.localaws.runner import Process, ProcessSpec, Runner
-from include.localaws.sandbox import choose
+from include.localaws.engine.images import Images
+from include.localaws.engine.limits import OOM_SCORE, Limits
+from include.localaws.engine.runner import Process, ProcessSpec, Runner
+from include.localaws.engine.sandbox import choose
 from tests.localaws.conftest import poll
 
 PRELUDE = "import os, pathlib, sys, time\nroot = pathlib.Path(os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml'))\n"
@@ -269,9 +269,9 @@ def running(marker: str) -> list[int]:
 
 SERVER = """
 import sys, pathlib
-from include.localaws.images import Images
-from include.localaws.runner import ProcessSpec, Runner
-from include.localaws.sandbox import choose
+from include.localaws.engine.images import Images
+from include.localaws.engine.runner import ProcessSpec, Runner
+from include.localaws.engine.sandbox import choose
 images, root, marker, sandbox = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
 process = Runner(choose(sandbox)).start(ProcessSpec(

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from include.localaws import instances
-from include.localaws.instances import Demand
-from include.localaws.scheduler import Scheduler, Ticket
+from include.localaws.engine import instances
+from include.localaws.engine.instances import Demand
+from include.localaws.engine.scheduler import Scheduler, Ticket
 
 
 class Running:

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import model_server, variants
-from include.localaws.hosting import hosting
-from include.localaws.runtime import SERVERLESS_MAX_BYTES
+from include.localaws.serving import model_server, variants
+from include.localaws.serving.hosting import hosting
+from include.localaws.serving.runtime import SERVERLESS_MAX_BYTES
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import IMAGE, ROLE, Gate, Marked
 from tests.localaws.test_capture import ALL

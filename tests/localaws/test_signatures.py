@@ -18,8 +18,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from include.localaws import auth
-from include.localaws.auth import Refused, authenticate
+from include.localaws.front import auth
+from include.localaws.front.auth import Refused, authenticate
 from include.localaws.s3.body import Body
 from include.localaws.s3.chunks import ChunkSigner, signing_key
 from include.localaws.s3.errors import S3Error

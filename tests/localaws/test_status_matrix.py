@@ -15,9 +15,11 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import processing, training, transform, tuning
+from include.localaws.jobs import processing, training
 from include.localaws.server import Endpoint, Options
 from include.localaws.states import Transitions
+from include.localaws.transform import job as transform
+from include.localaws.tuning import job as tuning
 from tests.localaws.conftest import IMAGE_URI, ROLE, channel, client_of, log_lines, poll, training_request
 from tests.localaws.job_helpers import fault_tag, keys
 from tests.localaws.serving_fixtures import IMAGE as SERVING_IMAGE

@@ -15,8 +15,8 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from include.localaws import page_command
+from include.localaws.front.statuspage import USER, password
 from include.localaws.server import Endpoint
-from include.localaws.statuspage import USER, password
 from tests.localaws.conftest import training_request, wait_for
 from tests.localaws.signing import signed_request
 

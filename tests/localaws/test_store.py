@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.localaws import processing, training, tuning
 from include.localaws.errors import ResourceInUse, ValidationException
+from include.localaws.jobs import processing, training
 from include.localaws.listing import list_page
 from include.localaws.states import IllegalTransition, Transitions
 from include.localaws.store import Resource, Store
 from include.localaws.store_query import Query
+from include.localaws.tuning import job as tuning
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws.images import Image, ImageError
+from include.localaws.engine.images import Image, ImageError
+from include.localaws.jobs.training import SECONDARY, STEPS, TRANSITIONS
 from include.localaws.server import Endpoint
-from include.localaws.training import SECONDARY, STEPS, TRANSITIONS
 from tests.localaws.conftest import channel, client_of, log_lines, training_request
 from tests.localaws.job_helpers import HANG, TRAINING_LOGS, failed, finished, keys, unpacked, until_line
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import cluster
-from include.localaws.cluster import Addresses, Cluster
 from include.localaws.errors import ValidationException
+from include.localaws.jobs import cluster
+from include.localaws.jobs.cluster import Addresses, Cluster
 from include.localaws.server import Endpoint
 from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request
 from tests.localaws.job_helpers import TRAINING_LOGS, failed, finished, unpacked

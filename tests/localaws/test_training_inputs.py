@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import s3data
-from include.localaws.channels import Channel
-from include.localaws.cluster import Cluster
-from include.localaws.pipes import LONGEST, padding, record_header
+from include.localaws.jobs import s3data
+from include.localaws.jobs.channels import Channel
+from include.localaws.jobs.cluster import Cluster
+from include.localaws.jobs.pipes import LONGEST, padding, record_header
 from include.localaws.server import Endpoint
 from tests.localaws.conftest import channel, training_request
 from tests.localaws.job_helpers import failed, finished, unpacked

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import warmpool
-from include.localaws.foldersync import FolderSync
+from include.localaws.jobs import warmpool
+from include.localaws.jobs.foldersync import FolderSync
 from include.localaws.profile import Profile
 from include.localaws.server import Endpoint
 from tests.localaws.conftest import client_of, poll, training_request

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from include.localaws import data_processing
-from include.localaws.csv_filter import FilterError, parse_path, select_record, select_records, split_cells
-from include.localaws.record_split import lines_of
-from include.localaws.transform_records import Batch, Plan, RecordTooLarge, output_key
+from include.localaws.transform import data_processing
+from include.localaws.transform.csv_filter import FilterError, parse_path, select_record, select_records, split_cells
+from include.localaws.transform.record_split import lines_of
+from include.localaws.transform.records import Batch, Plan, RecordTooLarge, output_key
 
 LINE = st.binary(max_size=12).filter(lambda text: b"\n" not in text and b"\r" not in text)
 CELL = st.text(st.characters(blacklist_characters="\r\n\x00", codec="utf-8"), max_size=5)

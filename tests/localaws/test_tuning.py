@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.localaws.errors import ValidationException
+from include.localaws.jobs.training import KIND as TRAINING
 from include.localaws.server import Endpoint
-from include.localaws.training import KIND as TRAINING
-from include.localaws.tuning import KIND, TRANSITIONS
-from include.localaws.tuning_ranges import Range, grid_size, read_ranges
-from include.localaws.tuning_search import make_search
+from include.localaws.tuning.job import KIND, TRANSITIONS
+from include.localaws.tuning.ranges import Range, grid_size, read_ranges
+from include.localaws.tuning.search import make_search
 from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request
 
 # A bowl whose deepest point is eta 0.3; the image's metric is called validation:auc.

@@ -16,11 +16,11 @@ from botocore.exceptions import ClientError
 from include.localaws.errors import ValidationException
 from include.localaws.resources.hyper_parameter_tuning_job import create_tuning_job
 from include.localaws.server import Endpoint
-from include.localaws.tuning_ranges import read_ranges
-from include.localaws.tuning_request import Objective
-from include.localaws.tuning_search import make_search
-from include.localaws.tuning_stop import Hyperband, MedianRule, resources
-from include.localaws.tuning_trials import not_improving
+from include.localaws.tuning.ranges import read_ranges
+from include.localaws.tuning.request import Objective
+from include.localaws.tuning.search import make_search
+from include.localaws.tuning.stop import Hyperband, MedianRule, resources
+from include.localaws.tuning.trials import not_improving
 from tests.localaws.conftest import channel, client_of, poll
 from tests.localaws.test_tuning import BOWL, ended, short, tuning_request
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws import model_server, runtime, variants
-from include.localaws.hosting import Fleet, hosting
-from include.localaws.http_pool import Answer, NoAnswer
 from include.localaws.quotas import Quotas
-from include.localaws.variants import Instance, Variant
+from include.localaws.serving import model_server, runtime, variants
+from include.localaws.serving.hosting import Fleet, hosting
+from include.localaws.serving.http_pool import Answer, NoAnswer
+from include.localaws.serving.variants import Instance, Variant
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import Gate, Marked, running
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from include.localaws.images import Image, Images
-from include.localaws.runner import Process, ProcessSpec, Runner
-from include.localaws.sandbox import choose
-from include.localaws.warm import reads_at_start
+from include.localaws.engine.images import Image, Images
+from include.localaws.engine.runner import Process, ProcessSpec, Runner
+from include.localaws.engine.sandbox import choose
+from include.localaws.engine.warm import reads_at_start
 from tests.localaws.conftest import make_image, poll
 from tests.localaws.test_runner import Lines, running
 
@@ -412,9 +412,9 @@ def processes_of(image: Image) -> list[int]:
 
 SERVER = """
 import sys, pathlib
-from include.localaws.images import Images
-from include.localaws.runner import ProcessSpec, Runner
-from include.localaws.sandbox import choose
+from include.localaws.engine.images import Images
+from include.localaws.engine.runner import ProcessSpec, Runner
+from include.localaws.engine.sandbox import choose
 images, root, marker = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
 runner = Runner(choose("bubblewrap"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from include.localaws.sandbox import choose
+from include.localaws.engine.sandbox import choose
 from tests.localaws.conftest import make_image, poll
 from tests.localaws.test_runner import running
 from tests.localaws.test_warm import TOML
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.e2e
 
 SERVER = """
 import pathlib, sys, threading
-from include.localaws.images import Images
-from include.localaws.runner import ProcessSpec, Runner
-from include.localaws.sandbox import choose
+from include.localaws.engine.images import Images
+from include.localaws.engine.runner import ProcessSpec, Runner
+from include.localaws.engine.sandbox import choose
 images, root, marker, warm = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
 runner = Runner(choose("bubblewrap"), warm=warm == "warm")

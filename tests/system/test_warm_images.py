@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from include.localaws.images import Images
-from include.localaws.runner import ProcessSpec, Runner
-from include.localaws.sandbox import choose
+from include.localaws.engine.images import Images
+from include.localaws.engine.runner import ProcessSpec, Runner
+from include.localaws.engine.sandbox import choose
 from tests.localaws.test_runner import Lines
 
 pytestmark = pytest.mark.e2e

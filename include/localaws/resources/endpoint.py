@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.localaws import endpoint_works as works
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
-from include.localaws.endpoint_plan import (
+from include.localaws.errors import ResourceInUse, ValidationException
+from include.localaws.jobs.execution import refuse, tag_map
+from include.localaws.listing import list_page
+from include.localaws.registry import on_start, operation
+from include.localaws.resources import endpoint_config
+from include.localaws.serving import endpoint_works as works
+from include.localaws.serving.endpoint_plan import (
     Plan,
     capture_summary,
     instances_by_type,
@@ -17,12 +22,7 @@ from include.localaws.endpoint_plan import (
     scaled,
     variant_summaries,
 )
-from include.localaws.endpoint_works import KIND, SERVING, TRANSITIONS
-from include.localaws.errors import ResourceInUse, ValidationException
-from include.localaws.execution import refuse, tag_map
-from include.localaws.listing import list_page
-from include.localaws.registry import on_start, operation
-from include.localaws.resources import endpoint_config
+from include.localaws.serving.endpoint_works import KIND, SERVING, TRANSITIONS
 from include.localaws.states import IllegalTransition
 from include.localaws.store import Resource
 from include.localaws.unsupported import refuse_value

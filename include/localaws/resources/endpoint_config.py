@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.localaws import s3data
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceInUse, ValidationException
-from include.localaws.execution import refuse, tag_map
+from include.localaws.jobs import s3data
+from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.registry import operation
 from include.localaws.resources import model
+from include.localaws.serving.variants import ROUTING
 from include.localaws.store import Resource
 from include.localaws.unsupported import refuse_value
-from include.localaws.variants import ROUTING
 
 KIND = "endpoint-config"
 STATUS = "Created"

@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from include.localaws import training, tuning, tuning_request, tuning_warm
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
-from include.localaws.execution import refuse, tag_map
+from include.localaws.jobs import training
+from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.registry import on_start, operation
 from include.localaws.resources import training_job
 from include.localaws.store import Resource
-from include.localaws.tuning import KIND, TRANSITIONS
-from include.localaws.tuning_request import PASSED_ON
-from include.localaws.tuning_trials import Trials, best, not_improving, summary
+from include.localaws.tuning import job as tuning
+from include.localaws.tuning import request as tuning_request
+from include.localaws.tuning import warm_start as tuning_warm
+from include.localaws.tuning.job import KIND, TRANSITIONS
+from include.localaws.tuning.request import PASSED_ON
+from include.localaws.tuning.trials import Trials, best, not_improving, summary
 
 _DEFINITIONS = ("TrainingJobDefinition", "TrainingJobDefinitions")
 _NOT_THERE = "AlgorithmSpecification.TrainingImageConfig", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries"

@@ -6,9 +6,9 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.errors import ResourceNotFound
-from include.localaws.execution import refuse, tag_map
+from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
-from include.localaws.monitor_definition import KINDS, check, from_definition
+from include.localaws.monitoring.definition import KINDS, check, from_definition
 from include.localaws.registry import operation
 from include.localaws.store import Resource
 

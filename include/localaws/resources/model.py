@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from include.localaws import s3data
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceInUse, ValidationException
-from include.localaws.execution import refuse, tag_map
+from include.localaws.jobs import s3data
+from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
-from include.localaws.model_data import Artifact, ServedModel
 from include.localaws.registry import operation
 from include.localaws.resources import model_package
+from include.localaws.serving.model_data import Artifact, ServedModel
 from include.localaws.store import Resource
 from include.localaws.unsupported import refuse_value
 

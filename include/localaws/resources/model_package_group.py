@@ -7,7 +7,7 @@ from typing import Any
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ConflictException, ResourceInUse, ValidationException
-from include.localaws.execution import refuse, tag_map
+from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.registry import operation
 from include.localaws.store import Resource

@@ -8,15 +8,15 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
+from include.localaws.engine.scheduler import Ticket
 from include.localaws.errors import ResourceNotFound, ValidationException
-from include.localaws.execution import refuse, tag_map
+from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
-from include.localaws.monitor_definition import captured_to, check, check_runtime, of_schedule
-from include.localaws.monitor_execution import KIND as EXECUTION
-from include.localaws.monitor_execution import settle, start, summary
-from include.localaws.monitor_times import recurrence, window
+from include.localaws.monitoring.definition import captured_to, check, check_runtime, of_schedule
+from include.localaws.monitoring.execution import KIND as EXECUTION
+from include.localaws.monitoring.execution import settle, start, summary
+from include.localaws.monitoring.times import recurrence, window
 from include.localaws.registry import on_start, operation
-from include.localaws.scheduler import Ticket
 from include.localaws.states import Transitions
 from include.localaws.store import Resource
 

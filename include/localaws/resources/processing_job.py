@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.localaws import cluster, processing
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
-from include.localaws.execution import check_isolation, inside, refuse, tag_map
-from include.localaws.job_kinds import JobKind
+from include.localaws.jobs import cluster, processing
+from include.localaws.jobs.execution import check_isolation, inside, refuse, tag_map
+from include.localaws.jobs.job_kinds import JobKind
+from include.localaws.jobs.outcome import RESTART_REASON, JobError
+from include.localaws.jobs.processing import KIND, TRANSITIONS
+from include.localaws.jobs.s3data import split
 from include.localaws.listing import list_page
-from include.localaws.outcome import RESTART_REASON, JobError
-from include.localaws.processing import KIND, TRANSITIONS
 from include.localaws.registry import on_start, operation
-from include.localaws.s3data import split
 from include.localaws.store import Resource
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; CreateProcessingJob's default for MaxRuntimeInSeconds

@@ -9,7 +9,7 @@ from typing import Any
 from include.localaws import shapes
 from include.localaws.context import Context
 from include.localaws.errors import ApiError, ValidationException
-from include.localaws.execution import refuse
+from include.localaws.jobs.execution import refuse
 from include.localaws.listing import list_page
 from include.localaws.registry import OPERATIONS, operation
 from include.localaws.search_query import Property, check_limits, compile_expression, find_property

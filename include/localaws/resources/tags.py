@@ -7,7 +7,7 @@ from typing import Any
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ResourceNotFound, ValidationException
-from include.localaws.execution import tag_map
+from include.localaws.jobs.execution import tag_map
 from include.localaws.registry import operation
 
 MOST_TAGS = 50  # per resource, as in AWS

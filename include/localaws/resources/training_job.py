@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.localaws import channels, cluster, spot, training, warmpool
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
-from include.localaws.execution import check_isolation, inside, refuse, require, tag_map
-from include.localaws.job_kinds import JobKind
+from include.localaws.jobs import channels, cluster, spot, training, warmpool
+from include.localaws.jobs.execution import check_isolation, inside, refuse, require, tag_map
+from include.localaws.jobs.job_kinds import JobKind
+from include.localaws.jobs.outcome import RESTART_REASON, JobError, Outcome
+from include.localaws.jobs.s3data import split
+from include.localaws.jobs.training import KIND, TRANSITIONS
+from include.localaws.jobs.training_attempt import CHECKPOINTS
 from include.localaws.listing import list_page
 from include.localaws.metrics import MetricReader, definitions
-from include.localaws.outcome import RESTART_REASON, JobError, Outcome
 from include.localaws.registry import on_start, operation
-from include.localaws.s3data import split
 from include.localaws.store import Resource
 from include.localaws.store_query import Query
-from include.localaws.training import KIND, TRANSITIONS
-from include.localaws.training_attempt import CHECKPOINTS
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; StoppingCondition's default for MaxRuntimeInSeconds
 UNSUPPORTED: tuple[str, ...] = (

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.localaws import s3data, transform
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
-from include.localaws.execution import refuse, tag_map
-from include.localaws.job_kinds import JobKind
+from include.localaws.jobs import s3data
+from include.localaws.jobs.execution import refuse, tag_map
+from include.localaws.jobs.job_kinds import JobKind
+from include.localaws.jobs.outcome import RESTART_REASON
 from include.localaws.listing import list_page
-from include.localaws.outcome import RESTART_REASON
 from include.localaws.registry import on_start, operation
 from include.localaws.resources import model
 from include.localaws.store import Resource
-from include.localaws.transform import DEFAULT_PARAMETERS, KIND, TRANSITIONS, plan_of
+from include.localaws.transform import job as transform
+from include.localaws.transform.job import DEFAULT_PARAMETERS, KIND, TRANSITIONS, plan_of
 from include.localaws.unsupported import refuse_value
 
 UNSUPPORTED = ("ExperimentConfig",)

@@ -1,0 +1,1 @@
+"""The one port: HTTP, signatures, dispatch, moto's services, the status page."""

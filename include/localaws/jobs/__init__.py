@@ -1,0 +1,1 @@
+"""Training and processing jobs at work, and what all kinds of jobs share."""

@@ -1,0 +1,168 @@
+"""What all kinds of jobs share: a directory laid out as /opt/ml, a program attended to its end, its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from include.localaws.context import Context
+from include.localaws.engine.images import Image, ImageError
+from include.localaws.engine.sandbox import HOST_NAME, ML
+from include.localaws.engine.scheduler import Ticket
+from include.localaws.errors import ValidationException
+from include.localaws.jobs.outcome import Ended, JobError, Outcome, decide, from_error
+
+log = logging.getLogger("localaws.jobs")
+
+OUTPUT_TEXT = 4096  # characters that are read of a failure or message file
+
+
+def job_home(ctx: Context, kind: str, name: str) -> Path:
+    """A fresh, empty directory for a job; anything of an earlier try is removed."""
+    home = ctx.config.state / "jobs" / kind / name
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    return home
+
+
+def host_root(home: Path, host: str) -> Path:
+    """The directory that a host of the job will see as /opt/ml; made if need be."""
+    root = home / host / "ml"
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def job_root(ctx: Context, kind: str, name: str) -> Path:
+    """A fresh, empty directory that a job of one host will see as /opt/ml."""
+    return host_root(job_home(ctx, kind, name), HOST_NAME)
+
+
+def remove_root(ctx: Context, kind: str, name: str) -> None:
+    """Forget a job's directory."""
+    shutil.rmtree(ctx.config.state / "jobs" / kind / name, ignore_errors=True)
+
+
+def inside(root: Path, local: str) -> Path:
+    """The host path of a path below /opt/ml; raises ValidationException for any other."""
+    path = Path(local)
+    if not path.is_relative_to(ML) or ".." in path.parts:
+        raise ValidationException(f"'{local}' must be an absolute path below {ML}")
+    return root / path.relative_to(ML)
+
+
+def settled(root: Path, path: Path) -> Path:
+    """A path below a job's root, once the job has had it; raises JobError when a symbolic link is on the way.
+
+    The job wrote there in a sandbox, the endpoint reads outside of it: a link would lead to files of the machine.
+    """
+    below = path.relative_to(root)
+    if Path(os.path.realpath(path)) != Path(os.path.realpath(root)) / below:
+        raise JobError("ClientError", f"{ML}/{below.as_posix()} is or lies behind a symbolic link: it is not uploaded")
+    return path
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a configuration file of the container contract."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def base_environment(ctx: Context, host: str = HOST_NAME) -> dict[str, str]:
+    """The variables by which a job's own AWS clients find this endpoint, and the name of its host."""
+    config = ctx.config
+    return {
+        "AWS_REGION": config.region,
+        "AWS_DEFAULT_REGION": config.region,
+        "AWS_ENDPOINT_URL": config.endpoint,
+        "S3_ENDPOINT_URL": config.endpoint,
+        "AWS_ACCESS_KEY_ID": config.access_key,
+        "AWS_SECRET_ACCESS_KEY": config.secret_key,
+        "CURRENT_HOST": host,
+    }
+
+
+def read_text(root: Path, name: str) -> str:
+    """The beginning of a text file that a job may have written below its root, "" when there is none (or a link)."""
+    try:
+        with os.fdopen(
+            os.open(settled(root, root / name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
+        ) as handle:
+            return handle.read(OUTPUT_TEXT).decode("utf-8", "replace").strip()
+    except (OSError, JobError):
+        return ""
+
+
+def command(image: Image, program: str, entrypoint: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """The argv of a container: its entry point, or the image's own program; raises JobError."""
+    if entrypoint:
+        return [*entrypoint, *arguments]
+    try:
+        return [str(image.environment()), str(image.program(program)), *arguments]
+    except ImageError as error:
+        raise JobError("ClientError", str(error)) from None
+
+
+def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcome:
+    """The outcome of a job's whole work; a stop before the program began, and trouble, are outcomes too."""
+    if ticket.cause is not None:
+        return decide(Ended(0, ticket.cause))
+    try:
+        return run()
+    except JobError as error:
+        return from_error(error)
+    except ValidationException as error:
+        return from_error(JobError("ClientError", error.message))
+    except Exception as error:
+        log.exception("%s %s: fault of the endpoint", ticket.kind, ticket.name)
+        return from_error(JobError("InternalServerError", f"{type(error).__name__}: {error}"))
+
+
+def refuse(request: Mapping[str, Any], *names: str) -> None:
+    """Raise ValidationException for members that this endpoint cannot honour, given as dotted paths.
+
+    A list on the way is searched in each of its elements; a member that is absent, false or empty is no matter.
+    """
+    for name in names:
+        if _present(request, name.split(".")):
+            raise ValidationException(f"{name} is not supported by the local AWS endpoint: leave it out")
+
+
+def _present(value: Any, path: Sequence[str]) -> bool:
+    if isinstance(value, list):
+        return any(_present(v, path) for v in value)
+    if not path:
+        return bool(value)
+    return isinstance(value, Mapping) and _present(value.get(path[0]), path[1:])
+
+
+def require(request: Mapping[str, Any], *names: str) -> None:
+    """Raise ValidationException for a member that the model leaves optional but the operation needs here."""
+    for name in names:
+        if name not in request:
+            raise ValidationException(f"{name} is required")
+
+
+def check_isolation(ctx: Context, wanted: bool) -> None:
+    """Raise ValidationException when network isolation is asked for and this machine cannot give it."""
+    if wanted and not ctx.runner.sandbox.isolates_network:
+        raise ValidationException(
+            "EnableNetworkIsolation is not possible here: the machine offers no namespaces "
+            f"(sandbox {ctx.runner.sandbox.name}); install bubblewrap or leave it out"
+        )
+
+
+def tag_map(request: Mapping[str, Any]) -> dict[str, str]:
+    """The Tags member as a mapping; a key that is there twice is an error, as in AWS."""
+    tags: dict[str, str] = {}
+    for tag in request.get("Tags", ()):
+        if tag["Key"] in tags:
+            raise ValidationException(f"Tags holds the key '{tag['Key']}' more than once")
+        if tag["Key"].lower().startswith("aws:"):
+            raise ValidationException(f"The tag key '{tag['Key']}' begins with aws:, which is reserved for system use")
+        tags[tag["Key"]] = tag["Value"]
+    return tags

@@ -1,0 +1,1 @@
+"""Endpoints at work: model servers, invocations, capture."""
