@@ -25,8 +25,8 @@ from botocore.exceptions import ClientError
 
 from include.localaws.server import Endpoint, StateInUse
 from tests.localaws.conftest import client_of, log_lines, poll, training_request, wait_for
+from tests.localaws.engine.test_runner import running
 from tests.localaws.signing import signed_request
-from tests.localaws.test_runner import running
 
 ROOT = Path(__file__).parents[2]
 

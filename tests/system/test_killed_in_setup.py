@@ -14,8 +14,8 @@ import pytest
 
 from include.localaws.engine.sandbox import choose
 from tests.localaws.conftest import make_image, poll
-from tests.localaws.test_runner import running
-from tests.localaws.test_warm import TOML
+from tests.localaws.engine.test_runner import running
+from tests.localaws.engine.test_warm import TOML
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import pytest
 from include.localaws.engine.images import Images
 from include.localaws.engine.runner import ProcessSpec, Runner
 from include.localaws.engine.sandbox import choose
-from tests.localaws.test_runner import Lines
+from tests.localaws.engine.test_runner import Lines
 
 pytestmark = pytest.mark.e2e
 

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import BUCKET, ROLE, Server
-from tests.localaws.test_record_split import recordio_of
-from tests.localaws.test_transform import LINE, log_lines, request, run
+from tests.localaws.transform.test_record_split import recordio_of
+from tests.localaws.transform.test_transform import LINE, log_lines, request, run
 
 server = serving_fixtures.server
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/batch:1"

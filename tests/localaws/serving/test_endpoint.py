@@ -16,8 +16,8 @@ from include.localaws.serving.model_data import Artifact, ServedModel
 from include.localaws.serving.model_server import ModelServer, ModelServerError, ServerSpec
 from include.localaws.states import IllegalTransition
 from tests.localaws import serving_fixtures
+from tests.localaws.serving.test_capture import ALL
 from tests.localaws.serving_fixtures import BUCKET, IMAGE, Gate, Marked, Program, running
-from tests.localaws.test_capture import ALL
 
 server = serving_fixtures.server
 ARN = "arn:aws:sagemaker:us-east-1:123456789012"

@@ -288,7 +288,7 @@ def test_kill_dash_nine_of_the_server_leaves_no_process(runner: Runner, images_d
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(images_dir), str(root), marker, runner.sandbox.name],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         assert server.stdout is not None

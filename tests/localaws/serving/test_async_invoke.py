@@ -9,9 +9,9 @@ from include.localaws.serving.async_queue import AsyncQueues, AsyncRequest
 from include.localaws.serving.hosting import hosting
 from tests.localaws import serving_fixtures
 from tests.localaws.conftest import poll
+from tests.localaws.serving.test_capture import ALL
+from tests.localaws.serving.test_variants import in_service, refusal
 from tests.localaws.serving_fixtures import BUCKET, Gate, running
-from tests.localaws.test_capture import ALL
-from tests.localaws.test_variants import in_service, refusal
 
 server = serving_fixtures.server
 OUTPUT = {"S3OutputPath": f"s3://{BUCKET}/out", "S3FailurePath": f"s3://{BUCKET}/failed"}

@@ -9,9 +9,9 @@ from include.localaws.serving import model_server, variants
 from include.localaws.serving.hosting import hosting
 from include.localaws.serving.runtime import SERVERLESS_MAX_BYTES
 from tests.localaws import serving_fixtures
+from tests.localaws.serving.test_capture import ALL
+from tests.localaws.serving.test_variants import described, in_service, refusal
 from tests.localaws.serving_fixtures import IMAGE, ROLE, Gate, Marked
-from tests.localaws.test_capture import ALL
-from tests.localaws.test_variants import described, in_service, refusal
 
 server = serving_fixtures.server
 CONFIG = {"MemorySizeInMB": 2048, "MaxConcurrency": 2}

@@ -22,7 +22,7 @@ from include.localaws.tuning.search import make_search
 from include.localaws.tuning.stop import Hyperband, MedianRule, resources
 from include.localaws.tuning.trials import not_improving
 from tests.localaws.conftest import channel, client_of, poll
-from tests.localaws.test_tuning import BOWL, ended, short, tuning_request
+from tests.localaws.tuning.test_tuning import BOWL, ended, short, tuning_request
 
 assert short  # a fixture
 

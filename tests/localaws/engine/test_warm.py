@@ -17,7 +17,7 @@ from include.localaws.engine.runner import Process, ProcessSpec, Runner
 from include.localaws.engine.sandbox import choose
 from include.localaws.engine.warm import reads_at_start
 from tests.localaws.conftest import make_image, poll
-from tests.localaws.test_runner import Lines, running
+from tests.localaws.engine.test_runner import Lines, running
 
 TOML = """
 name = "tiny"
@@ -437,7 +437,7 @@ def test_kill_dash_nine_of_the_server_leaves_no_process(runner: Runner, image: I
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(image.directory.parent), str(root), marker],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         assert server.stdout is not None
