@@ -51,12 +51,12 @@ dry-run: setup  ## print the SageMaker requests of a model without sending one: 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
 	@$(PY) -m tools.new_model "$${NAME:-}"
 
-test: setup  ## every test: the fast ones first, then those that start Airflow and the local endpoint
+test: setup  ## every test: the fast ones first, then those that start Airflow or run long
 	@$(PY) -m include.localaws pull >/dev/null
 	@$(PY) -m pytest $(FAST)
 	@$(PY) -m pytest -m e2e
 
-test-fast: setup  ## the tests that start no server
+test-fast: setup  ## the tests that start no Airflow
 	@$(PY) -m pytest $(FAST)
 
 check: lint types arrows  ## lint, types and import arrows
@@ -80,7 +80,7 @@ lock: setup  ## renew constraints.txt from requirements.txt
 coverage-page: setup  ## write docs/localaws-coverage.md from the code and the tests
 	@.venv/bin/python -m tools.coverage_page
 
-bench: setup  ## measure DAG parsing and what a task costs over Airflow's own floor
+bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead"
 	@$(PY) -m benchmarks.run $(BENCH)
 
 env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never overwrites)

@@ -233,10 +233,10 @@ def _tuning_request(name: str) -> dict[str, Any]:
 
 def measure(root: Path, rounds: int, census: Path | None = None) -> list[Row]:
     """Both rows; the second only when the census data are there (`census`, or the variable SAGEWIND_CENSUS)."""
-    from include.localaws.engine.images import Images
+    from include.localaws.engine.images import Images, default_cache
 
     named = census or (Path(os.environ[CENSUS]) if CENSUS in os.environ else None)
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     python = Images(root / "include" / "images", cache).resolve(IMAGE).environment()  # built when it is not there
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)

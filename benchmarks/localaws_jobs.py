@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shlex
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ import boto3
 from botocore.config import Config
 
 from benchmarks.table import Row, render
-from include.localaws.engine.images import Images
+from include.localaws.engine.images import Images, default_cache
 from include.localaws.store import Store
 
 STARTS_FLOOR = "the image's own Python, started bare with the same script; for jobs at once: a Python that does nothing"
@@ -292,7 +291,7 @@ def p95(values: list[float]) -> float:
 
 def bench(root: Path, rounds: int) -> str:
     """Both tables, and below them the figures that have a target."""
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     starts = measure_starts(root, cache, rounds)
     lists = [Row(row.name, [1000 * v for v in row.floor], [1000 * v for v in row.ours]) for row in measure_lists(root)]
     queue, said = measure_queue(root)

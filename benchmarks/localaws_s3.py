@@ -25,7 +25,6 @@ from benchmarks.table import Row, render
 
 SIZE = 1 << 30
 BUCKET = "bench"
-MOST_MEMORY = 300  # MiB that our server may hold
 FLOOR = "moto's server (put, get), the same job without an input; targets: put <= 0.33, get <= 1, memory <= 300 MiB"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nothing:1"
 IMAGE_TOML = 'name = "nothing"\nuris = ["nothing:1"]\npython = "host"\n'

@@ -53,8 +53,16 @@ def bench_jobs(rounds: int) -> str:
     return localaws_jobs.bench(ROOT, rounds)
 
 
+def bench_batch(rounds: int) -> str:
+    """The table of tuning and transform jobs."""
+    from benchmarks import localaws_batch
+
+    return render("Batch work, seconds", localaws_batch.FLOOR, localaws_batch.measure(ROOT, max(2, rounds // 2)))
+
+
 BENCHMARKS = {
     "jobs": bench_jobs,
+    "batch": bench_batch,
     "parse": bench_parse,
     "overhead": bench_overhead,
     "s3": bench_s3,

@@ -1,10 +1,9 @@
-"""The command line: `python -m include.localaws --state DIR`, and its commands `pull` and `faults`."""
+"""The command line: `python -m include.localaws --state DIR`, and its commands `pull`, `faults` and `page`."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import shlex
 import signal
 import sys
@@ -12,7 +11,7 @@ import threading
 from pathlib import Path
 
 from include.localaws import faults_command, logformat, page_command
-from include.localaws.engine.images import ImageError, Images, NoPythonForImage
+from include.localaws.engine.images import ImageError, Images, NoPythonForImage, default_cache
 from include.localaws.front.auth import given_credentials
 from include.localaws.profile import FAST, PROFILES
 from include.localaws.quotas import Quotas
@@ -33,10 +32,6 @@ other credentials than those of the state directory.
 """
 
 
-def _default_cache() -> Path:
-    return Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
-
-
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
@@ -55,8 +50,15 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, action="append", help="directory of images (repeatable; default: include/images)"
     )
     parser.add_argument(
-        "--cache", type=Path, default=_default_cache(), help="where image environments are kept (default: %(default)s)"
+        "--cache", type=Path, default=default_cache(), help="where image environments are kept (default: %(default)s)"
     )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: it is a number from 0 to 65535")
+    return number
 
 
 def _serve_parser() -> argparse.ArgumentParser:
@@ -66,7 +68,7 @@ def _serve_parser() -> argparse.ArgumentParser:
         epilog=COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=4566, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--state", type=Path, required=True, help="directory that keeps everything")
     parser.add_argument("--region", default="us-east-1", help="(default: %(default)s)")
@@ -128,9 +130,9 @@ def serve(argv: list[str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     endpoint = Endpoint(
         Options(
-            state=options.state.resolve(),
-            images=tuple(p.resolve() for p in options.images or [DEFAULT_IMAGES]),
-            cache=options.cache.resolve(),
+            state=options.state,
+            images=tuple(options.images or [DEFAULT_IMAGES]),
+            cache=options.cache,
             port=options.port,
             host=options.host,
             region=options.region,

@@ -63,20 +63,6 @@ class SerializationException(ApiError):
     code = "SerializationException"
 
 
-class UnrecognizedClientException(ApiError):
-    """No access key, or one that this endpoint did not issue."""
-
-    code = "UnrecognizedClientException"
-    status = 403
-
-
-class InvalidSignatureException(ApiError):
-    """The signature does not fit the request."""
-
-    code = "InvalidSignatureException"
-    status = 403
-
-
 class AccessDeniedException(ApiError):
     """The request is not allowed here (for example a foreign Host header)."""
 

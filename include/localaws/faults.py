@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from itertools import count
 from typing import Any
 
+from include.localaws import shapes
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import (
     AccessDeniedException,
@@ -291,6 +292,10 @@ def _call_fault(given: Mapping[str, Any]) -> CallFault:
     if not given.get("operation"):
         raise ValidationException("A fault needs 'operation', the name of an operation such as CreateTrainingJob")
     fault = CallFault(id="", **given)
+    if ":" not in fault.operation and not any(fault.fits(name) for name in shapes.operations()):
+        raise ValidationException(
+            f"SageMaker has no operation '{fault.operation}'; of another service it is, for example, s3:GetObject"
+        )
     if fault.error and fault.error not in ERRORS:
         raise ValidationException(f"'error' cannot be '{fault.error}'; it can be: {', '.join(ERRORS)}")
     if not 1 <= fault.calls <= MOST_CALLS or not 0 <= fault.skip <= MOST_CALLS:

@@ -50,12 +50,12 @@ def run(argv: list[str]) -> int:
     if options.order == "add":
         asked = {k: v for k, v in vars(options).items() if k != "order"}
         asked["error"] = "" if asked["error"] == "none" else asked["error"]
-        answers = [_send("POST", PATH, asked)]
+        answers = [send("POST", PATH, asked)]
     elif options.order == "list":
-        status, answer = _send("GET", PATH)
+        status, answer = send("GET", PATH)
         answers = [(status, fault) for fault in answer["Faults"]] if status == 200 else [(status, answer)]
     else:
-        answers = [_send("DELETE", f"{PATH}/{one}" if one else PATH) for one in options.ids or [""]]
+        answers = [send("DELETE", f"{PATH}/{one}" if one else PATH) for one in options.ids or [""]]
     for status, answer in answers:
         if status >= 400:
             sys.stderr.write(f"localaws: {answer.get('message', answer)}\n")
@@ -64,7 +64,8 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _send(method: str, path: str, document: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+def send(method: str, path: str, document: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    """One signed request to the endpoint of the environment; status and document. Raises OSError."""
     url, key, secret = (os.environ[name] for name in NEEDED)
     body = b"" if document is None else json.dumps(document).encode()
     request = AWSRequest(

@@ -13,11 +13,11 @@ from typing import Any
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
 from include.localaws.errors import ValidationException
+from include.localaws.profile import DEFAULT_PAGE
 from include.localaws.store import Resource, Rows, Store
 from include.localaws.store_query import Query
 
 Summary = Callable[[Resource], dict[str, Any]]
-PAGE_SIZE = 10  # the API's default for MaxResults
 NOT_PART_OF_QUERY = ("NextToken", "MaxResults")
 BEHAVIOURS = (
     Behaviour("lists: the default order of each operation", "documented", "the List operations' SortBy and SortOrder"),
@@ -87,7 +87,7 @@ def _query(request: Mapping[str, Any], sort_by: str, descending: bool, name_key:
         sort=columns.get(sort_by, sort_by),
         descending=descending,
         after=_decode(token, request) if token else None,
-        limit=request.get("MaxResults", PAGE_SIZE) + 1,
+        limit=request.get("MaxResults", DEFAULT_PAGE) + 1,
     )
 
 
@@ -136,7 +136,7 @@ def list_page(
         if token := request.get("NextToken"):
             last = _decode(token, request)
             found = [r for r in found if (key(r) < last if descending else key(r) > last)]
-    size = request.get("MaxResults", PAGE_SIZE)
+    size = request.get("MaxResults", DEFAULT_PAGE)
     answer: dict[str, Any] = {result_key: [summary(r) for r in found[:size]]}
     if len(found) > size:
         answer["NextToken"] = _encode(key(found[size - 1]), request)

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 access = logging.getLogger("localaws.access")
+changes = logging.getLogger("localaws.resources")
 
 TEXT = "localaws: %(levelname)s %(name)s: %(message)s"
 OPERATION = "localaws.operation"  # member of a WSGI environ: the operation, once it is known
-FIELDS = ("operation", "method", "path", "status", "milliseconds")  # what a record of a request has besides
+# What a record of a request has besides, and one of a resource whose status has changed.
+FIELDS = ("operation", "method", "path", "status", "error", "milliseconds", "kind", "resource", "reason")
 HIDDEN = "***"
 _SIGNATURES = re.compile(r"((?:Signature|X-Amz-Security-Token|SessionToken)=)[^&\s,\"']+", re.IGNORECASE)
 
@@ -25,7 +27,8 @@ Environ = dict[str, Any]
 class Lines(logging.Formatter):
     """Formats records as text, or as JSON; what `hide` was told is replaced by stars.
 
-    JSON has `time` (UTC, ISO 8601), `level`, `logger`, `message`, for a failure `exception`, for a request FIELDS.
+    JSON has `time` (UTC, ISO 8601), `level`, `logger`, `message`, for a failure `exception`, for a request
+    or a resource FIELDS.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
@@ -69,6 +72,12 @@ def configure(*, as_json: bool = False) -> Lines:
     return lines
 
 
+def changed(kind: str, name: str, status: str, reason: str | None = None) -> None:
+    """A line about a resource that has come to a new status, with the reason if there is one."""
+    fields = {"kind": kind, "resource": name, "status": status, "reason": reason}
+    changes.info("%s %s: %s%s", kind, name, status, f" ({reason})" if reason else "", extra=fields)
+
+
 def logged(
     app: Callable[[Environ, StartResponse], Iterable[bytes]], environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
@@ -76,10 +85,10 @@ def logged(
 
     Neither query nor headers are written: presigned requests carry signatures there.
     """
-    began, seen = time.perf_counter(), ["000"]
+    began, seen = time.perf_counter(), ["000", ""]
 
     def remember(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-        seen[0] = status
+        seen[:] = [status, next((value for name, value in headers if name == "x-amzn-ErrorType"), "")]
         return start_response(status, headers, *rest)
 
     answer = app(environ, remember)
@@ -90,6 +99,7 @@ def logged(
         "method": method,
         "path": path,
         "status": int(seen[0][:3]),
+        "error": seen[1] or None,
         "milliseconds": round(took, 2),
     }
     access.info("%s %s: %s", method, path, seen[0], extra=fields)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote, unquote
 
 from include.localaws.coverage import Behaviour
@@ -22,9 +23,13 @@ BEHAVIOURS = (
         "CloudWatch Logs, PutLogEvents",
     ),
     Behaviour("every line of a job is one event, in its log at once", "assumed"),
+    Behaviour("a stream of more than 32 MiB gives its newest lines only", "assumed"),
+    Behaviour("a stream that had no line for 14 days is gone after the next start", "assumed"),
 )
 KEPT = 14 * 24 * 3600.0  # seconds: CloudWatch Logs takes no older events
 BATCH = 10_000  # events in one PutLogEvents
+MOST = 32 << 20  # bytes of memory for the events of one stream; its file has all of them
+EVENT = 256  # bytes of memory that an event takes beside its text
 
 
 class LogStream:
@@ -63,6 +68,70 @@ class LogStream:
         self.close()
 
 
+class Window:
+    """The newest events of a stream of moto's: at most MOST bytes are held.
+
+    The tokens of GetLogEvents are positions. They go on counting from the first event that there ever was, so that who
+    follows a log neither misses nor repeats lines when old ones go.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._get = stream.get_log_events
+        self._lock = threading.Lock()
+        self._dropped = 0
+        self._held = 0
+        stream.window, stream.get_log_events = self, self.get_log_events
+
+    @classmethod
+    def of(cls, stream: Any) -> Window:
+        """The stream's own, which lives as long as the stream."""
+        found: Window | None = getattr(stream, "window", None)
+        return found or cls(stream)
+
+    def skipped(self, count: int) -> None:
+        """Account for the first events of a new stream, which are left in its file."""
+        self._dropped = count
+
+    def added(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Account for events that were just put; drops the oldest when there are too many."""
+        self._held += sum(_size(event["message"]) for event in events)
+        for event in self._stream.events[-1:]:
+            type(event).instances_tracked.clear()  # moto keeps every event that there ever was for its own tests
+        if self._held > MOST:
+            with self._lock:
+                self._drop()
+
+    def _drop(self) -> None:
+        """Keep an eighth less than MOST, so that this is not done for every line."""
+        kept, first, events = 0, len(self._stream.events), self._stream.events
+        while first and kept + _size(events[first - 1].message) <= MOST * 7 // 8:
+            first -= 1
+            kept += _size(events[first].message)
+        self._stream.events = events[first:]
+        self._dropped += first
+        self._held = kept
+
+    def get_log_events(
+        self, start: Any, end: Any, limit: Any, token: str | None, from_head: Any
+    ) -> tuple[list[dict[str, Any]], str | None, str | None]:
+        """In place of the stream's own method."""
+        with self._lock:
+            events, back, forward = self._get(start, end, limit, _moved(token, -self._dropped), from_head)
+            return events, _moved(back, self._dropped), _moved(forward, self._dropped)
+
+
+def _size(message: str) -> int:
+    return EVENT + len(message)
+
+
+def _moved(token: str | None, by: int) -> str | None:
+    """A token of moto's (`f/` or `b/` and a position) at another position; anything else as it is."""
+    if token is None or not token[2:].lstrip("-").isdigit():
+        return token
+    return f"{token[:2]}{max(int(token[2:]) + by, -1):056d}"
+
+
 class Logs:
     """The log groups of the endpoint; earlier lines are read back when logs are first asked for."""
 
@@ -87,7 +156,11 @@ class Logs:
         """Add events to an open stream; one that was deleted meanwhile is made anew, as AWS's agents do."""
         with self._backend() as backend:
             _ensure(backend, group, stream)
-            backend.put_log_events(group, stream, events)
+            self._add(backend, group, stream, events)
+
+    def _add(self, backend: Any, group: str, stream: str, events: list[dict[str, Any]]) -> None:
+        backend.put_log_events(group, stream, events)
+        Window.of(backend.groups[group].streams[stream]).added(events)
 
     def load(self) -> None:
         """Bring back the lines of earlier runs; does it once, later calls return at once."""
@@ -101,7 +174,10 @@ class Logs:
             if not self._loaded:
                 self._loaded = True
                 for file in sorted(self._directory.glob("*/*.jsonl")):
-                    self._restore(backend, file)
+                    if file.stat().st_mtime < self.clock() - KEPT:
+                        file.unlink()
+                    else:
+                        self._restore(backend, file)
             yield backend
 
     def _restore(self, backend: Any, file: Path) -> None:
@@ -112,7 +188,8 @@ class Logs:
             backend.groups[group].streams.pop(stream, None)
         _ensure(backend, group, stream)
         events = []
-        with file.open(encoding="utf-8") as lines:
+        with file.open("rb") as lines:
+            Window.of(backend.groups[group].streams[stream]).skipped(_skip(lines))
             for line in lines:
                 try:
                     moment, text = json.loads(line)
@@ -121,7 +198,17 @@ class Logs:
                 if moment > oldest:
                     events.append({"timestamp": moment, "message": text or " "})
         for start in range(0, len(events), BATCH):
-            backend.put_log_events(group, stream, events[start : start + BATCH])
+            self._add(backend, group, stream, events[start : start + BATCH])
+
+
+def _skip(lines: BinaryIO) -> int:
+    """Go to the first whole line of the newest MOST bytes; returns how many lines are before it."""
+    count, left = 0, lines.seek(0, os.SEEK_END) - MOST
+    lines.seek(0)
+    while left > 0 and (block := lines.read(min(left, 1 << 20))):
+        count += block.count(b"\n")
+        left -= len(block)
+    return count + lines.readline().count(b"\n") if lines.tell() else 0
 
 
 def _ensure(backend: Any, group: str, stream: str) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
+from include.localaws.faults_command import NEEDED, PATH, send
 from include.localaws.front.statuspage import USER, password
 
 
@@ -14,12 +15,16 @@ def run(argv: list[str]) -> int:
     """Print the link, with user name and password; ValueError when the environment names no endpoint."""
     argparse.ArgumentParser(
         "python -m include.localaws page",
-        description="Print the link to the status page. The endpoint and its credentials are those of the environment: "
-        "AWS_ENDPOINT_URL, AWS_SECRET_ACCESS_KEY. The link holds the page's password, which only shows pages.",
+        description="Print the link to the status page of the endpoint that AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY name. The link holds the page's password, which only shows pages.",
     ).parse_args(argv)
-    needed = ("AWS_ENDPOINT_URL", "AWS_SECRET_ACCESS_KEY")
-    if missing := [name for name in needed if not os.environ.get(name)]:
+    if missing := [name for name in NEEDED if not os.environ.get(name)]:
         raise ValueError(f"{', '.join(missing)} must be set: eval the lines that the endpoint printed when it started")
-    parts = urlsplit(os.environ[needed[0]])
-    sys.stdout.write(f"{parts.scheme}://{USER}:{password(os.environ[needed[1]])}@{parts.netloc}/\n")
+    status, answer = send("GET", PATH)  # a wrong secret would give a link that opens nothing
+    if status != 200:
+        sys.stderr.write(f"localaws: {answer.get('message', answer)}\n")
+        return 1
+    parts = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    sys.stdout.write(f"{parts.scheme}://{USER}:{password(secret)}@{parts.netloc}/\n")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from include.localaws.coverage import Behaviour
 
-DEFAULT_PAGE = 10  # items of a page when a request names no MaxResults
+DEFAULT_PAGE = 10  # the API's default for MaxResults, the items of a page
 
 
 @dataclass(frozen=True)

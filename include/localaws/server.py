@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from include.localaws import logformat, registry
@@ -32,7 +32,7 @@ from include.localaws.store import Store
 
 log = logging.getLogger("localaws")
 
-THREADS = 24  # requests answered at once
+THREADS = 64  # requests answered at once; invocations (runtime.AT_ONCE, WAITING) must leave some to their containers
 ACCOUNT = "123456789012"
 
 
@@ -69,6 +69,13 @@ class Endpoint:
     """
 
     def __init__(self, options: Options) -> None:
+        # Jobs run elsewhere than the endpoint: a relative path would mean another place to them.
+        options = replace(
+            options,
+            state=options.state.resolve(),
+            images=tuple(directory.resolve() for directory in options.images),
+            cache=options.cache.resolve(),
+        )
         options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = (options.state / "lock").open("w")
         try:

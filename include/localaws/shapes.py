@@ -40,6 +40,7 @@ BEHAVIOURS = (
     Behaviour("a wrong JSON type: `SerializationException`", "assumed"),
     Behaviour("an unknown member: `ValidationException`; AWS passes over it", "assumed"),
 )
+PATTERN_SECONDS = 2.0  # AWS's patterns match in microseconds what they match at all
 JSON_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
@@ -47,6 +48,13 @@ JSON_NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boo
 def service(name: str = "sagemaker") -> ServiceModel:
     """botocore's model of a service."""
     return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+
+
+@cache
+def operations() -> frozenset[str]:
+    """The names of all operations of SageMaker, its runtime and its metrics service."""
+    services = ("sagemaker", "sagemaker-runtime", "sagemaker-metrics")
+    return frozenset(name for one in services for name in service(one).operation_names)
 
 
 @cache
@@ -63,6 +71,14 @@ def compile_pattern(pattern: str) -> regex.Pattern[str]:
         pattern = pattern.replace(java, python)
     # \\d, \\w and \\s mean ASCII in Java; the flag would take \\p{L} down to ASCII too.
     return regex.compile(pattern, 0 if r"\p{" in pattern else regex.ASCII)
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Whether the whole value fits; one that a pattern (with a repetition of repetitions) tries for ever does not."""
+    try:
+        return compile_pattern(pattern).fullmatch(value, timeout=PATTERN_SECONDS) is not None
+    except TimeoutError:
+        return False
 
 
 def _camel(name: str) -> str:
@@ -183,7 +199,7 @@ class _Request:
         if allowed and value not in allowed:
             self.fail(shape, value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
         pattern = shape.metadata.get("pattern")
-        if pattern and not compile_pattern(pattern).fullmatch(value):
+        if pattern and not _matches(pattern, value):
             self.fail(shape, value, path, f"Member must satisfy regular expression pattern: {pattern}")
         return value
 

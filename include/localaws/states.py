@@ -36,3 +36,16 @@ class Transitions:
             return self.table[status, event]
         except KeyError:
             raise IllegalTransition(f"event {event!r} is not possible in status {status!r}") from None
+
+
+JOB_TRANSITIONS = Transitions(  # of training, processing and transform jobs
+    {
+        ("InProgress", "finish"): "Completed",
+        ("InProgress", "fail"): "Failed",
+        ("InProgress", "stop"): "Stopping",
+        ("InProgress", "stopped"): "Stopped",  # at its time limit
+        ("Stopping", "stopped"): "Stopped",
+        ("Stopping", "finish"): "Completed",  # it had ended before the stop reached it
+        ("Stopping", "fail"): "Failed",
+    }
+)

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, overload
 
-from include.localaws.errors import ResourceInUse
+from include.localaws import logformat
+from include.localaws.errors import ResourceInUse, ValidationException
 from include.localaws.states import Transitions
 from include.localaws.store_query import INDEXES, Query
 
@@ -131,8 +132,14 @@ class Store:
         status: str,
         body: Mapping[str, Any],
         tags: Mapping[str, str] | None = None,
+        *,
+        taken: str = "",
     ) -> Resource:
-        """Add a resource with its tags; raises ResourceInUse naming it when the name or ARN is taken."""
+        """Add a resource with its tags.
+
+        When the name or ARN is taken it raises ResourceInUse naming it; given `taken`, a ValidationException that says
+        this, as AWS does for some kinds.
+        """
         now = self._clock()
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
@@ -149,6 +156,8 @@ class Store:
                 self._db.execute("COMMIT")
             except sqlite3.IntegrityError:
                 self._db.execute("ROLLBACK")
+                if taken:
+                    raise ValidationException(taken) from None
                 thing = kind.replace("-", " ")
                 raise ResourceInUse(
                     f"{thing.capitalize()} names must be unique within an AWS account and region, "
@@ -198,7 +207,9 @@ class Store:
             old = self.get(kind, name)
             if old is None:
                 raise KeyError(f"{kind} {name} does not exist")
-            return self.update(kind, name, status=table.next(old.status, event), **body_changes)
+            new = self.update(kind, name, status=table.next(old.status, event), **body_changes)
+        logformat.changed(kind, name, new.status, body_changes.get("FailureReason"))
+        return new
 
     def delete(self, kind: str, name: str) -> bool:
         """Remove the resource and its tags; False when there was none."""

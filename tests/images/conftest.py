@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from include.localaws.engine import images as local_images
-from include.localaws.engine.images import Image, Images
+from include.localaws.engine.images import Image, Images, default_cache
 from tests.conftest import ROOT
 
 IMAGES = ROOT / "include" / "images"
@@ -69,7 +68,7 @@ def built(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Image, Path]:
         pytest.skip(f"image {image.name} is not built: python -m include.localaws pull {image.name}")
 
     monkeypatch.setattr(local_images, "_build", refuse)
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     image = Images(IMAGES, cache).by_name(name)
     return image, image.environment()
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import tarfile
 from pathlib import Path
@@ -76,6 +77,23 @@ def test_a_program_runs_with_its_arguments(ml: MlDir, capfd: pytest.CaptureFixtu
     assert ml.text("model/model.txt") == '0.5 helped ["train"]'
     assert "validation:auc=0.5" in capfd.readouterr().out
     assert not (ml.root / "output" / "failure").exists()
+
+
+LEAVES = """
+import pathlib, subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+pathlib.Path(sys.argv[2]).write_text(str(left.pid))
+"""
+
+
+def test_what_a_program_leaves_behind_is_not_waited_for(ml: MlDir, tmp_path: Path) -> None:
+    archive = packed(ml, {"train.py": LEAVES})
+    names = {"sagemaker_program": '"train.py"', "sagemaker_submit_directory": json.dumps(archive)}
+    ml.training({"left": json.dumps(str(tmp_path / "left")), **names}, {"train": "1,2\n"})
+    script_mode.main()
+    left = int((tmp_path / "left").read_text())
+    os.kill(left, signal.SIGKILL)  # raises where the program above would have been waited for
+    assert (ml.root / "output" / "success").exists()
 
 
 def test_a_failing_program_leaves_its_reason(ml: MlDir, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from include.localaws.engine.sandbox import Sandbox, choose
 from include.localaws.server import Endpoint, Options
 
 IMAGE_URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/tiny:1.0-1"
@@ -49,10 +50,20 @@ def make_image(directory: Path, toml: str = IMAGE_TOML) -> Path:
     return directory
 
 
+def bubblewrap() -> Sandbox:
+    """The sandbox that forked jobs need; without it the test is skipped, or fails (SAGEWIND_REQUIRE_SANDBOX)."""
+    try:
+        return choose("bubblewrap")
+    except ValueError as error:
+        if os.environ.get("SAGEWIND_REQUIRE_SANDBOX"):
+            pytest.fail(f"SAGEWIND_REQUIRE_SANDBOX is set: {error}")
+        pytest.skip(str(error))
+
+
 def client_of(endpoint: Endpoint, service: str, **options: Any) -> Any:
     """A boto3 client of a service, with a fast poll and no retries that would hide an error."""
     env = endpoint.environment()
-    config = Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}, **options)
+    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **options)
     return boto3.client(
         service,
         endpoint_url=env["AWS_ENDPOINT_URL"],

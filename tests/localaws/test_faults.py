@@ -150,7 +150,7 @@ def test_faults_are_tried_in_order_and_can_be_taken_back() -> None:
     assert asked.clear([first.id, "f99"]) == 1
     with pytest.raises(ApiError, match="on purpose"):
         asked.for_call("ListModels")
-    asked.add({"operation": "X"})
+    asked.add({"operation": "ListModels"})
     assert (asked.clear(), asked.clear()) == (1, 0)
 
 
@@ -171,14 +171,15 @@ def test_a_late_call_waits_and_a_lost_answer_comes_after_the_work() -> None:
     ("fault", "said"),
     [
         ({}, "needs 'operation'"),
-        ({"operation": "X", "error": "Nonsense"}, "'error' cannot be 'Nonsense'"),
-        ({"operation": "X", "calls": 0}, "from 1 to"),
-        ({"operation": "X", "calls": True}, "cannot be True"),
-        ({"operation": "X", "calls": "2"}, "cannot be '2'"),
-        ({"operation": "X", "delay": -1}, "'delay' is a number of seconds"),
-        ({"operation": "X", "delay": math.nan}, "'delay' is a number of seconds"),
-        ({"operation": "X", "error": ""}, "needs a 'delay'"),
-        ({"operation": "X", "id": "1"}, "'id' is no member"),
+        ({"operation": "CreateTrainingjob"}, "SageMaker has no operation 'CreateTrainingjob'"),
+        ({"operation": "ListModels", "error": "Nonsense"}, "'error' cannot be 'Nonsense'"),
+        ({"operation": "ListModels", "calls": 0}, "from 1 to"),
+        ({"operation": "ListModels", "calls": True}, "cannot be True"),
+        ({"operation": "ListModels", "calls": "2"}, "cannot be '2'"),
+        ({"operation": "ListModels", "delay": -1}, "'delay' is a number of seconds"),
+        ({"operation": "ListModels", "delay": math.nan}, "'delay' is a number of seconds"),
+        ({"operation": "ListModels", "error": ""}, "needs a 'delay'"),
+        ({"operation": "ListModels", "id": "1"}, "'id' is no member"),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused(fault: dict[str, Any], said: str) -> None:
@@ -244,7 +245,7 @@ def test_faults_through_the_port(shaky: Endpoint) -> None:
     assert admin(shaky, "DELETE", "/" + fault["id"]) == (200, {"Cleared": 1})
     assert sagemaker.list_models()["Models"] == []
     assert admin(shaky, "DELETE", "/" + fault["id"])[0] == 400
-    assert admin(shaky, "POST", document={"operation": "X", "error": "no"})[0] == 400
+    assert admin(shaky, "POST", document={"operation": "ListModels", "error": "no"})[0] == 400
     assert admin(shaky, "POST", document=[])[1]["message"] == "The body of POST /_localaws/faults is not a JSON object"
     admin(shaky, "POST", document={"operation": "*"})
     assert admin(shaky, "PATCH")[1]["__type"] == "ValidationException"

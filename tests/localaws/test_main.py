@@ -7,6 +7,7 @@ import logging
 import sys
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,13 +33,15 @@ def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureF
     ("argv", "said"),
     [
         (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
+        (["--state", "x", "--images", "nowhere"], "the directory of images"),
         (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
-        (["page"], "AWS_ENDPOINT_URL, AWS_SECRET_ACCESS_KEY must be set"),
+        (["page"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(
-    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in faults_command.NEEDED:
         monkeypatch.delenv(name, raising=False)
     assert program.main(argv) == 1
@@ -47,7 +50,9 @@ def test_what_is_wrong_is_one_sentence(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("argv", [["--jobs", "0"], ["--cpus", "-1"], ["--memory", "nan"], ["--profile", "none"]])
+@pytest.mark.parametrize(
+    "argv", [["--jobs", "0"], ["--cpus", "-1"], ["--memory", "nan"], ["--profile", "none"], ["--port", "99999"]]
+)
 def test_options_out_of_range(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         program.main(["--state", "x", *argv])
@@ -131,7 +136,7 @@ def test_faults_by_command(
 ) -> None:
     for variable, value in endpoint.environment().items():
         monkeypatch.setenv(variable, value)
-    assert program.main(["faults", "add", "NoSuchOperation", "--error", "none", "--delay", "2", "--calls", "3"]) == 0
+    assert program.main(["faults", "add", "Stop*", "--error", "none", "--delay", "2", "--calls", "3"]) == 0
     fault = json.loads(capsys.readouterr().out)
     assert (fault["error"], fault["delay"], fault["calls"]) == ("", 2.0, 3)
     assert program.main(["faults", "list"]) == 0

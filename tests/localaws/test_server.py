@@ -23,8 +23,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from include.localaws.server import Endpoint, StateInUse
-from tests.localaws.conftest import client_of, log_lines, poll, training_request, wait_for
+from include.localaws.server import Endpoint, Options, StateInUse
+from tests.localaws.conftest import client_of, log_lines, make_image, poll, training_request, wait_for
 from tests.localaws.engine.test_runner import running
 from tests.localaws.signing import signed_request
 
@@ -216,6 +216,21 @@ def test_a_state_directory_has_one_endpoint(start_endpoint: Callable[..., Endpoi
     endpoint.close()
 
 
+def test_relative_paths_are_those_of_where_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    endpoint = Endpoint(Options(state=Path("state"), images=(Path("images"),), cache=Path("cache"), grace=2.0))
+    endpoint.start()
+    try:
+        client_of(endpoint, "s3").create_bucket(Bucket="data")
+        sagemaker = client_of(endpoint, "sagemaker")
+        sagemaker.create_training_job(**training_request("relative", "print('ran')"))
+        wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName="relative")
+        assert "ran" in log_lines(client_of(endpoint, "logs"), "/aws/sagemaker/TrainingJobs", "relative")
+    finally:
+        endpoint.close()
+
+
 def test_restart_keeps_everything(start_endpoint: Callable[..., Endpoint], tmp_path: Path) -> None:
     first = start_endpoint(tmp_path / "state", jobs=1)
     sagemaker = client_of(first, "sagemaker")
@@ -237,7 +252,7 @@ def test_restart_keeps_everything(start_endpoint: Callable[..., Endpoint], tmp_p
     del before["ResponseMetadata"], after["ResponseMetadata"]
     assert after == before
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "a", "Value": "b"}]
-    assert log_lines(client_of(second, "logs"), "/aws/sagemaker/TrainingJobs", "done") == ["a line"]
+    assert log_lines(client_of(second, "logs"), "/aws/sagemaker/TrainingJobs", "done")[0] == "a line"
     ran = sagemaker.describe_training_job(TrainingJobName="ran")
     assert (ran["TrainingJobStatus"], ran["SecondaryStatus"]) == ("Failed", "Failed")
     assert "was stopped while this job ran" in ran["FailureReason"]

@@ -29,16 +29,21 @@ PLAIN = [
 ]
 
 
+NESTED = re.compile(r"[*+}]\)+[*+{]")  # a repetition in a repetition: a text that does not match takes for ever
+PLAIN = [shape for shape in PLAIN if not NESTED.search(shape.metadata["pattern"])]
+
+
 def input_of(operation: str) -> StructureShape:
     return MODEL.operation_model(operation).input_shape
 
 
 def test_every_pattern_of_the_model_compiles() -> None:
+    assert len(STRINGS) > 400  # else the model was read wrongly, and nothing is looked at
     for shape in STRINGS:
-        shapes.compile_pattern(shape.metadata["pattern"])
+        assert shapes.compile_pattern(shape.metadata["pattern"]).pattern
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_a_pattern_generates_is_accepted_and_a_line_end_after_it_is_not(data: st.DataObject) -> None:
     shape = data.draw(st.sampled_from(PLAIN), label="shape")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.localaws.errors import ResourceInUse, ValidationException
-from include.localaws.jobs import processing, training
+from include.localaws.jobs import training_steps
 from include.localaws.listing import list_page
-from include.localaws.states import IllegalTransition, Transitions
+from include.localaws.states import JOB_TRANSITIONS, IllegalTransition, Transitions
 from include.localaws.store import Resource, Store
 from include.localaws.store_query import Query
 from include.localaws.tuning import job as tuning
@@ -82,8 +82,7 @@ def test_changes_of_many_threads_are_all_kept(store: Store) -> None:
     assert found.body["n"] == 200
 
 
-TABLES = {"processing": processing.TRANSITIONS, "training": training.TRANSITIONS, "steps": training.SECONDARY,
-          "tuning": tuning.TRANSITIONS}  # fmt: skip
+TABLES = {"jobs": JOB_TRANSITIONS, "steps": training_steps.SECONDARY, "tuning": tuning.TRANSITIONS}
 
 
 @given(table=st.sampled_from(sorted(TABLES)), data=st.data())

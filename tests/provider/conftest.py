@@ -28,6 +28,7 @@ from botocore.config import Config
 from botocore.exceptions import WaiterError
 from botocore.loaders import JSONFileLoader
 
+from include.localaws.engine.images import default_cache
 from include.localaws.server import Endpoint, Options
 from tests.provider.configs import BUCKET, POLL, Names, model_request, training_request
 from tests.provider.inventory import OPERATORS, SENSORS, TRIGGERS
@@ -61,7 +62,7 @@ class Aws:
             aws_access_key_id=self.values["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.values["AWS_SECRET_ACCESS_KEY"],
             region_name=self.values["AWS_DEFAULT_REGION"],
-            config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
         )
 
     def put(self, key: str, text: str) -> str:
@@ -265,7 +266,7 @@ def _watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def install(name: str) -> Path:
     """The packages of `extras/<name>.txt` in a directory of their own, fetched once per content of that file."""
     lock = HERE / "extras" / f"{name}.txt"
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     home = cache / "tests" / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     if not home.is_dir():
         settings = ROOT / ".venv" / "registry.sh"

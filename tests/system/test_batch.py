@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import subprocess
 import tarfile
@@ -18,6 +17,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from include.localaws.engine.images import default_cache
 from include.localaws.server import Endpoint, Options
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     state = tmp_path_factory.mktemp("batch") / "state"
     started = Endpoint(Options(state=state, images=(ROOT / "include" / "images",), cache=cache, grace=5.0))
     started.start()

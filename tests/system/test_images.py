@@ -17,6 +17,7 @@ from container_toolkit import recordio
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+from include.localaws.engine.images import default_cache
 from include.localaws.server import Endpoint, Options
 from tests.images.builtin import lines
 from tests.images.conftest import IMAGES, MlDir, Run, Server, built, environment, ml, run, serve
@@ -274,7 +275,7 @@ def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoi
     """The endpoint with the images of the project."""
     for name in ("sklearn", *VERSIONS):
         built(name, monkeypatch)
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     started = Endpoint(Options(state=tmp_path / "state", images=(IMAGES,), cache=cache, port=0, grace=2.0))
     started.start()
     yield started

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from include.localaws.engine.sandbox import choose
-from tests.localaws.conftest import make_image, poll
+from tests.localaws.conftest import bubblewrap, make_image, poll
 from tests.localaws.engine.test_runner import running
 from tests.localaws.engine.test_warm import TOML
 
@@ -40,10 +39,7 @@ ROUNDS = 6
 
 @pytest.mark.parametrize("how", ["cold", "warm"])
 def test_no_process_stays(how: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    try:
-        choose("bubblewrap")
-    except ValueError as error:
-        pytest.skip(str(error))
+    bubblewrap()
     images = make_image(tmp_path / "images", TOML)
     seed = int.from_bytes(os.urandom(4), "big")
     record_property("seed", seed)

@@ -17,6 +17,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from include.localaws.engine.images import default_cache
 from include.localaws.server import Endpoint, Options
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ pathlib.Path(os.environ["SM_MODEL_DIR"], "model.json").write_text(json.dumps(res
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of an endpoint with the real images."""
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     state = tmp_path_factory.mktemp("sdk") / "state"
     images = (ROOT / "include/images", ROOT / "tests/provider/images")
     endpoint = Endpoint(Options(state=state, images=images, cache=cache, grace=5.0))

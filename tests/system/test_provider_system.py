@@ -18,6 +18,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from include.localaws.engine.images import default_cache
 from include.localaws.server import Endpoint, Options
 
 HERE = Path(__file__).parent
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(RUN_SECONDS)]
 @pytest.fixture(scope="module")
 def values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of an endpoint with the real images and the one that stands for a build."""
-    cache = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+    cache = default_cache()
     images = (ROOT / "include/images", HERE / "images")
     endpoint = Endpoint(
         Options(state=tmp_path_factory.mktemp("system") / "state", images=images, cache=cache, grace=5.0)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from include.localaws.engine.images import Images
+from include.localaws.engine.images import Images, default_cache
 from include.localaws.engine.runner import ProcessSpec, Runner
-from include.localaws.engine.sandbox import choose
+from tests.localaws.conftest import bubblewrap
 from tests.localaws.engine.test_runner import Lines
 
 pytestmark = pytest.mark.e2e
 
 IMAGES = Path(__file__).parents[2] / "include" / "images"
-CACHE = Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+CACHE = default_cache()
 DATA = """
 import os, sys
 import numpy as np
@@ -43,10 +42,7 @@ print(pandas.DataFrame(x).to_parquet("/tmp/x.parquet"), os.path.getsize("/tmp/x.
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    try:
-        made = Runner(choose("bubblewrap"))
-    except ValueError as error:
-        pytest.skip(str(error))
+    made = Runner(bubblewrap())
     yield made
     made.shutdown(0.0)
 

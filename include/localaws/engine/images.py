@@ -39,6 +39,11 @@ LOCK = "requirements.txt"
 HOST = "host"  # image.toml: python = "host" runs the image with the endpoint's own interpreter
 
 
+def default_cache() -> Path:
+    """Where image environments are kept when nothing else is said: SAGEWIND_CACHE, or below the user's cache."""
+    return Path(os.environ.get("SAGEWIND_CACHE") or Path.home() / ".cache" / "sagewind")
+
+
 class ImageError(Exception):
     """An image directory that cannot be used, or an environment that cannot be built."""
 
@@ -181,6 +186,9 @@ class Images:
 
     def __init__(self, directories: Path | Iterable[Path], cache: Path) -> None:
         roots = [directories] if isinstance(directories, Path) else list(directories)
+        for root in roots:
+            if not root.is_dir():
+                raise ImageError(f"the directory of images {root} does not exist: give another with --images")
         self.cache = cache
         self.images = [load_image(toml.parent, cache) for root in roots for toml in sorted(root.glob("*/image.toml"))]
 

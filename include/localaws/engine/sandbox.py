@@ -64,8 +64,12 @@ def _scratch(spec: ProcessSpec) -> tuple[Path, Path]:
 
 def program_paths(spec: ProcessSpec) -> list[Path]:
     """Directories the program needs to be seen: the images (they may share code), the environment, its Python."""
-    interpreter = spec.image.environment()
-    found = [spec.image.directory.resolve().parent, interpreter.parent.parent, interpreter.resolve().parent.parent]
+    return list(dict.fromkeys([spec.image.directory.resolve().parent, *python_paths(spec.image.environment())]))
+
+
+def python_paths(interpreter: Path) -> list[Path]:
+    """Directories of an environment's Python: its own, that of the Python it was made from, and the endpoint's."""
+    found = [interpreter.parent.parent, interpreter.resolve().parent.parent]
     if str(interpreter) == sys.executable:
         found += [Path(sys.prefix), Path(sys.base_prefix)]
     return list(dict.fromkeys(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,14 @@ BEHAVIOURS = (
         "a job waits in `Starting` until the machine has room for its instances, in the order in which jobs came",
         "assumed",
     ),
+    Behaviour(
+        "a job whose end cannot be written (disk full) ends as Failed, InternalServerError, as soon as it can be",
+        "assumed",
+    ),
 )
 Cause = Literal["stop", "shutdown"]
 SHUTDOWN_GRACE = 5.0  # seconds a job has when the endpoint itself is told to end
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between two tries to write the end of a job whose work broke
 
 
 class Stoppable(Protocol):
@@ -103,6 +109,7 @@ class Ticket:
 
 
 Work = Callable[[Ticket], None]
+Broken = Callable[[Ticket, Exception], None]  # writes the end of a job whose work has raised
 OVERCOMMIT = 2  # a job seldom keeps the cores and the memory of its instance busy all the time
 
 
@@ -113,6 +120,7 @@ class _Waiting:
     ticket: Ticket
     work: Work
     demand: Demand
+    broken: Broken | None
 
 
 class Scheduler:
@@ -123,7 +131,8 @@ class Scheduler:
     overtakes: while the first in the queue does not fit, all wait. One that waits costs no thread.
 
     A work is called in any case, also when it was stopped while it waited (`ticket.stopping` is then true):
-    it alone writes the job's end.
+    it alone writes the job's end. When it raises, `broken` is called to write one, again and again until it does not
+    raise: what broke the work (a full disk) may be what keeps the end from being written.
     """
 
     def __init__(
@@ -139,27 +148,29 @@ class Scheduler:
         self._ender: threading.Thread | None = None
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = threading.Event()
 
-    def submit(self, kind: str, name: str, work: Work, demand: Demand | None = None) -> Ticket:
+    def submit(
+        self, kind: str, name: str, work: Work, demand: Demand | None = None, broken: Broken | None = None
+    ) -> Ticket:
         """Run the work when its demand (default: one core) fits into what is free."""
         ticket = Ticket(kind, name, self.grace)
         with self._lock:
             self._register(ticket)
-            self._waiting.append(_Waiting(ticket, work, self._cap(demand or Demand())))
+            self._waiting.append(_Waiting(ticket, work, self._cap(demand or Demand()), broken))
             self._admit()
         return ticket
 
-    def spawn(self, kind: str, name: str, work: Work) -> Ticket:
+    def spawn(self, kind: str, name: str, work: Work, broken: Broken | None = None) -> Ticket:
         """Run the work at once, beside the budget: for those that only wait for other jobs."""
         ticket = Ticket(kind, name, self.grace)
         with self._lock:
             self._register(ticket)
-            self._begin(_Waiting(ticket, work, Demand(0.0, 0.0, 0)))
+            self._begin(_Waiting(ticket, work, Demand(0.0, 0.0, 0), broken))
         return ticket
 
     def _register(self, ticket: Ticket) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise RuntimeError("the endpoint is shutting down: no job is started any more")
         self._tickets[ticket.kind, ticket.name] = ticket
 
@@ -170,7 +181,7 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Start those at the head of the queue that fit; called with the lock held."""
-        while self._waiting and not self._closed and self._fits(self._waiting[0].demand):
+        while self._waiting and not self._closed.is_set() and self._fits(self._waiting[0].demand):
             self._begin(self._waiting.popleft())
 
     def _fits(self, demand: Demand) -> bool:
@@ -204,8 +215,30 @@ class Scheduler:
         ticket = entry.ticket
         try:
             entry.work(ticket)
-        except Exception:
+        except Exception as error:
             log.exception("%s %s: the work itself broke", ticket.kind, ticket.name)
+            if entry.broken is not None:
+                # On a thread of its own, however long it takes: neither the job's slot nor the next one's end waits.
+                name = f"{ticket.kind}/{ticket.name} broken"
+                args = (ticket, entry.broken, error)
+                threading.Thread(target=self._end_broken, args=args, name=name, daemon=True).start()
+                return
+        self._forget(ticket)
+
+    def _end_broken(self, ticket: Ticket, broken: Broken, error: Exception) -> None:
+        """Try until the end is written; when the endpoint ends once more, then it is up to the next start."""
+        pause, last = FIRST_PAUSE, False
+        try:
+            while not last:
+                last = self._closed.is_set()
+                try:
+                    broken(ticket, error)
+                    return
+                except Exception as trouble:
+                    if pause == FIRST_PAUSE:
+                        log.error("%s %s: its end cannot be written yet: %s", ticket.kind, ticket.name, trouble)
+                self._closed.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._forget(ticket)
 
@@ -249,8 +282,9 @@ class Scheduler:
 
     def shutdown(self) -> None:
         """End all running jobs and wait for them; waiting ones stay as they are in the store, for the next start."""
+        deadline = time.monotonic() + SHUTDOWN_GRACE * 2  # of all together
         with self._lock:
-            self._closed = True
+            self._closed.set()
             waiting = [w.ticket for w in self._waiting]
             self._waiting.clear()
             running = [t for t in self._tickets.values() if t not in waiting]
@@ -260,4 +294,4 @@ class Scheduler:
         for ticket in running:
             ticket.stop("shutdown")
         for ticket in running:
-            ticket.ended.wait(SHUTDOWN_GRACE * 2)
+            ticket.ended.wait(max(0.0, deadline - time.monotonic()))

@@ -15,7 +15,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from include.localaws.engine.images import Image
+from include.localaws.engine.sandbox import python_paths
 
 log = logging.getLogger("localaws.warm")
 
@@ -102,16 +102,24 @@ class Parent:
             self._control.settimeout(None)
             if said != b"ready":
                 raise NotWarm(said.decode(errors="replace") or "it ended while it started")
-            self.state = "ready"
+            self._decide("ready")
         except (OSError, NotWarm, RuntimeError) as error:
-            self.state = "failed"
-            log.warning("jobs of image %s are started cold, they cannot be prepared: %s", self.image.name, error)
+            if self._decide("failed"):
+                log.warning("jobs of image %s are started cold, they cannot be prepared: %s", self.image.name, error)
             self._control.close()
             if self._popen is not None:
                 self._popen.kill()
                 self._popen.wait()
         finally:
             self.decided.set()
+
+    def _decide(self, state: str) -> bool:
+        """Note what came of it; False when it was closed meanwhile, which is why nothing came of it."""
+        with self._lock:
+            if self.state == "gone":
+                return False
+            self.state = state
+            return True
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         interpreter = self.image.environment()
@@ -178,7 +186,8 @@ class Parent:
 
     def close(self) -> None:
         """End it."""
-        self.state = "gone"
+        with self._lock:
+            self.state = "gone"
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
@@ -216,10 +225,7 @@ def skeleton(interpreter: Path, mark: str) -> list[str]:
         "/",
         "/",
     ]
-    files = [interpreter.parent.parent, interpreter.resolve().parent.parent]
-    if str(interpreter) == sys.executable:
-        files += [Path(sys.prefix), Path(sys.base_prefix)]
-    for path in dict.fromkeys(files):
+    for path in python_paths(interpreter):
         argv += ["--ro-bind", str(path), str(path)]
     return [*argv, "--"]
 

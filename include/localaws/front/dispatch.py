@@ -21,9 +21,7 @@ from include.localaws.faults import check_tags
 from include.localaws.front import admin, faulty, statuspage
 from include.localaws.front.auth import Environ, Refused, authenticate, read_body
 from include.localaws.front.foreign import Moto
-from include.localaws.front.wire import REFUSALS, StartResponse, error_xml
-from include.localaws.front.wire import respond as respond
-from include.localaws.front.wire import respond_error as respond_error
+from include.localaws.front.wire import REFUSALS, RUNTIME_OPERATIONS, StartResponse, error_xml, respond, respond_error
 from include.localaws.listing import as_listed
 from include.localaws.registry import OPERATIONS
 
@@ -31,7 +29,7 @@ log = logging.getLogger("localaws")
 
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 TARGET = "SageMaker."
-RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)/?")
+RUNTIME_PATH = re.compile(rf"/endpoints/[^/]+/({'|'.join(RUNTIME_OPERATIONS)})/?")
 HEALTH_PATH = "/_localaws/health"
 LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]")
 
@@ -68,7 +66,7 @@ class Application:
         config = self.ctx.config
         if access_key == config.access_key:
             return config.secret_key, None
-        return self._moto.session_secret(access_key)
+        return self._moto.session_secret(access_key, self.ctx.clock())
 
     def _check_host(self, environ: Environ) -> None:
         """Only names that mean this machine: a web page whose name was re-bound to it has another one."""
@@ -179,4 +177,6 @@ class Application:
             return respond_error(start_response, refused, json_code, status)
         query = kind.startswith("application/x-www-form-urlencoded")
         xml = error_xml(query_code if query else s3_code, refused.message, query=query)
+        if refused.reason == "expired" and not query:
+            status = 400  # in S3 only
         return respond(start_response, status, xml, "application/xml")

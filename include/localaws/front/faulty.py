@@ -9,18 +9,13 @@ from urllib.parse import parse_qs
 from include.localaws.errors import ApiError
 from include.localaws.faults import ERRORS, Faults
 from include.localaws.front.auth import Environ, read_body
-from include.localaws.front.wire import StartResponse, error_xml, respond, respond_error
+from include.localaws.front.wire import RUNTIME_OPERATIONS, StartResponse, error_xml, respond, respond_error
 from include.localaws.s3.errors import InvalidURI
 from include.localaws.s3.names import operation_name
 
 log = logging.getLogger("localaws.faults")
 
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
-RUNTIME = {
-    "invocations": "InvokeEndpoint",
-    "async-invocations": "InvokeEndpointAsync",
-    "invocations-response-stream": "InvokeEndpointWithResponseStream",
-}
 SERVICES = {"monitoring": "cloudwatch"}  # names of scopes that are not those of boto3's clients
 # How S3 and the query protocol (STS, IAM) spell what ApiError has in SageMaker's spelling.
 S3_ERRORS = {
@@ -41,7 +36,7 @@ def call_name(environ: Environ, service: str, s3_hosts: Iterable[str]) -> str:
     path: str = environ["PATH_INFO"]
     if service == "sagemaker":
         last = path.rstrip("/").rpartition("/")[2]
-        return target or RUNTIME.get(last) or last or "Unknown"
+        return target or RUNTIME_OPERATIONS.get(last) or last or "Unknown"
     name = SERVICES.get(service, service)
     if service == "s3":
         try:

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from datetime import UTC
 from typing import Any
+
+from include.localaws.coverage import Behaviour
+from include.localaws.front.auth import Refused
+
+BEHAVIOURS = (
+    Behaviour("temporary credentials end when `sts:AssumeRole` said so: `ExpiredTokenException` with status 403, "
+              "`ExpiredToken` in the query protocol (403) and S3 (400)", "documented",
+              "Common Errors of SageMaker and STS; Amazon S3 API Reference, Error responses"),
+)  # fmt: skip
 
 StartResponse = Callable[..., Any]
 
@@ -38,8 +48,11 @@ class Moto:
 
         return get_backend(service)[self.account][region or self.region]  # type: ignore[call-overload]
 
-    def session_secret(self, access_key: str) -> tuple[str, str] | None:
-        """Secret key and session token of credentials that `sts:AssumeRole` handed out; None if unknown."""
+    def session_secret(self, access_key: str, now: float) -> tuple[str, str] | None:
+        """Secret key and session token of credentials that `sts:AssumeRole` handed out; None if unknown.
+
+        Refused when they have expired at `now` (epoch seconds); moto itself never looks at that.
+        """
         if self._app is None:
             return None
         from moto.backends import get_backend
@@ -48,5 +61,7 @@ class Moto:
             for backend in backends.values():
                 role = backend.get_assumed_role_from_access_key(access_key)
                 if role is not None:
+                    if role.expiration.replace(tzinfo=UTC).timestamp() <= now:
+                        raise Refused("expired", "The security token included in the request is expired")
                     return role.secret_access_key, role.session_token
         return None

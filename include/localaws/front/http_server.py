@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import socket
+import time
 from typing import Any
 
 from cheroot import wsgi
@@ -21,6 +22,34 @@ HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,16}")
 LARGE = 1 << 16  # bytes: what is at least this long is received in one piece
 MOST_HEADER_BYTES = 256 * 1024
 IDLE_SECONDS = 120  # that an idle connection is kept
+# Of a body that the application has not read, for instance that of a refused request: most clients read an answer only
+# when they have sent their body. What is longer, or comes later, ends with the connection.
+MOST_PASSED_OVER = 64 << 20  # bytes
+PASS_OVER_SECONDS = 2.0
+
+
+class _Raw(socket.SocketIO):
+    """The bytes of a connection, which may have to be there until a point in time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, "rb")
+        self._socket = sock
+        self._until: float | None = None
+
+    def hurry(self, seconds: float | None) -> None:
+        """Reading lasts no longer than so many seconds from now, taken together; None: no such limit any more."""
+        self._until = None if seconds is None else time.monotonic() + seconds
+
+    def readinto(self, buffer: Any) -> int | None:
+        """See RawIOBase; TimeoutError."""
+        if self._until is None:
+            return super().readinto(buffer)
+        usual = self._socket.gettimeout()
+        self._socket.settimeout(max(0.001, self._until - time.monotonic()))
+        try:
+            return super().readinto(buffer)
+        finally:
+            self._socket.settimeout(usual)
 
 
 class _Reader(StreamReader):
@@ -31,6 +60,10 @@ class _Reader(StreamReader):
     _read_buf: bytes
     _read_pos: int
     raw: Any
+
+    def __init__(self, sock: socket.socket, bufsize: int) -> None:
+        super(StreamReader, self).__init__(_Raw(sock), bufsize)  # all that cheroot's does, with another class
+        self.bytes_read = 0
 
     def read(self, size: int | None = -1) -> bytes:
         """Exactly `size` bytes, fewer only at the end of the stream."""
@@ -118,13 +151,29 @@ class _Gateway(wsgi.Gateway_10):
 
         cheroot would read it in one piece, so that a refused upload of any length would be held in memory.
         """
-        while self.req.rfile.read(BLOCK):
-            pass
+        if not self._pass_over():
+            self.req.close_connection = True
         return super().start_response(status, headers, exc_info)
+
+    def _pass_over(self) -> bool:
+        """Read what is left of the body; False when it is too long, too slow or broken."""
+        body, raw = self.req.rfile, self.req.conn.rfile.raw
+        left = MOST_PASSED_OVER
+        if getattr(body, "remaining", 0) > left:  # known from the start
+            return False
+        raw.hurry(PASS_OVER_SECONDS)
+        try:
+            while left > 0 and (block := body.read(BLOCK)):
+                left -= len(block)
+        except OSError:
+            return False
+        finally:
+            raw.hurry(None)
+        return left > 0 and getattr(body, "remaining", 0) == 0
 
 
 def _file(sock: socket.socket, mode: str = "r", bufsize: int = io.DEFAULT_BUFFER_SIZE) -> Any:
-    return (_Reader if "r" in mode else StreamWriter)(sock, mode, bufsize)
+    return _Reader(sock, bufsize) if "r" in mode else StreamWriter(sock, mode, bufsize)
 
 
 class _Connection(HTTPConnection):

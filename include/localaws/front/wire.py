@@ -30,6 +30,7 @@ REASONS = {
 REFUSALS = {
     "missing": ("MissingAuthenticationTokenException", "MissingAuthenticationToken", "AccessDenied"),
     "unknown": ("UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"),
+    "expired": ("ExpiredTokenException", "ExpiredToken", "ExpiredToken"),
     "signature": ("InvalidSignatureException", "SignatureDoesNotMatch", "SignatureDoesNotMatch"),
     "time": ("InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"),
     "headers": ("InvalidSignatureException", "SignatureDoesNotMatch", "AccessDenied"),
@@ -37,6 +38,12 @@ REFUSALS = {
     "size": ("RequestEntityTooLargeException", "RequestEntityTooLarge", "EntityTooLarge"),
     "operation": ("UnknownOperationException", "InvalidAction", "NotImplemented"),
     "host": ("AccessDeniedException", "AccessDenied", "AccessDenied"),
+}
+
+RUNTIME_OPERATIONS = {  # the last part of SageMaker Runtime's paths, /endpoints/NAME/...
+    "invocations": "InvokeEndpoint",
+    "async-invocations": "InvokeEndpointAsync",
+    "invocations-response-stream": "InvokeEndpointWithResponseStream",
 }
 
 

@@ -160,16 +160,14 @@ def _reference(where: str, name: str, value: object) -> Entry:
 
 
 def lay_files(s3: S3Store, channel: Channel, items: Sequence[Item], root: Path) -> dict[Path, str]:
-    """Link a host's share of a File or FastFile channel below its root; returns what to mount read-only, and where.
+    """Put a host's share of a File or FastFile channel below its root; returns what to mount read-only, and where.
 
-    A small File channel is copied instead: programs may write to it as on AWS. The SDK's ModelTrainer starts its jobs
+    A small File channel is the job's own: programs may write to it as on AWS. The SDK's ModelTrainer starts its jobs
     with a `chmod` of a script that it sent as a channel.
     """
-    folder = root / DATA / channel.name
-    s3data.link(s3, (part for item in items for part in item.parts if isinstance(part, Entry)), folder)
-    if channel.mode == "File" and s3data.own(folder):
-        return {}
-    return {folder: f"{ML}/{DATA}/{channel.name}"}
+    place = f"{DATA}/{channel.name}"
+    found = (part for item in items for part in item.parts if isinstance(part, Entry))
+    return s3data.lay(s3, found, root / place, f"{ML}/{place}", copy=channel.mode == "File")
 
 
 def check(request: Mapping[str, Any], cluster: Cluster) -> None:

@@ -8,17 +8,23 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from include.localaws.context import Context
 from include.localaws.engine.images import Image, ImageError
-from include.localaws.engine.sandbox import HOST_NAME, ML
+from include.localaws.engine.instances import Demand
+from include.localaws.engine.sandbox import HOST_NAME, ML, Moved
 from include.localaws.engine.scheduler import Ticket
 from include.localaws.errors import ValidationException
-from include.localaws.jobs.outcome import Ended, JobError, Outcome, decide, from_error
+from include.localaws.faults import JobFaults
+from include.localaws.jobs.outcome import Ended, JobError, Outcome, decide, from_error, said
+from include.localaws.jobs.spot import NO_CAPACITY
+from include.localaws.states import JOB_TRANSITIONS
+from include.localaws.store import Resource
 
 log = logging.getLogger("localaws.jobs")
 
+Body = Mapping[str, Any]  # a job's document
 OUTPUT_TEXT = 4096  # characters that are read of a failure or message file
 
 
@@ -35,11 +41,6 @@ def host_root(home: Path, host: str) -> Path:
     root = home / host / "ml"
     root.mkdir(parents=True, exist_ok=True)
     return root
-
-
-def job_root(ctx: Context, kind: str, name: str) -> Path:
-    """A fresh, empty directory that a job of one host will see as /opt/ml."""
-    return host_root(job_home(ctx, kind, name), HOST_NAME)
 
 
 def remove_root(ctx: Context, kind: str, name: str) -> None:
@@ -64,6 +65,15 @@ def settled(root: Path, path: Path) -> Path:
     if Path(os.path.realpath(path)) != Path(os.path.realpath(root)) / below:
         raise JobError("ClientError", f"{ML}/{below.as_posix()} is or lies behind a symbolic link: it is not uploaded")
     return path
+
+
+def read_only(ctx: Context, bind: Mapping[Path, str]) -> Mapping[Path, str]:
+    """What of `s3data.lay` a ProcessSpec can bind here.
+
+    Without namespaces (the sandbox `moved`) nothing can be read-only: links to S3 objects stay in their places, and a
+    program that changes their mode can change the objects.
+    """
+    return {} if ctx.runner.sandbox.name == Moved.name else bind
 
 
 def write_json(path: Path, value: object) -> None:
@@ -107,6 +117,91 @@ def command(image: Image, program: str, entrypoint: Sequence[str], arguments: Se
         raise JobError("ClientError", str(error)) from None
 
 
+def stored(ctx: Context, kind: str, name: str) -> Resource:
+    """The record of a job that is in the schedule: it is not deleted before its end."""
+    found = ctx.store.get(kind, name)
+    assert found is not None
+    return found
+
+
+def submit(
+    ctx: Context,
+    kind: str,
+    name: str,
+    run: Callable[[Context, Ticket], None],
+    demand: Callable[[Body], Demand],
+    end: Callable[[Context, Ticket, Outcome], None] | None = None,
+) -> Ticket:
+    """Put a stored job into the schedule; `end` writes a job's end when `run` has raised before it could."""
+
+    def broken(ticket: Ticket, error: Exception) -> None:
+        with ctx.store.exclusive():
+            found = ctx.store.get(kind, name)
+            if found is not None and found.status not in JOB_TRANSITIONS.terminal:
+                (end or _write_end)(ctx, ticket, fault(error))
+
+    demanded = demand(stored(ctx, kind, name).body)
+    return ctx.jobs.submit(kind, name, lambda ticket: run(ctx, ticket), demanded, broken)
+
+
+def _write_end(ctx: Context, ticket: Ticket, outcome: Outcome) -> None:
+    ended = {f"{ticket.kind.partition('-')[0].title()}EndTime": ctx.clock()}
+    ctx.store.transition(
+        ticket.kind, ticket.name, JOB_TRANSITIONS, outcome.event, FailureReason=outcome.reason, **ended
+    )
+
+
+def begin_stop(ctx: Context, kind: str, name: str, changes: Callable[[Body], dict[str, Any]] = lambda _: {}) -> bool:
+    """Write that a job is being stopped, with what else changes of its document; False when its status forbids it."""
+    with ctx.store.exclusive():
+        found = ctx.store.get(kind, name)
+        if found is None or not JOB_TRANSITIONS.allows(found.status, "stop"):
+            return False
+        ctx.store.transition(kind, name, JOB_TRANSITIONS, "stop", **changes(found.body))
+    return True
+
+
+def stop(ctx: Context, kind: str, name: str) -> bool:
+    """Begin to stop a job; False when its status forbids it."""
+    if not begin_stop(ctx, kind, name):
+        return False
+    ctx.jobs.stop(kind, name)
+    return True
+
+
+def await_start(ticket: Ticket, delay: float, faults: JobFaults) -> Ended | None:
+    """The time in Starting; how the job has ended when it was stopped in it. Raises JobError (CapacityError)."""
+    if ticket.wait_stop(delay):
+        return Ended(0, ticket.cause or "stop")
+    if faults.capacity:
+        raise JobError("CapacityError", NO_CAPACITY)
+    return None
+
+
+class Work(Protocol):
+    """A job at work; `begun` once it has its instances, `end` is what its document gets with its end."""
+
+    begun: bool
+
+    def run(self) -> Outcome:
+        """The whole work; raises JobError."""
+
+    def end(self) -> dict[str, Any]:
+        """Members of the document, besides FailureReason."""
+
+
+def attend(ctx: Context, ticket: Ticket, work: Work) -> None:
+    """Do the whole work of a job and write its end."""
+    try:
+        outcome = conclude(ctx, ticket, work.run)
+        if ticket.cause == "shutdown" and not work.begun:
+            return  # the next start goes on with it
+        end = work.end()
+    finally:
+        remove_root(ctx, ticket.kind, ticket.name)  # first, as it frees the disk that the end is written to
+    ctx.store.transition(ticket.kind, ticket.name, JOB_TRANSITIONS, outcome.event, FailureReason=outcome.reason, **end)
+
+
 def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcome:
     """The outcome of a job's whole work; a stop before the program began, and trouble, are outcomes too."""
     if ticket.cause is not None:
@@ -119,7 +214,12 @@ def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcom
         return from_error(JobError("ClientError", error.message))
     except Exception as error:
         log.exception("%s %s: fault of the endpoint", ticket.kind, ticket.name)
-        return from_error(JobError("InternalServerError", f"{type(error).__name__}: {error}"))
+        return fault(error)
+
+
+def fault(error: Exception) -> Outcome:
+    """The outcome of a job that the endpoint itself has broken."""
+    return from_error(JobError("InternalServerError", f"{type(error).__name__}: {said(error)}"))
 
 
 def refuse(request: Mapping[str, Any], *names: str) -> None:

@@ -1,9 +1,10 @@
-"""What the resources of all kinds of jobs have in common: finding, stopping and deleting one."""
+"""What the resources of all kinds of jobs have in common: finding, showing, stopping and deleting one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
@@ -41,6 +42,17 @@ class JobKind:
         if found is None:
             raise ValidationException(self.missing.format(name=name))
         return found
+
+    def head(self, found: Resource) -> dict[str, Any]:
+        """What descriptions and summaries of all kinds begin with: TrainingJobName, TrainingJobArn, ..."""
+        noun = self.kind.title().replace("-", "")
+        return {
+            f"{noun}Name": found.name,
+            f"{noun}Arn": found.arn,
+            f"{noun}Status": found.status,
+            "CreationTime": found.created,
+            "LastModifiedTime": found.modified,
+        }
 
     def stop(self, ctx: Context, name: str) -> None:
         """Begin to stop a job; ValidationException when it has ended or is being stopped."""

@@ -33,6 +33,11 @@ class JobError(Exception):
         self.kind = kind
 
 
+def said(error: Exception) -> str:
+    """What an exception says, without the paths of the machine that an OSError names."""
+    return error.strerror or "see the endpoint's log" if isinstance(error, OSError) else str(error)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How the program ended: its exit code (128 + n after signal n), what made it end, and which host (from 0)."""

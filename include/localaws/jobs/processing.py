@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +16,16 @@ from include.localaws.faults import JobFaults
 from include.localaws.jobs import execution, s3data
 from include.localaws.jobs.cluster import ADDRESSES, Cluster, Host
 from include.localaws.jobs.foldersync import PERIOD, FolderSync
-from include.localaws.jobs.outcome import REASON_LENGTH, Cause, Ended, JobError, Outcome, decide
+from include.localaws.jobs.outcome import REASON_LENGTH, Cause, Ended, Outcome, decide
 from include.localaws.jobs.program import Program, Timer
 from include.localaws.jobs.s3data import Entry
-from include.localaws.jobs.spot import NO_CAPACITY
 from include.localaws.logs import LogStream
 from include.localaws.monitoring import metrics as monitor_metrics
-from include.localaws.states import Transitions
 from include.localaws.store import Resource
 
 KIND = "processing-job"
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 LOCAL_ROOT = Path("/")  # where paths below /opt/ml are checked, before a job has a directory
-TRANSITIONS = Transitions(
-    {
-        ("InProgress", "finish"): "Completed",
-        ("InProgress", "fail"): "Failed",
-        ("InProgress", "stop"): "Stopping",
-        ("InProgress", "stopped"): "Stopped",  # at its time limit
-        ("Stopping", "stopped"): "Stopped",
-        ("Stopping", "finish"): "Completed",  # it had ended before the stop reached it
-        ("Stopping", "fail"): "Failed",
-    }
-)
 BEHAVIOURS = (
     Behaviour(
         "processing paths below `/opt/ml/processing`",
@@ -46,6 +34,10 @@ BEHAVIOURS = (
     ),
     Behaviour(
         "exit code and `/opt/ml/output/message` become status and ExitMessage", "documented", "DescribeProcessingJob"
+    ),
+    Behaviour(
+        "an input of a processing job of more than 32 MiB is read-only (on AWS it is a copy that can be written to)",
+        "assumed",
     ),
     Behaviour("time limit of a processing job: `Stopped`, what it has written is kept", "assumed"),
     Behaviour("default limit of a processing job: 24 hours", "assumed"),
@@ -56,38 +48,30 @@ BEHAVIOURS = (
 
 def submit(ctx: Context, name: str) -> Ticket:
     """Put a stored job into the schedule."""
-    found = ctx.store.get(KIND, name)
-    assert found is not None
-    demand = Cluster.of(found.body["ProcessingResources"]["ClusterConfig"]).demand
-    return ctx.jobs.submit(KIND, name, lambda ticket: run(ctx, ticket), demand)
+    return execution.submit(ctx, KIND, name, run, lambda body: _cluster(body).demand)
 
 
 def stop(ctx: Context, name: str) -> bool:
     """Begin to stop a job; False when its status forbids it."""
-    with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        if found is None or not TRANSITIONS.allows(found.status, "stop"):
-            return False
-        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
-    ctx.jobs.stop(KIND, name)
-    return True
+    return execution.stop(ctx, KIND, name)
 
 
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
-    found = ctx.store.get(KIND, ticket.name)
-    assert found is not None
-    try:
-        work = Processing(ctx, ticket, found)
-        outcome = execution.conclude(ctx, ticket, work.run)
-        if ticket.cause == "shutdown" and not work.begun:
-            return  # the next start goes on with it
-        ctx.store.transition(
-            KIND, ticket.name, TRANSITIONS, outcome.event, ProcessingEndTime=ctx.clock(),
-            FailureReason=outcome.reason, ExitMessage=work.message() or None,
-        )  # fmt: skip
-    finally:
-        execution.remove_root(ctx, KIND, ticket.name)
+    execution.attend(ctx, ticket, Processing(ctx, ticket, execution.stored(ctx, KIND, ticket.name)))
+
+
+def _cluster(body: Mapping[str, Any]) -> Cluster:
+    return Cluster.of(body["ProcessingResources"]["ClusterConfig"])
+
+
+@dataclass
+class _Place:
+    """One host, its directory, and what of it is read-only."""
+
+    host: Host
+    root: Path
+    bind: dict[Path, str] = field(default_factory=dict)
 
 
 class Processing:
@@ -96,54 +80,44 @@ class Processing:
     def __init__(self, ctx: Context, ticket: Ticket, found: Resource) -> None:
         self.ctx, self.ticket, self.request, self.arn = ctx, ticket, found.body, found.arn
         self.faults: JobFaults = ctx.faults.of(ctx.store.tags(found.arn))
-        self.cluster = Cluster.of(found.body["ProcessingResources"]["ClusterConfig"])
-        home = execution.job_home(ctx, KIND, found.name)
+        self.cluster = _cluster(found.body)
         self.begun = False
-        self.places = [(host, execution.host_root(home, host.name)) for host in self.cluster.hosts]
+        self.places: list[_Place] = []
 
-    def message(self) -> str:
-        """ExitMessage: what the program has left, "" for nothing."""
-        found = (execution.read_text(root, "output/message") for _, root in self.places)
-        return next((text for text in found if text), "")[:REASON_LENGTH]
+    def end(self) -> dict[str, Any]:
+        """When it ended, and what the program has left as its message."""
+        found = (execution.read_text(place.root, "output/message") for place in self.places)
+        message = next((text for text in found if text), "")[:REASON_LENGTH]
+        return {"ProcessingEndTime": self.ctx.clock(), "ExitMessage": message or None}
 
     def run(self) -> Outcome:
         """Download, run, upload; raises JobError."""
-        if self.ticket.wait_stop(self.ctx.profile.start + self.faults.slow_start):
-            return decide(Ended(0, self.ticket.cause or "stop"))
-        if self.faults.capacity:
-            raise JobError("CapacityError", NO_CAPACITY)
+        ended = execution.await_start(self.ticket, self.ctx.profile.start + self.faults.slow_start, self.faults)
+        if ended is not None:
+            return decide(ended)
         self.begun = True
         self.ctx.store.update(KIND, self.ticket.name, ProcessingStartTime=self.ctx.clock())
-        inputs = [(given["S3Input"], self._entries(given["S3Input"])) for given in self._inputs]
-        for number, (host, root) in enumerate(self.places):
-            self._lay_out(host, root)
-            for s3, entries in inputs:
-                sharded = s3.get("S3DataDistributionType") == "ShardedByS3Key"
-                mine = entries[number :: len(self.places)] if sharded else entries
-                folder = execution.inside(root, s3["LocalPath"])
-                s3data.link(self.ctx.s3, mine, folder)
-                s3data.own(folder)
+        home = execution.job_home(self.ctx, KIND, self.ticket.name)
+        self.places = [_Place(host, execution.host_root(home, host.name)) for host in self.cluster.hosts]
+        self._lay_out()
         syncs = [
-            FolderSync(self.ctx.s3, root, execution.inside(root, s3["LocalPath"]), s3["S3Uri"], delete=False)
-            for _, root in self.places
+            FolderSync(
+                self.ctx.s3, place.root, execution.inside(place.root, s3["LocalPath"]), s3["S3Uri"], delete=False
+            )
+            for place in self.places
             for s3 in self._outputs("Continuous")
         ]
         ended = self._execute(syncs)
         for sync in syncs:
             sync.sync()
-        monitor_metrics.publish(self.ctx, self.request.get("Environment", {}), [root for _, root in self.places])
-        outcome = decide(ended, execution.read_text(self.places[ended.host][1], "output/failure"))
-        if outcome.artifacts:
-            for _, root in self.places:
-                for s3 in self._outputs("EndOfJob"):
-                    folder = execution.settled(root, execution.inside(root, s3["LocalPath"]))
-                    s3data.upload_tree(self.ctx.s3, folder, s3["S3Uri"])
+        roots = [place.root for place in self.places]
+        monitor_metrics.publish(self.ctx, self.request.get("Environment", {}), roots)
+        outcome = decide(ended, execution.read_text(roots[ended.host], "output/failure"))
+        for root in roots if outcome.artifacts else ():
+            for s3 in self._outputs("EndOfJob"):
+                folder = execution.settled(root, execution.inside(root, s3["LocalPath"]))
+                s3data.upload_tree(self.ctx.s3, folder, s3["S3Uri"])
         return outcome
-
-    @property
-    def _inputs(self) -> Sequence[dict[str, Any]]:
-        found: Sequence[dict[str, Any]] = self.request.get("ProcessingInputs", ())
-        return found
 
     def _outputs(self, mode: str = "") -> list[dict[str, Any]]:
         """The S3 outputs of an upload mode, or all."""
@@ -153,31 +127,39 @@ class Processing:
     def _entries(self, s3: Mapping[str, Any]) -> list[Entry]:
         return s3data.entries(self.ctx.s3, s3["S3DataType"], s3["S3Uri"])
 
-    def _lay_out(self, host: Host, root: Path) -> None:
-        """The directories and configuration files of the container contract."""
-        config = root / "config"
-        execution.write_json(config / "processingjobconfig.json", {"ProcessingJobArn": self.arn, **self.request})
-        execution.write_json(config / "resourceconfig.json", self.cluster.resource_config(host))
-        (root / "output").mkdir()
-        for s3 in self._outputs():
-            execution.inside(root, s3["LocalPath"]).mkdir(parents=True, exist_ok=True)
+    def _lay_out(self) -> None:
+        """The directories, configuration files and inputs of the container contract, for every host."""
+        inputs = [given["S3Input"] for given in self.request.get("ProcessingInputs", ())]
+        entries = [self._entries(s3) for s3 in inputs]
+        for number, place in enumerate(self.places):
+            config = place.root / "config"
+            execution.write_json(config / "processingjobconfig.json", {"ProcessingJobArn": self.arn, **self.request})
+            execution.write_json(config / "resourceconfig.json", self.cluster.resource_config(place.host))
+            (place.root / "output").mkdir()
+            for s3 in self._outputs():
+                execution.inside(place.root, s3["LocalPath"]).mkdir(parents=True, exist_ok=True)
+            for s3, found in zip(inputs, entries, strict=True):
+                sharded = s3.get("S3DataDistributionType") == "ShardedByS3Key"
+                mine = found[number :: len(self.places)] if sharded else found
+                folder = execution.inside(place.root, s3["LocalPath"])
+                place.bind |= s3data.lay(self.ctx.s3, mine, folder, str(Path(s3["LocalPath"])))
 
     def _execute(self, syncs: Sequence[FolderSync]) -> Ended:
         with ExitStack() as stack:
             hosts = stack.enter_context(ADDRESSES.of(self.cluster))
             started = int(self.ctx.clock())
             specs = []
-            for host, root in self.places:
-                stream = f"{self.ticket.name}/{host.name}-{started}"
+            for place in self.places:
+                stream = f"{self.ticket.name}/{place.host.name}-{started}"
                 log = stack.enter_context(self.ctx.logs.open(LOG_GROUP, stream))
-                specs.append(self._spec(host, root, hosts, log))
+                specs.append(self._spec(place, hosts, log))
             program = Program(self.ctx, self.ticket, specs, self.faults)
             return program.run(self.request["StoppingCondition"]["MaxRuntimeInSeconds"], self._timers(syncs))
 
     def _timers(self, syncs: Sequence[FolderSync]) -> list[Timer]:
         def synchronise() -> Cause | None:
             for sync in syncs:
-                sync.sync()
+                sync.sync(running=True)
             return None
 
         def stop_it() -> Cause | None:
@@ -189,7 +171,7 @@ class Processing:
             timers.append(Timer(self.faults.stop_after, stop_it))
         return timers
 
-    def _spec(self, host: Host, root: Path, hosts: Mapping[str, str], log: LogStream) -> ProcessSpec:
+    def _spec(self, place: _Place, hosts: Mapping[str, str], log: LogStream) -> ProcessSpec:
         application = self.request["AppSpecification"]
         image = self.ctx.images.resolve(application["ImageUri"])
         return ProcessSpec(
@@ -197,15 +179,16 @@ class Processing:
                 image, "process", application.get("ContainerEntrypoint", ()), application.get("ContainerArguments", ())
             ),
             env={
-                **execution.base_environment(self.ctx, host.name),
+                **execution.base_environment(self.ctx, place.host.name),
                 "PROCESSING_JOB_NAME": self.ticket.name,
                 "PROCESSING_JOB_ARN": self.arn,
                 **self.request.get("Environment", {}),
             },
-            root=root,
+            root=place.root,
             image=image,
             on_line=log.write,
             network=not self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
-            host=host.name,
+            bind=execution.read_only(self.ctx, place.bind),
+            host=place.host.name,
             hosts=hosts,
         )

@@ -1,4 +1,4 @@
-"""Between S3 and a job's directory: inputs are linked in, results are moved out."""
+"""Between S3 and a job's directory: inputs are linked or copied in, results are moved out."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from include.localaws.errors import ValidationException
-from include.localaws.jobs.outcome import JobError
+from include.localaws.jobs.outcome import JobError, said
 from include.localaws.s3.errors import S3Error
 
 if TYPE_CHECKING:
     from include.localaws.s3.store import S3Store
 
 GZIP_LEVEL = 6
+LARGEST = 128 << 20  # bytes of an object that is read into memory
 COPIED = 32 << 20  # bytes of an input up to which its files are the job's own; those of a larger one are links
 
 
@@ -85,7 +86,13 @@ def prefix_entries(s3: S3Store, uri: str) -> list[Entry]:
 def read_object(s3: S3Store, uri: str, what: str) -> bytes:
     """All bytes of an object that is small by its nature (a manifest); raises JobError naming what it is."""
     try:
-        with s3.open(*split(uri)) as handle:
+        info, handle = s3.open_object(*split(uri))
+        with handle:
+            if info.size > LARGEST:
+                raise JobError(
+                    "ClientError",
+                    f"Data download failed: the {what} {uri} has {info.size} bytes, more than the {LARGEST} allowed",
+                )
             return handle.read()
     except S3Error as error:
         raise JobError("ClientError", f"Data download failed: {error} ({what} {uri})") from None
@@ -139,11 +146,6 @@ def link(s3: S3Store, found: Iterable[Entry], root: Path) -> int:
     return count
 
 
-def fetch_prefix(s3: S3Store, uri: str, root: Path) -> int:
-    """Link all objects whose key starts with the URI below `root`; returns how many, raises JobError for none."""
-    return link(s3, prefix_entries(s3, uri), root)
-
-
 def files(root: Path) -> Iterator[Path]:
     """Regular files below a directory, in name order; symbolic links are not followed and not given."""
     for folder, folders, names in os.walk(root):
@@ -169,13 +171,24 @@ def own(root: Path) -> bool:
     return True
 
 
+def lay(s3: S3Store, found: Iterable[Entry], root: Path, seen_at: str, *, copy: bool = True) -> dict[Path, str]:
+    """Put objects below `root` for a program that sees it at the path `seen_at`; raises JobError.
+
+    Whoever may write to any file, or makes a file his own with `chmod`, could change an object through its link. So
+    the program gets copies, or else the answer says what has to be mounted read-only, and where: with more than COPIED
+    bytes, or without `copy`.
+    """
+    link(s3, found, root)
+    return {} if copy and own(root) else {root: seen_at}
+
+
 def put(s3: S3Store, uri: str, path: Path, *, move: bool = True) -> None:
     """Store a file as the object of this URI: renamed into the store with `move`, else copied; raises JobError."""
     bucket, key = split(uri)
     try:
         s3.put_file(bucket, key, path, move=move)
     except (S3Error, OSError, ValueError) as error:
-        raise JobError("ClientError", f"Upload to {uri} failed: {error}") from None
+        raise JobError("ClientError", f"Upload to {uri} failed: {said(error)}") from None
 
 
 def upload_tree(s3: S3Store, root: Path, uri: str) -> int:
@@ -188,13 +201,8 @@ def upload_tree(s3: S3Store, root: Path, uri: str) -> int:
 
 
 def pack(root: Path, target: Path) -> Path:
-    """Make the directory's contents one .tar.gz; returns the target."""
+    """Make the directory's contents one .tar.gz, an empty one when the job removed it; returns the target."""
     with tarfile.open(target, "w:gz", compresslevel=GZIP_LEVEL) as archive:
-        for entry in sorted(root.iterdir()):
+        for entry in sorted(root.iterdir()) if root.is_dir() else ():
             archive.add(entry, arcname=entry.name)
     return target
-
-
-def upload_archive(s3: S3Store, root: Path, uri: str, scratch: Path) -> None:
-    """Upload the directory's contents as one .tar.gz; `scratch` is where it is packed."""
-    put(s3, uri, pack(root, scratch))

@@ -9,28 +9,26 @@ from include.localaws.context import Context
 from include.localaws.engine.scheduler import Ticket
 from include.localaws.jobs import execution, objective_feed, warmpool
 from include.localaws.jobs.cluster import Cluster
-from include.localaws.jobs.outcome import Cause, Ended, JobError, Outcome, decide
+from include.localaws.jobs.outcome import Cause, Ended, Outcome, decide
 from include.localaws.jobs.program import Timer
-from include.localaws.jobs.spot import NO_CAPACITY, Budget
-from include.localaws.jobs.training_attempt import INTERRUPTED, LOG_GROUP, Attempt, model_uri
+from include.localaws.jobs.spot import Budget
+from include.localaws.jobs.training_attempt import INTERRUPTED, Attempt
 from include.localaws.jobs.training_steps import (
     KIND,
-    SECONDARY,
-    STEPS,
-    TRANSITIONS,
     begin_stop,
     finish,
-    first_step,
     next_step,
 )
 from include.localaws.metrics import MetricReader, definitions
+from include.localaws.states import JOB_TRANSITIONS
 from include.localaws.store import Resource
 
 LOCAL_ROOT = Path("/")  # where paths below /opt/ml are checked, before a job has a directory
 METRIC_NAMESPACE = "/aws/sagemaker/TrainingJobs"
 RETRIED = "InternalServerError"  # what RetryStrategy is for
 
-__all__ = ["KIND", "LOG_GROUP", "SECONDARY", "STEPS", "TRANSITIONS", "finish", "first_step", "model_uri", "stop"]
+TRANSITIONS = JOB_TRANSITIONS
+__all__ = ["KIND", "TRANSITIONS", "stop", "submit"]  # what tuning jobs, which start training jobs, need of them
 
 
 def stop(ctx: Context, name: str) -> bool:
@@ -43,32 +41,31 @@ def stop(ctx: Context, name: str) -> bool:
 
 def submit(ctx: Context, name: str) -> Ticket:
     """Put a stored job into the schedule."""
-    demand = Cluster.of(_body(ctx, name)["ResourceConfig"]).demand
-    return ctx.jobs.submit(KIND, name, lambda ticket: run(ctx, ticket), demand)
+    return execution.submit(ctx, KIND, name, run, lambda body: Cluster.of(body["ResourceConfig"]).demand, _end)
 
 
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
-    found = ctx.store.get(KIND, ticket.name)
-    assert found is not None
     try:
-        training = Training(ctx, ticket, found)
+        training = Training(ctx, ticket, execution.stored(ctx, KIND, ticket.name))
         outcome = training.run()
         if ticket.cause == "shutdown" and _goes_on(ctx, ticket.name, outcome):
             return
         metrics = training.reader.final() if training.reader else None
-        with ctx.store.exclusive():  # who sees the job's end sees what became of its pool
-            finish(ctx, ticket.name, outcome, training.held, FinalMetricDataList=metrics or None)
-            warmpool.release(ctx, ticket.name, outcome)
     finally:
-        execution.remove_root(ctx, KIND, ticket.name)
+        execution.remove_root(ctx, KIND, ticket.name)  # first, as it frees the disk that the end is written to
+    _end(ctx, ticket, outcome, training.held, FinalMetricDataList=metrics or None)
+
+
+def _end(ctx: Context, ticket: Ticket, outcome: Outcome, held: float | None = None, **changes: Any) -> None:
+    with ctx.store.exclusive():  # who sees the job's end sees what became of its pool
+        finish(ctx, ticket.name, outcome, held, **changes)
+        warmpool.release(ctx, ticket.name, outcome)
 
 
 def _body(ctx: Context, name: str) -> dict[str, Any]:
     """The job's document as it is now."""
-    found = ctx.store.get(KIND, name)
-    assert found is not None
-    return found.body
+    return execution.stored(ctx, KIND, name).body
 
 
 def _goes_on(ctx: Context, name: str, outcome: Outcome) -> bool:
@@ -163,13 +160,9 @@ class Training:
         asked = self.faults.stop_after if self.faults.capacity else None
         if asked is not None and asked < min(delay, left) and not self.ticket.wait_stop(asked):
             stop(self.ctx, self.name)
-        if self.ticket.wait_stop(min(delay, left)):
-            return Ended(0, self.ticket.cause or "stop")
         if delay >= left:
-            return Ended(0, "wait")
-        if self.faults.capacity:
-            raise JobError("CapacityError", NO_CAPACITY)
-        return None
+            return Ended(0, self.ticket.cause or "stop") if self.ticket.wait_stop(left) else Ended(0, "wait")
+        return execution.await_start(self.ticket, delay, self.faults)
 
     def _fault_timers(self) -> list[Timer]:
         """What happens once in a job's life, in its first attempt."""

@@ -40,6 +40,12 @@ BEHAVIOURS = (
         "documented",
         "developer guide, How Amazon SageMaker Processes Training Output",
     ),
+    Behaviour(
+        "a job that leaves nothing in /opt/ml/model is `Completed` without an artifact, whose path is described",
+        "seen",
+        "sagemaker-python-sdk issues 3455 and 608",
+    ),
+    Behaviour("such a job has a line in its log that says so", "assumed"),
     Behaviour("a file that several hosts have is taken from the first of them", "assumed"),
     Behaviour("artifact at `<output>/<job>/output/model.tar.gz`, `output.tar.gz`", "assumed"),
     Behaviour("log streams `<job>/algo-N-<time>`; metrics are read from the logs of all hosts", "assumed"),
@@ -76,6 +82,7 @@ class Attempt:
         mode = request["AlgorithmSpecification"]["TrainingInputMode"]
         self.channels = [Channel.of(given, mode) for given in request.get("InputDataConfig", ())]
         self.home = execution.job_home(ctx, KIND, ticket.name)
+        self.streams: list[str] = []  # one for each host, once the programs run
 
     def run(self) -> Outcome:
         """Download, train, upload; raises JobError."""
@@ -125,7 +132,7 @@ class Attempt:
     ) -> Ended:
         def synchronise() -> Cause | None:
             for sync in syncs:
-                sync.sync()
+                sync.sync(running=True)
             return None
 
         timers = [*self.timers, *([Timer(PERIOD, synchronise, PERIOD)] if syncs else [])]
@@ -134,9 +141,9 @@ class Attempt:
         with ExitStack() as stack:
             hosts = stack.enter_context(ADDRESSES.of(self.cluster))
             started = int(self.ctx.clock())
+            self.streams = [f"{self.ticket.name}/{place.host.name}-{started}" for place in places]
             specs = []
-            for place in places:
-                stream = f"{self.ticket.name}/{place.host.name}-{started}"
+            for place, stream in zip(places, self.streams, strict=True):
                 log = stack.enter_context(self.ctx.logs.open(LOG_GROUP, stream))
                 specs.append(self._spec(place, hosts, log))
             program = Program(self.ctx, self.ticket, specs, self.faults)
@@ -171,7 +178,7 @@ class Attempt:
             image=image,
             on_line=on_line,
             network=not self.request.get("EnableNetworkIsolation", False),
-            bind=place.bind,
+            bind=execution.read_only(self.ctx, place.bind),
             host=place.host.name,
             hosts=hosts,
         )
@@ -190,24 +197,35 @@ class Attempt:
                 execution.settled(root, root / folder)
             for root in roots[1:]:
                 gather(root / folder, roots[0] / folder)
-        uri = model_uri(self.request)
-        packed = uri.endswith(".tar.gz")
-        if packed:
-            archive = s3data.pack(roots[0] / MODEL, self.home / "model.tar.gz")
-            if self.faults.corrupt_artifact:
-                halve(archive)
-            s3data.put(self.ctx.s3, uri, archive)
+        if filled(roots[0] / MODEL):
+            self._upload_model(roots[0] / MODEL)
         else:
-            for path in s3data.files(roots[0] / MODEL) if self.faults.corrupt_artifact else ():
-                halve(path)
-            s3data.upload_tree(self.ctx.s3, roots[0] / MODEL, uri)
+            with self.ctx.logs.open(LOG_GROUP, self.streams[0]) as log:
+                log.write("WARNING: no model artifact is saved under /opt/ml/model: none is uploaded")
         output = roots[0] / OUTPUT
-        if output.is_dir() and any(output.iterdir()):
+        if filled(output):
             where = output_uri(self.request)
-            if packed:
+            if model_uri(self.request).endswith(".tar.gz"):
                 s3data.put(self.ctx.s3, f"{where}/output.tar.gz", s3data.pack(output, self.home / "output.tar.gz"))
             else:
                 s3data.upload_tree(self.ctx.s3, output, f"{where}/output/")
+
+    def _upload_model(self, model: Path) -> None:
+        uri = model_uri(self.request)
+        if uri.endswith(".tar.gz"):
+            archive = s3data.pack(model, self.home / "model.tar.gz")
+            if self.faults.corrupt_artifact:
+                halve(archive)
+            s3data.put(self.ctx.s3, uri, archive)
+            return
+        for path in s3data.files(model) if self.faults.corrupt_artifact else ():
+            halve(path)
+        s3data.upload_tree(self.ctx.s3, model, uri)
+
+
+def filled(folder: Path) -> bool:
+    """Whether there is anything in a directory; the program may have removed it."""
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def output_uri(request: Mapping[str, Any]) -> str:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
+from include.localaws.jobs import execution
 from include.localaws.jobs.outcome import Outcome
-from include.localaws.states import Transitions
+from include.localaws.states import JOB_TRANSITIONS, Transitions
 
 KIND = "training-job"
-TRANSITIONS = Transitions(
-    {
-        ("InProgress", "finish"): "Completed",
-        ("InProgress", "fail"): "Failed",
-        ("InProgress", "stop"): "Stopping",
-        ("InProgress", "stopped"): "Stopped",  # at its time limit
-        ("Stopping", "stopped"): "Stopped",
-        ("Stopping", "finish"): "Completed",  # it had ended before the stop reached it
-        ("Stopping", "fail"): "Failed",
-    }
-)
 STEPS = ("Starting", "Downloading", "Training", "Uploading")
 ENDS = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 AGAIN = ("Interrupted", "Restarting")  # then from Starting on
@@ -73,26 +64,22 @@ def advanced(steps: list[dict[str, Any]], status: str, now: float) -> list[dict[
 def next_step(ctx: Context, name: str, event: str = "next", **changes: Any) -> None:
     """Go on to the next step; a job that is being stopped stays Stopping."""
     with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        assert found is not None
-        if found.body["SecondaryStatus"] != "Stopping":
-            status = SECONDARY.next(found.body["SecondaryStatus"], event)
-            steps = advanced(found.body["SecondaryStatusTransitions"], status, ctx.clock())
+        body = execution.stored(ctx, KIND, name).body
+        if body["SecondaryStatus"] != "Stopping":
+            status = SECONDARY.next(body["SecondaryStatus"], event)
+            steps = advanced(body["SecondaryStatusTransitions"], status, ctx.clock())
             changes |= {"SecondaryStatus": status, "SecondaryStatusTransitions": steps}
         ctx.store.update(KIND, name, **changes)
 
 
 def begin_stop(ctx: Context, name: str) -> bool:
     """Write that a job is being stopped; False when its status forbids it."""
-    with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        if found is None or not TRANSITIONS.allows(found.status, "stop"):
-            return False
-        steps = advanced(found.body["SecondaryStatusTransitions"], "Stopping", ctx.clock())
-        ctx.store.transition(
-            KIND, name, TRANSITIONS, "stop", SecondaryStatus="Stopping", SecondaryStatusTransitions=steps
-        )
-    return True
+
+    def stopping(body: Mapping[str, Any]) -> dict[str, Any]:
+        steps = advanced(body["SecondaryStatusTransitions"], "Stopping", ctx.clock())
+        return {"SecondaryStatus": "Stopping", "SecondaryStatusTransitions": steps}
+
+    return execution.begin_stop(ctx, KIND, name, stopping)
 
 
 def finish(ctx: Context, name: str, outcome: Outcome, held: float | None = None, **changes: Any) -> None:
@@ -100,9 +87,7 @@ def finish(ctx: Context, name: str, outcome: Outcome, held: float | None = None,
     with ctx.store.exclusive():
         if outcome.secondary == "MaxWaitTimeExceeded":
             begin_stop(ctx, name)
-        found = ctx.store.get(KIND, name)
-        assert found is not None
-        body, now = found.body, ctx.clock()
+        body, now = execution.stored(ctx, KIND, name).body, ctx.clock()
         status = SECONDARY.next(body["SecondaryStatus"], outcome.secondary)
         changes |= {
             "SecondaryStatus": status,
@@ -115,4 +100,4 @@ def finish(ctx: Context, name: str, outcome: Outcome, held: float | None = None,
             changes |= {
                 "TrainingEndTime": now, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": max(1, billable),
             }  # fmt: skip
-        ctx.store.transition(KIND, name, TRANSITIONS, outcome.event, **changes)
+        ctx.store.transition(KIND, name, JOB_TRANSITIONS, outcome.event, **changes)

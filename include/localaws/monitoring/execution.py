@@ -199,11 +199,16 @@ def processing_request(run: Run, name: str, base: str, found: Sequence[str], lim
 
 
 def start(ctx: Context, schedule: Resource, scheduled: float) -> Resource:
-    """Begin an execution: its record, and its processing job unless there is nothing to look at."""
+    """Begin an execution: its record, and its processing job unless there is nothing to look at.
+
+    The record names the job before there is one: whatever the process's end leaves behind belongs together.
+    """
     config = schedule.body["MonitoringScheduleConfig"]
     unique = uuid.uuid4().hex[:24]
     name = f"{schedule.name}/{unique}"
+    moment = datetime.fromtimestamp(scheduled, UTC).strftime("%Y%m%d%H%M")
     body = {
+        "job": f"model-monitoring-{moment}-{unique}",
         "MonitoringScheduleName": schedule.name,
         "ScheduledTime": scheduled,
         "EndpointName": schedule.body.get("EndpointName"),
@@ -211,16 +216,15 @@ def start(ctx: Context, schedule: Resource, scheduled: float) -> Resource:
         "MonitoringType": schedule.body.get("MonitoringType"),
     }
     ctx.store.insert(KIND, name, ctx.config.arn(KIND, name), "Pending", body)
-    moment = datetime.fromtimestamp(scheduled, UTC).strftime("%Y%m%d%H%M")
     try:
-        job = _start_job(ctx, schedule, scheduled, f"model-monitoring-{moment}-{unique}")
+        job = _start_job(ctx, schedule, scheduled, body["job"])
     except (ApiError, JobError, S3Error, NoData) as error:
         return ctx.store.update(KIND, name, status="Failed", FailureReason=str(error)[:1024])
     except Exception:
         log.exception("monitoring schedule %s: an execution could not be started", schedule.name)
         reason = "InternalServerError: the execution could not be started; the endpoint's log has the details"
         return ctx.store.update(KIND, name, status="Failed", FailureReason=reason)
-    found = ctx.store.update(KIND, name, status="InProgress", ProcessingJobArn=job.arn, job=job.name)
+    found = ctx.store.update(KIND, name, status="InProgress", ProcessingJobArn=job.arn)
     ticket = ctx.jobs.find(PROCESSING, job.name)
     if ticket is not None:
         ticket.when_ended(lambda: _settled(ctx, name))
@@ -255,9 +259,27 @@ def _start_job(ctx: Context, schedule: Resource, scheduled: float, name: str) ->
     return ctx.store.update(PROCESSING, name, MonitoringScheduleArn=schedule.arn)
 
 
+def bring_back(ctx: Context) -> None:
+    """Settle the executions that were being started when the process ended: with their job, or as failed.
+
+    To be called while no other execution is being started.
+    """
+    for execution in ctx.store.list(KIND):
+        if execution.status != "Pending":
+            continue
+        job = ctx.store.get(PROCESSING, execution.body.get("job", ""))
+        if job is None:
+            reason = "InternalServerError: the endpoint ended before the processing job of this execution was started"
+            ctx.store.update(KIND, execution.name, status="Failed", FailureReason=reason)
+            continue
+        schedule = ctx.config.arn("monitoring-schedule", execution.body["MonitoringScheduleName"])
+        ctx.store.update(PROCESSING, job.name, MonitoringScheduleArn=schedule)
+        settle(ctx, ctx.store.update(KIND, execution.name, status="InProgress", ProcessingJobArn=job.arn))
+
+
 def settle(ctx: Context, execution: Resource) -> Resource:
-    """The execution with the status that its processing job has now."""
-    if execution.status not in ALIVE or "job" not in execution.body:
+    """The execution with the status that its processing job has now; none while it is being started."""
+    if execution.status not in ALIVE or execution.status == "Pending":
         return execution
     job = ctx.store.get(PROCESSING, execution.body["job"])
     if job is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
+from include.localaws.jobs import execution, s3data
+from include.localaws.jobs.outcome import JobError
 
 log = logging.getLogger("localaws.monitoring")
 
@@ -37,11 +40,15 @@ BEHAVIOURS = (
 
 
 def _lines(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    folder = root / FOLDER
-    for file in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if file.is_symlink() or not file.is_file():
-            continue
-        with file.open(encoding="utf-8", errors="replace") as handle:
+    try:
+        folder = execution.settled(root, root / FOLDER)
+    except JobError:
+        log.warning("%s is or lies behind a symbolic link: no metrics are read from it", FOLDER)
+        return
+    for file in s3data.files(folder):
+        # Not through a link, which would lead to a file of the machine.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, encoding="utf-8", errors="replace") as handle:
             for line in handle.read(LARGEST).splitlines():
                 if not line.strip():
                     continue

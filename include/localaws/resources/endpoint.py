@@ -6,7 +6,7 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
-from include.localaws.errors import ResourceInUse, ValidationException
+from include.localaws.errors import ValidationException
 from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.registry import on_start, operation
@@ -23,7 +23,6 @@ from include.localaws.serving.endpoint_plan import (
     variant_summaries,
 )
 from include.localaws.serving.endpoint_works import KIND, SERVING, TRANSITIONS
-from include.localaws.states import IllegalTransition
 from include.localaws.store import Resource
 from include.localaws.unsupported import refuse_value
 
@@ -102,10 +101,8 @@ def create_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     with ctx.store.exclusive():
         if ctx.store.get(KIND, name) is None:
             _check_quotas(ctx, plan)
-        try:
-            ctx.store.insert(KIND, name, arn, "Creating", body, tags)
-        except ResourceInUse:
-            raise ValidationException(f'Cannot create already existing endpoint "{arn}".') from None
+        taken = f'Cannot create already existing endpoint "{arn}".'
+        ctx.store.insert(KIND, name, arn, "Creating", body, tags, taken=taken)
     works.spawn(ctx, name, works.create)
     return {"EndpointArn": arn}
 
@@ -137,7 +134,8 @@ def update_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
             deployment = endpoint.body.get("deployment")
         _check_movable(endpoint, "update")
         _check_quotas(ctx, pending)  # the new fleet runs beside the old one for a while
-        _move(ctx, endpoint, "update", pending=pending, deployment=deployment, FailureReason=None)
+        changes = {"pending": pending, "deployment": deployment, "FailureReason": None}
+        ctx.store.transition(KIND, name, TRANSITIONS, "update", **changes)
     works.spawn(ctx, name, works.update)
     return {"EndpointArn": endpoint.arn}
 
@@ -164,7 +162,7 @@ def update_weights_and_capacities(ctx: Context, request: dict[str, Any]) -> dict
         before, after = instances_by_type(plan), instances_by_type(scaled(plan, changes))
         for instance_type, more in (after - before).items():
             ctx.quotas.check(ctx, "endpoint", instance_type, more)
-        _move(ctx, endpoint, "scale", scaling=changes, FailureReason=None)
+        ctx.store.transition(KIND, name, TRANSITIONS, "scale", scaling=changes, FailureReason=None)
     works.spawn(ctx, name, works.scale)
     return {"EndpointArn": endpoint.arn}
 
@@ -210,7 +208,8 @@ def delete_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """End the model servers; refused, as by AWS, while the endpoint is being created or updated."""
     with ctx.store.exclusive():
         endpoint = find_endpoint(ctx, request["EndpointName"])
-        _move(ctx, endpoint, "delete")
+        _check_movable(endpoint, "delete")
+        ctx.store.transition(KIND, endpoint.name, TRANSITIONS, "delete")
     works.spawn(ctx, endpoint.name, works.delete)
     return {}
 
@@ -222,14 +221,6 @@ def _check_movable(endpoint: Resource, event: str) -> None:
     if endpoint.status == "Failed":
         raise ValidationException(f'Cannot update endpoint "{endpoint.arn}": it has failed and can only be deleted.')
     raise ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
-
-
-def _move(ctx: Context, endpoint: Resource, event: str, **changes: Any) -> None:
-    _check_movable(endpoint, event)
-    try:
-        ctx.store.transition(KIND, endpoint.name, TRANSITIONS, event, **changes)
-    except IllegalTransition:  # it has ended what it did since it was looked up: no harm in another try
-        raise ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".') from None
 
 
 @operation("DescribeEndpoint")

@@ -6,7 +6,7 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
-from include.localaws.errors import ResourceInUse, ValidationException
+from include.localaws.errors import ValidationException
 from include.localaws.jobs import s3data
 from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
@@ -89,10 +89,8 @@ def create_endpoint_config(ctx: Context, request: dict[str, Any]) -> dict[str, A
     body = {key: request[key] for key in KEPT if key in request} | {"ProductionVariants": variants}
     tags = tag_map(request)
     arn = ctx.config.arn(KIND, name)
-    try:
-        ctx.store.insert(KIND, name, arn, STATUS, body, tags)
-    except ResourceInUse:
-        raise ValidationException(f'Cannot create already existing endpoint configuration "{arn}".') from None
+    taken = f'Cannot create already existing endpoint configuration "{arn}".'
+    ctx.store.insert(KIND, name, arn, STATUS, body, tags, taken=taken)
     return {"EndpointConfigArn": arn}
 
 

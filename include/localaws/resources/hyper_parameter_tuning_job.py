@@ -1,4 +1,4 @@
-"""Hyperparameter tuning jobs: the operations; `tuning` runs them, `tuning_search` chooses what is tried."""
+"""Hyperparameter tuning jobs: the operations; `tuning.job` runs them, `tuning.search` chooses what is tried."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
-from include.localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
 from include.localaws.jobs import training
 from include.localaws.jobs.execution import refuse, tag_map
+from include.localaws.jobs.job_kinds import JobKind
 from include.localaws.listing import list_page
 from include.localaws.registry import on_start, operation
 from include.localaws.resources import training_job
@@ -22,6 +22,13 @@ from include.localaws.tuning.job import KIND, TRANSITIONS
 from include.localaws.tuning.request import PASSED_ON
 from include.localaws.tuning.trials import Trials, best, not_improving, summary
 
+JOBS = JobKind(
+    KIND,
+    "hyperparameter tuning job",
+    "Requested resource not found: hyperparameter tuning job {name}",
+    TRANSITIONS,
+    tuning.stop,
+)
 _DEFINITIONS = ("TrainingJobDefinition", "TrainingJobDefinitions")
 _NOT_THERE = "AlgorithmSpecification.TrainingImageConfig", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries"
 
@@ -67,14 +74,6 @@ def create_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     return {"HyperParameterTuningJobArn": arn}
 
 
-def _find(ctx: Context, name: str) -> Resource:
-    found = ctx.store.get(KIND, name)
-    if found is None:
-        # The Airflow provider takes exactly this code as "there is none"; the model lists ResourceNotFound too.
-        raise ValidationException(f"Requested resource not found: hyperparameter tuning job {name}")
-    return found
-
-
 def _counters(trials: Trials) -> dict[str, Any]:
     """How many training jobs are where; a job that failed by this endpoint's fault could be tried again."""
     status = dict.fromkeys(("Completed", "InProgress", "RetryableError", "NonRetryableError", "Stopped"), 0)
@@ -106,7 +105,7 @@ def _common(found: Resource, trials: Trials) -> dict[str, Any]:
 @operation("DescribeHyperParameterTuningJob")
 def describe_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Everything about one tuning job, with the best training job so far."""
-    found = _find(ctx, request["HyperParameterTuningJobName"])
+    found = JOBS.find(ctx, request["HyperParameterTuningJobName"])
     trials = Trials(ctx, found)
     top = trials.best()
     details = {
@@ -153,7 +152,7 @@ def list_tuning_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
 @operation("ListTrainingJobsForHyperParameterTuningJob")
 def list_training_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """The training jobs of a tuning job; sorted by objective, those without one are left out, as in AWS."""
-    found = _find(ctx, request["HyperParameterTuningJobName"])
+    found = JOBS.find(ctx, request["HyperParameterTuningJobName"])
     trials = Trials(ctx, found)
     jobs = trials.jobs
     if request.get("SortBy") == "FinalObjectiveMetricValue":
@@ -171,29 +170,14 @@ def list_training_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
 @operation("StopHyperParameterTuningJob")
 def stop_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Stop all training jobs of a tuning job and begin no more."""
-    name = request["HyperParameterTuningJobName"]
-    with ctx.store.exclusive():
-        found = _find(ctx, name)
-        if not TRANSITIONS.allows(found.status, "stop"):
-            raise ValidationException(
-                f"The request was rejected because the hyperparameter tuning job is in status {found.status}."
-            )
-        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
-    ctx.jobs.stop(KIND, name)
+    JOBS.stop(ctx, request["HyperParameterTuningJobName"])
     return {}
 
 
 @operation("DeleteHyperParameterTuningJob")
 def delete_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Remove the record of a tuning job that has ended; its training jobs stay."""
-    name = request["HyperParameterTuningJobName"]
-    with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        if found is None:
-            raise ResourceNotFound(f"Requested resource not found: hyperparameter tuning job {name}")
-        if found.status not in TRANSITIONS.terminal:
-            raise ResourceInUse(f"The hyperparameter tuning job {name} is in status {found.status}: stop it first")
-        ctx.store.delete(KIND, name)
+    JOBS.delete(ctx, request["HyperParameterTuningJobName"])
     return {}
 
 
@@ -203,9 +187,7 @@ def bring_back(ctx: Context) -> None:
 
     This hook runs after that of training jobs, because this module imports that one.
     """
-    for found in ctx.store.list(KIND):
-        if found.status in TRANSITIONS.terminal:
-            continue
+    for found in JOBS.unfinished(ctx):
         tuning.submit(ctx, found.name)
         if found.status == "Stopping":
             ctx.jobs.stop(KIND, found.name)

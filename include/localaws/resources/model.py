@@ -7,12 +7,13 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
-from include.localaws.errors import ResourceInUse, ValidationException
+from include.localaws.errors import ValidationException
 from include.localaws.jobs import s3data
-from include.localaws.jobs.execution import refuse, tag_map
+from include.localaws.jobs.execution import check_isolation, refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.registry import operation
 from include.localaws.resources import model_package
+from include.localaws.s3 import S3Error
 from include.localaws.serving.model_data import Artifact, ServedModel
 from include.localaws.store import Resource
 from include.localaws.unsupported import refuse_value
@@ -32,7 +33,11 @@ UNSUPPORTED = (
 ECHOED = ("ExecutionRoleArn", "VpcConfig", "PrimaryContainer.ContainerHostname")
 BEHAVIOURS = (
     Behaviour("`Could not find model ...`, `Cannot create already existing model ...`", "assumed"),
-    Behaviour("whether the artifact exists is seen when the model is used", "assumed"),
+    Behaviour(
+        "CreateModel: `Could not find model data at s3://....` when the artifact does not exist",
+        "seen",
+        "aws-step-functions-data-science-sdk-python issue 61, amazon-sagemaker-examples issue 4479",
+    ),
     Behaviour("a model with EnableNetworkIsolation makes no network calls", "documented", "CreateModel"),
 )
 
@@ -58,21 +63,19 @@ def served_model(ctx: Context, name: str, *, pipelines: bool = False) -> ServedM
 
 @operation("CreateModel")
 def create_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
-    """The image must be known; whether the artifact exists is seen when it is used."""
+    """The image must be known and the artifact must exist; whether it can be read is seen when it is used."""
     refuse_value(request.get("InferenceExecutionConfig", {}), "Mode", ["Serial"], "InferenceExecutionConfig")
     name = request["ModelName"]
     isolated = request.get("EnableNetworkIsolation", False)
-    if isolated and not ctx.runner.sandbox.isolates_network:
-        raise ValidationException(
-            f"'EnableNetworkIsolation' is not possible in the sandbox '{ctx.runner.sandbox.name}': it has no network "
-            "namespaces. Start the endpoint with --sandbox bubblewrap or namespaces, or leave the member out."
-        )
+    check_isolation(ctx, isolated)
     containers = [
         replace(_resolve(ctx, container, where), isolated=isolated, name=called)
         for container, where, called in _containers(request)
     ]
     for container in containers:
         ctx.images.resolve(container.image)
+        if container.artifact is not None:
+            _check_exists(ctx, container.artifact)
     served = replace(containers[0], then=tuple(containers[1:]))
     kept = (
         "PrimaryContainer",
@@ -85,10 +88,7 @@ def create_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     body = {key: request[key] for key in kept if key in request} | {"served": served.document()}
     tags = tag_map(request)
     arn = ctx.config.arn(KIND, name)
-    try:
-        ctx.store.insert(KIND, name, arn, STATUS, body, tags)
-    except ResourceInUse:
-        raise ValidationException(f'Cannot create already existing model "{arn}".') from None
+    ctx.store.insert(KIND, name, arn, STATUS, body, tags, taken=f'Cannot create already existing model "{arn}".')
     return {"ModelArn": arn}
 
 
@@ -148,6 +148,21 @@ def _artifact(container: dict[str, Any], where: str) -> Artifact | None:
         return None
     s3data.split(url)
     return Artifact(url)
+
+
+def _check_exists(ctx: Context, artifact: Artifact) -> None:
+    """Raise ValidationException with AWS's text when there is no such object, or none below the prefix."""
+    bucket, key = s3data.split(artifact.uri if artifact.archive else s3data.join(artifact.uri, ""))
+    try:
+        if artifact.archive:
+            ctx.s3.head(bucket, key)
+            return
+        # The console's markers of folders are no data, as when the model is fetched.
+        if any(not found.endswith("/") for found in ctx.s3.iter_keys(bucket, key)):
+            return
+    except S3Error:
+        pass
+    raise ValidationException(f"Could not find model data at {artifact.uri}.")
 
 
 @operation("DescribeModel")

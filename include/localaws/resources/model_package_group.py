@@ -6,7 +6,7 @@ from typing import Any
 
 from include.localaws.context import Context
 from include.localaws.coverage import Behaviour
-from include.localaws.errors import ConflictException, ResourceInUse, ValidationException
+from include.localaws.errors import ConflictException, ValidationException
 from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
 from include.localaws.registry import operation
@@ -53,10 +53,7 @@ def create_model_package_group(ctx: Context, request: dict[str, Any]) -> dict[st
     arn = ctx.config.arn(KIND, name)
     body = {"description": request.get("ModelPackageGroupDescription"), "versions": 0}
     tags = tag_map(request)
-    try:
-        ctx.store.insert(KIND, name, arn, STATUS, body, tags)
-    except ResourceInUse:
-        raise ValidationException(f"Model Package Group already exists: {arn}") from None
+    ctx.store.insert(KIND, name, arn, STATUS, body, tags, taken=f"Model Package Group already exists: {arn}")
     return {"ModelPackageGroupArn": arn}
 
 

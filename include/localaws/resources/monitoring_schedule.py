@@ -12,6 +12,7 @@ from include.localaws.engine.scheduler import Ticket
 from include.localaws.errors import ResourceNotFound, ValidationException
 from include.localaws.jobs.execution import refuse, tag_map
 from include.localaws.listing import list_page
+from include.localaws.monitoring import execution
 from include.localaws.monitoring.definition import captured_to, check, check_runtime, of_schedule
 from include.localaws.monitoring.execution import KIND as EXECUTION
 from include.localaws.monitoring.execution import settle, start, summary
@@ -183,6 +184,7 @@ def tick(ctx: Context, name: str, run: str, now: float) -> float | None:
 @on_start
 def bring_back(ctx: Context) -> None:
     """Go on waiting; executions whose job has ended meanwhile are settled when they are next looked at."""
+    execution.bring_back(ctx)  # before any schedule begins another
     for found in ctx.store.list(KIND):
         if found.status == "Scheduled":
             _spawn(ctx, found.name)

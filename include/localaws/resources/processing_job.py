@@ -11,10 +11,11 @@ from include.localaws.jobs import cluster, processing
 from include.localaws.jobs.execution import check_isolation, inside, refuse, tag_map
 from include.localaws.jobs.job_kinds import JobKind
 from include.localaws.jobs.outcome import RESTART_REASON, JobError
-from include.localaws.jobs.processing import KIND, TRANSITIONS
+from include.localaws.jobs.processing import KIND
 from include.localaws.jobs.s3data import split
 from include.localaws.listing import list_page
 from include.localaws.registry import on_start, operation
+from include.localaws.states import JOB_TRANSITIONS
 from include.localaws.store import Resource
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; CreateProcessingJob's default for MaxRuntimeInSeconds
@@ -44,7 +45,9 @@ BEHAVIOURS = (
         "assumed",
     ),
 )
-JOBS = JobKind(KIND, "processing job", "Could not find requested job with name: {name}", TRANSITIONS, processing.stop)
+JOBS = JobKind(
+    KIND, "processing job", "Could not find requested job with name: {name}", JOB_TRANSITIONS, processing.stop
+)
 
 
 @operation("CreateProcessingJob")
@@ -123,20 +126,13 @@ def describe_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, 
     found = JOBS.find(ctx, request["ProcessingJobName"])
     return {
         **found.body,
-        "ProcessingJobArn": found.arn,
-        "ProcessingJobStatus": found.status,
-        "CreationTime": found.created,
-        "LastModifiedTime": found.modified,
+        **JOBS.head(found),
     }
 
 
 def _summary(found: Resource) -> dict[str, Any]:
     return {
-        "ProcessingJobName": found.name,
-        "ProcessingJobArn": found.arn,
-        "ProcessingJobStatus": found.status,
-        "CreationTime": found.created,
-        "LastModifiedTime": found.modified,
+        **JOBS.head(found),
         "ProcessingEndTime": found.body.get("ProcessingEndTime"),
         "FailureReason": found.body.get("FailureReason"),
         "ExitMessage": found.body.get("ExitMessage"),
@@ -169,9 +165,9 @@ def bring_back(ctx: Context) -> None:
     for found in JOBS.unfinished(ctx):
         end = {"ProcessingEndTime": ctx.clock()}
         if found.status == "Stopping":
-            ctx.store.transition(KIND, found.name, TRANSITIONS, "stopped", **end)
+            ctx.store.transition(KIND, found.name, JOB_TRANSITIONS, "stopped", **end)
         elif "ProcessingStartTime" in found.body:
-            ctx.store.transition(KIND, found.name, TRANSITIONS, "fail", FailureReason=RESTART_REASON, **end)
+            ctx.store.transition(KIND, found.name, JOB_TRANSITIONS, "fail", FailureReason=RESTART_REASON, **end)
         else:
             _resume(ctx, found)
 
@@ -182,6 +178,6 @@ def _resume(ctx: Context, found: Resource) -> None:
     except ValidationException as error:  # an image that was there when the job was accepted
         reason = str(JobError("ClientError", error.message))
         end = {"ProcessingEndTime": ctx.clock(), "FailureReason": reason}
-        ctx.store.transition(KIND, found.name, TRANSITIONS, "fail", **end)
+        ctx.store.transition(KIND, found.name, JOB_TRANSITIONS, "fail", **end)
         return
     processing.submit(ctx, found.name)

@@ -12,11 +12,12 @@ from include.localaws.jobs.execution import check_isolation, inside, refuse, req
 from include.localaws.jobs.job_kinds import JobKind
 from include.localaws.jobs.outcome import RESTART_REASON, JobError, Outcome
 from include.localaws.jobs.s3data import split
-from include.localaws.jobs.training import KIND, TRANSITIONS
-from include.localaws.jobs.training_attempt import CHECKPOINTS
+from include.localaws.jobs.training_attempt import CHECKPOINTS, model_uri
+from include.localaws.jobs.training_steps import KIND, finish, first_step
 from include.localaws.listing import list_page
 from include.localaws.metrics import MetricReader, definitions
 from include.localaws.registry import on_start, operation
+from include.localaws.states import JOB_TRANSITIONS
 from include.localaws.store import Resource
 from include.localaws.store_query import Query
 
@@ -70,7 +71,7 @@ BEHAVIOURS = (
 )  # fmt: skip
 RESERVED = ("input", "model", "output", "code")  # below /opt/ml: no place for checkpoints
 JOBS = JobKind(
-    KIND, "training job", "Requested resource not found: training job {name}", TRANSITIONS, training.stop
+    KIND, "training job", "Requested resource not found: training job {name}", JOB_TRANSITIONS, training.stop
 )  # fmt: skip
 
 
@@ -90,8 +91,8 @@ def create(ctx: Context, request: dict[str, Any], **more: Any) -> str:
     body["StoppingCondition"] = {"MaxRuntimeInSeconds": DEFAULT_LIMIT, **request.get("StoppingCondition", {})}
     body |= {
         "SecondaryStatus": "Starting",
-        "SecondaryStatusTransitions": training.first_step(ctx.clock()),
-        "ModelArtifacts": {"S3ModelArtifacts": training.model_uri(request)},
+        "SecondaryStatusTransitions": first_step(ctx.clock()),
+        "ModelArtifacts": {"S3ModelArtifacts": model_uri(request)},
     }
     use = "spot training" if request.get("EnableManagedSpotTraining") else "training"
     with ctx.store.exclusive():
@@ -143,21 +144,14 @@ def describe_training_job(ctx: Context, request: dict[str, Any]) -> dict[str, An
         "EnableInterContainerTrafficEncryption": False,
         "EnableManagedSpotTraining": False,
         **found.body,
-        "TrainingJobArn": found.arn,
-        "TrainingJobStatus": found.status,
-        "CreationTime": found.created,
-        "LastModifiedTime": found.modified,
+        **JOBS.head(found),
     }
 
 
 def _summary(found: Resource) -> dict[str, Any]:
     return {
-        "TrainingJobName": found.name,
-        "TrainingJobArn": found.arn,
-        "TrainingJobStatus": found.status,
+        **JOBS.head(found),
         "SecondaryStatus": found.body["SecondaryStatus"],
-        "CreationTime": found.created,
-        "LastModifiedTime": found.modified,
         "TrainingEndTime": found.body.get("TrainingEndTime"),
         "WarmPoolStatus": found.body.get(warmpool.SHOWN),
     }
@@ -211,7 +205,7 @@ def bring_back(ctx: Context) -> None:
     for found in JOBS.unfinished(ctx):
         warmpool.lost(ctx, found.name)
         if found.status == "Stopping":
-            training.finish(ctx, found.name, Outcome("stopped", "Stopped"))
+            finish(ctx, found.name, Outcome("stopped", "Stopped"))
             continue
         waiting = found.body["SecondaryStatus"] == "Starting"
         outcome = Outcome("fail", "Failed", RESTART_REASON)
@@ -225,4 +219,4 @@ def bring_back(ctx: Context) -> None:
                     training.begin_again(ctx, found.name)
                 training.submit(ctx, found.name)
                 continue
-        training.finish(ctx, found.name, outcome)
+        finish(ctx, found.name, outcome)

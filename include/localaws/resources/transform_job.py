@@ -14,9 +14,10 @@ from include.localaws.jobs.outcome import RESTART_REASON
 from include.localaws.listing import list_page
 from include.localaws.registry import on_start, operation
 from include.localaws.resources import model
+from include.localaws.states import JOB_TRANSITIONS
 from include.localaws.store import Resource
 from include.localaws.transform import job as transform
-from include.localaws.transform.job import DEFAULT_PARAMETERS, KIND, TRANSITIONS, plan_of
+from include.localaws.transform.job import DEFAULT_PARAMETERS, KIND, plan_of
 from include.localaws.unsupported import refuse_value
 
 UNSUPPORTED = ("ExperimentConfig",)
@@ -37,7 +38,7 @@ BEHAVIOURS = (
               "one that was being stopped is Stopped",
               "assumed"),
 )  # fmt: skip
-JOBS = JobKind(KIND, "transform job", "Could not find requested job with name: {name}", TRANSITIONS, transform.stop)
+JOBS = JobKind(KIND, "transform job", "Could not find requested job with name: {name}", JOB_TRANSITIONS, transform.stop)
 
 
 @operation("CreateTransformJob")
@@ -84,19 +85,13 @@ def describe_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, A
         **found.body,
         "DataProcessing": {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
         | found.body.get("DataProcessing", {}),
-        "TransformJobArn": found.arn,
-        "TransformJobStatus": found.status,
-        "CreationTime": found.created,
+        **JOBS.head(found),
     }
 
 
 def _summary(found: Resource) -> dict[str, Any]:
     return {
-        "TransformJobName": found.name,
-        "TransformJobArn": found.arn,
-        "TransformJobStatus": found.status,
-        "CreationTime": found.created,
-        "LastModifiedTime": found.modified,
+        **JOBS.head(found),
         "TransformEndTime": found.body.get("TransformEndTime"),
         "FailureReason": found.body.get("FailureReason"),
     }
@@ -124,6 +119,6 @@ def bring_back(ctx: Context) -> None:
             continue
         stopped = found.status == "Stopping"
         ctx.store.transition(
-            KIND, found.name, TRANSITIONS, "stopped" if stopped else "fail",
+            KIND, found.name, JOB_TRANSITIONS, "stopped" if stopped else "fail",
             FailureReason=None if stopped else RESTART_REASON, TransformEndTime=ctx.clock(),
         )  # fmt: skip

@@ -56,6 +56,7 @@ class AsyncQueues:
         self._clock = clock
         self._worker = worker
         self._waiting: dict[str, deque[tuple[Path, AsyncRequest]]] = defaultdict(deque)
+        self._loaded: set[str] = set()  # endpoints whose files of an earlier run are in `_waiting`
         self._running: dict[str, int] = defaultdict(int)
         self._lock = threading.Condition()
         self._closed = False
@@ -67,6 +68,7 @@ class AsyncQueues:
 
     def submit(self, endpoint: str, request: AsyncRequest, body: bytes | None) -> None:
         """Keep the request; it is on disk when this returns, and is begun when there is room."""
+        self._take_up(endpoint)  # before there is a file of this run, which would be taken for one of an earlier run
         folder = self._root / endpoint
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{int(request.at * 1e6):020d}-{uuid.uuid4().hex}"
@@ -82,12 +84,17 @@ class AsyncQueues:
 
     def load(self, endpoint: str) -> None:
         """Take up what an earlier run of the server has left of this endpoint, and begin what there is room for."""
-        with self._lock:
-            if endpoint not in self._waiting:
-                for document in sorted((self._root / endpoint).glob("*.json")):
-                    request = AsyncRequest(**json.loads(document.read_text(encoding="utf-8")))
-                    self._waiting[endpoint].append((document, request))
+        self._take_up(endpoint)
         self.pump(endpoint)
+
+    def _take_up(self, endpoint: str) -> None:
+        with self._lock:
+            if endpoint in self._loaded:
+                return
+            for document in sorted((self._root / endpoint).glob("*.json")):
+                request = AsyncRequest(**json.loads(document.read_text(encoding="utf-8")))
+                self._waiting[endpoint].append((document, request))
+            self._loaded.add(endpoint)
 
     def drop(self, endpoint: str) -> None:
         """Forget what waits for an endpoint that is being deleted."""

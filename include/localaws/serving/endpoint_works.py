@@ -16,6 +16,7 @@ from include.localaws.context import Context
 from include.localaws.engine.scheduler import Ticket, Work
 from include.localaws.errors import ApiError, ServiceUnavailable, ValidationError
 from include.localaws.faults import TAG
+from include.localaws.jobs.outcome import REASON_LENGTH
 from include.localaws.serving.endpoint_plan import Plan, scaled
 from include.localaws.serving.hosting import Fleet, hosting
 from include.localaws.serving.model_server import Cancelled, ModelServerError
@@ -38,7 +39,6 @@ TRANSITIONS = Transitions(
     }
 )
 SERVING = frozenset({"InService", "Updating"})
-MAX_REASON = 1024  # characters of a FailureReason
 NO_CAPACITY = (
     "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
     "Please retry using a different ML instance type or after some time."
@@ -98,6 +98,18 @@ def _build(ctx: Context, name: str, plan: Plan, ticket: Ticket) -> Fleet:
         raise ModelServerError(f"The model servers could not be started: {error}") from error
 
 
+def _unwanted(ctx: Context, name: str, ticket: Ticket) -> Callable[[], bool]:
+    """Whether the answers of replaced servers are of no use any more: this server ends, or the endpoint is gone."""
+    known = ctx.store.get(KIND, name)
+
+    def unwanted() -> bool:
+        now = ctx.store.get(KIND, name)
+        deleted = now is None or known is None or now.status == "Deleting" or now.created != known.created
+        return ticket.stopping or deleted
+
+    return unwanted
+
+
 def _install(ctx: Context, fleet: Fleet) -> Fleet | None:
     host = hosting(ctx)
     old = host.install(fleet)
@@ -115,7 +127,7 @@ def create(ctx: Context, name: str, ticket: Ticket) -> None:
     except Cancelled:
         return  # it stays Creating, and the next start of the server goes on
     except ModelServerError as error:
-        ctx.store.transition(KIND, name, TRANSITIONS, "fail", FailureReason=str(error)[:MAX_REASON])
+        ctx.store.transition(KIND, name, TRANSITIONS, "fail", FailureReason=str(error)[:REASON_LENGTH])
         return
     _install(ctx, fleet)
     ctx.store.transition(KIND, name, TRANSITIONS, "ready", deployed=ctx.clock())
@@ -132,7 +144,7 @@ def update(ctx: Context, name: str, ticket: Ticket) -> None:
     except Cancelled:
         return
     except ModelServerError as error:
-        reason = str(error)[:MAX_REASON]
+        reason = str(error)[:REASON_LENGTH]
         ctx.store.transition(KIND, name, TRANSITIONS, "roll_back", pending=None, FailureReason=reason)
         return
     old = _install(ctx, fleet)
@@ -141,7 +153,7 @@ def update(ctx: Context, name: str, ticket: Ticket) -> None:
     ctx.store.transition(KIND, name, TRANSITIONS, "ready", plan=plan, pending=None, deployed=ctx.clock())
     if old is not None:
         ticket.wait_stop(policy.get("TerminationWaitInSeconds", 0))
-        hosting(ctx).retire(old)
+        hosting(ctx).retire(old, _unwanted(ctx, name, ticket))
 
 
 def scale(ctx: Context, name: str, ticket: Ticket) -> None:
@@ -156,15 +168,16 @@ def scale(ctx: Context, name: str, ticket: Ticket) -> None:
         with host.serving(name) as fleet:
             if fleet is None:  # the server is ending
                 raise Cancelled
-            fleet.scale(changes, lambda: ticket.stopping)
+            busy = fleet.scale(changes, lambda: ticket.stopping)
     except Cancelled:
         return
     except ModelServerError as error:
-        reason = str(error)[:MAX_REASON]
+        reason = str(error)[:REASON_LENGTH]
         ctx.store.transition(KIND, name, TRANSITIONS, "roll_back", scaling=None, FailureReason=reason)
         return
     ctx.store.transition(KIND, name, TRANSITIONS, "ready", plan=scaled(plan, changes), scaling=None)
     host.queues.pump(name)
+    fleet.release(busy, _unwanted(ctx, name, ticket))
 
 
 def delete(ctx: Context, name: str, ticket: Ticket) -> None:
@@ -185,7 +198,7 @@ def restore(ctx: Context, name: str, ticket: Ticket) -> bool:
     except Cancelled:
         return False
     except ModelServerError as error:
-        reason = f"The endpoint could not be brought back after a restart: {error}"[:MAX_REASON]
+        reason = f"The endpoint could not be brought back after a restart: {error}"[:REASON_LENGTH]
         ctx.store.transition(KIND, name, TRANSITIONS, "lose", pending=None, scaling=None, FailureReason=reason)
         return False
     _install(ctx, fleet)

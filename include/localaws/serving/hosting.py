@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from include.localaws.context import Context
@@ -31,9 +33,22 @@ from include.localaws.store import Store
 
 LOG = logging.getLogger("localaws.hosting")
 INVOCATION_SECONDS = 60.0  # how long a container may take to answer
+QUEUED_SECONDS = 3600.0  # the same for asynchronous invocations, whose requests say how long: the most they may say
 LAST_ANSWERS_SECONDS = 3.0  # for requests that are under way when the server is told to end
 TICK_SECONDS = 1.0
 START_TRIES = 3  # of a program that ends before it is healthy, unless times are AWS-like
+
+
+Busy = tuple[Variant, list[Instance]]  # instances that get no more requests, but have some under way
+
+
+def _patiently(drain: Callable[[float], bool], unwanted: Callable[[], bool]) -> None:
+    """Wait by `drain` for asynchronous requests, each of which has a limit of its own, or until `unwanted` says so."""
+    deadline = time.monotonic() + QUEUED_SECONDS
+    while not drain(TICK_SECONDS) and time.monotonic() < deadline:
+        if unwanted():
+            drain(LAST_ANSWERS_SECONDS)
+            return
 
 
 class Fleet:
@@ -96,11 +111,12 @@ class Fleet:
         for variant in self.variants:
             variant.keep_running()
 
-    def scale(self, changes: Mapping[str, Mapping[str, Any]], cancelled: Callable[[], bool]) -> None:
+    def scale(self, changes: Mapping[str, Mapping[str, Any]], cancelled: Callable[[], bool]) -> list[Busy]:
         """Change weights, instance counts and serverless limits of variants, all of them or none.
 
         New servers are healthy before anything changes; ModelServerError or Cancelled when one is not. Those that are
-        let go have answered their requests before they are ended.
+        let go have answered their requests before they are ended; those that have an asynchronous one which takes
+        longer than others may are returned, for `release`.
         """
         new: dict[str, list[Instance]] = {}
         try:
@@ -115,11 +131,21 @@ class Fleet:
             raise
         for variant in self.variants:
             variant.weight = changes.get(variant.name, {}).get("weight", variant.weight)
+        busy: list[Busy] = []
         for variant in self.variants:
             if variant.name in new:
                 gone = variant.resize(changes[variant.name]["instances"], new[variant.name])
-                variant.drain(gone, INVOCATION_SECONDS)
-                end_all(gone, STOP_GRACE_SECONDS)
+                if variant.drain(gone, INVOCATION_SECONDS) or self.queued is None:
+                    end_all(gone, STOP_GRACE_SECONDS)
+                else:
+                    busy.append((variant, gone))
+        return busy
+
+    def release(self, busy: list[Busy], unwanted: Callable[[], bool]) -> None:
+        """End servers that were let go when their asynchronous requests are answered, or `unwanted` says so."""
+        for variant, gone in busy:
+            _patiently(partial(variant.drain, gone), unwanted)
+            end_all(gone, STOP_GRACE_SECONDS)
 
     def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
         """End all servers, at the same time; `grace` in seconds between SIGTERM and SIGKILL."""
@@ -227,9 +253,13 @@ class Hosting:
         with self._lock:
             return self._fleets.pop(endpoint, None)
 
-    def retire(self, fleet: Fleet) -> None:
-        """End a fleet that gets no more requests: answers first, then the servers, then its captured data."""
-        fleet.drain(INVOCATION_SECONDS)
+    def retire(self, fleet: Fleet, unwanted: Callable[[], bool] = lambda: True) -> None:
+        """End a fleet that gets no more requests: answers first, then the servers, then its captured data.
+
+        Asynchronous requests may take longer than others; they are waited for until `unwanted` says so.
+        """
+        if not fleet.drain(INVOCATION_SECONDS) and fleet.queued is not None:
+            _patiently(fleet.drain, unwanted)
         fleet.stop()
         self.capture.flush(fleet.endpoint)
 

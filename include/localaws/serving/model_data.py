@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from include.localaws import archives
+from include.localaws.coverage import Behaviour
+from include.localaws.engine.sandbox import ML
 from include.localaws.jobs import s3data
 from include.localaws.jobs.outcome import JobError
 from include.localaws.s3 import S3Error, S3Store
+
+BEHAVIOURS = (
+    Behaviour("an uncompressed model of more than 32 MiB is read-only, a smaller one is the server's own", "assumed"),
+)
 
 
 class ModelDataError(Exception):
@@ -66,16 +72,19 @@ class ServedModel:
         )
 
 
-def fetch(s3: S3Store, artifact: Artifact | None, target: Path) -> None:
-    """Put the model's files under `target` (created); ModelDataError when they are not there or not readable."""
+def fetch(s3: S3Store, artifact: Artifact | None, target: Path) -> dict[Path, str]:
+    """Put the model's files under `target` (created); returns what to mount read-only, and where.
+
+    ModelDataError when they are not there or not readable.
+    """
     target.mkdir(parents=True)
     if artifact is None:
-        return
+        return {}
     try:
         if artifact.archive:
             _extract(s3, artifact.uri, target)
-        else:
-            s3data.fetch_prefix(s3, s3data.join(artifact.uri, ""), target)
+            return {}
+        return s3data.lay(s3, s3data.prefix_entries(s3, s3data.join(artifact.uri, "")), target, f"{ML}/model")
     except (S3Error, JobError) as error:
         raise ModelDataError(
             f'Failed to download model data from URL "{artifact.uri}" ({error}). '

@@ -23,6 +23,7 @@ from include.localaws.engine.images import ImageError
 from include.localaws.engine.runner import Process, ProcessSpec
 from include.localaws.engine.sandbox import ML
 from include.localaws.errors import ValidationException
+from include.localaws.jobs import execution
 from include.localaws.serving.http_pool import LOOPBACK, Answer, AnswerTimeout, Body, NoAnswer, Pool, UnixTarget
 from include.localaws.serving.model_data import ModelDataError, ServedModel, fetch
 
@@ -93,6 +94,7 @@ class ModelServer:
         self._on_change = on_change
         self._pool = Pool(free_port())
         self._process: Process | None = None
+        self._bind: Mapping[Path, str] = {}
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stopping = threading.Event()
         self._healthy = threading.Event()
@@ -120,7 +122,8 @@ class ModelServer:
         """Fetch the model and start the program; ModelServerError when one of them is not possible."""
         try:
             shutil.rmtree(self.spec.home, ignore_errors=True)
-            fetch(self._ctx.s3, self.spec.model.artifact, self.spec.home / "ml" / "model")
+            bind = fetch(self._ctx.s3, self.spec.model.artifact, self.spec.home / "ml" / "model")
+            self._bind = execution.read_only(self._ctx, bind)
             self._launch()
         except (ModelDataError, ImageError, ValidationException) as error:
             raise ModelServerError(f"{self.spec.label}: {error}") from error
@@ -143,7 +146,7 @@ class ModelServer:
         process = self._ctx.runner.start(
             ProcessSpec(
                 argv=argv, env=environment, root=self.spec.home / "ml", image=image, on_line=self._take_line,
-                network=not isolated,
+                network=not isolated, bind=self._bind,
             )
         )  # fmt: skip
         with self._lock:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +23,7 @@ from include.localaws.errors import (
     ValidationError,
 )
 from include.localaws.front.auth import read_body
-from include.localaws.front.wire import respond, respond_error
+from include.localaws.front.wire import RUNTIME_OPERATIONS, respond, respond_error
 from include.localaws.serving import endpoint_works as works
 from include.localaws.serving import runtime_async
 from include.localaws.serving.capture import Payload
@@ -36,6 +38,10 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 MAX_BYTES = 6 * 1024 * 1024  # of a request and of an answer (service quota of real-time endpoints)
 SERVERLESS_MAX_BYTES = 4 * 1024 * 1024
+# An invocation keeps a thread of the HTTP server, and its container may call that server: some threads must be left.
+AT_ONCE = 24  # invocations that are with their containers
+WAITING = 24  # those that wait until one of these has ended
+WAIT_SECONDS = 10.0
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 SHOWN_OF_MODEL_ERROR = 1000  # characters of the container's text in the error message
 CUSTOM = "X-Amzn-SageMaker-Custom-Attributes"
@@ -46,11 +52,6 @@ UNSUPPORTED_HEADERS = {
     "InferenceComponentName": "HTTP_X_AMZN_SAGEMAKER_INFERENCE_COMPONENT",
     "SessionId": "HTTP_X_AMZN_SAGEMAKER_SESSION_ID",
     "PrefixAwareId": "HTTP_X_AMZN_SAGEMAKER_PREFIX_AWARE_ID",
-}
-OPERATIONS = {
-    "invocations": "InvokeEndpoint",
-    "async-invocations": "InvokeEndpointAsync",
-    "invocations-response-stream": "InvokeEndpointWithResponseStream",
 }
 UNSUPPORTED = tuple(UNSUPPORTED_HEADERS)
 
@@ -64,22 +65,27 @@ BEHAVIOURS = (
     Behaviour("texts of these errors", "assumed"),
     Behaviour("a throttled invocation: `ThrottlingException` with status 400", "seen",
               "opensearch-project ml-commons issue 2429, of instances; its text is null there"),
+    Behaviour("24 invocations are with their containers at once and 24 more wait for up to 10 s, whatever their "
+              "endpoints; the others are throttled", "assumed"),
 )  # fmt: skip
 
 
 def runtime_app(ctx: Context) -> Callable[[Environ, StartResponse], Iterable[bytes]]:
     """The WSGI application of `/endpoints/<name>/<operation>`; the caller has checked the signature."""
 
+    turns = Turns()
+
     def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         _, _, endpoint, path = environ["PATH_INFO"].rstrip("/").split("/")
-        operation = OPERATIONS[path]
+        operation = RUNTIME_OPERATIONS[path]
         try:
             if operation == "InvokeEndpointAsync":
                 answer, headers = runtime_async.submit(ctx, endpoint, environ)
                 return respond(start_response, 202, json.dumps(answer).encode(), "application/json", headers)
             if operation != "InvokeEndpoint":
                 raise ValidationError(f"The operation {operation} is not supported by the local AWS endpoint.")
-            body, kind, headers = _Request(ctx, endpoint, environ).answer()
+            with turns.taken():
+                body, kind, headers = _Request(ctx, endpoint, environ).answer()
         except ApiError as error:
             return respond_error(start_response, error)
         except Exception:
@@ -88,6 +94,32 @@ def runtime_app(ctx: Context) -> Callable[[Environ, StartResponse], Iterable[byt
         return respond(start_response, 200, body, kind, headers)
 
     return app
+
+
+class Turns:
+    """Lets AT_ONCE invocations go on and WAITING more wait for them."""
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(AT_ONCE)
+        self._places = threading.Semaphore(WAITING)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """For the time of an invocation; ThrottlingException when its turn does not come."""
+        if not self._free.acquire(blocking=False) and not self._wait():
+            raise ThrottlingException(f"Rate exceeded: {AT_ONCE} invocations are under way; try again.")
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def _wait(self) -> bool:
+        if not self._places.acquire(blocking=False):
+            return False
+        try:
+            return self._free.acquire(timeout=WAIT_SECONDS)
+        finally:
+            self._places.release()
 
 
 class _Request:

@@ -196,10 +196,10 @@ class Variant:
             self._changed.notify_all()
         return gone
 
-    def drain(self, instances: Sequence[Instance], timeout: float) -> None:
-        """Wait until the given instances have answered, or the timeout (seconds) has passed."""
+    def drain(self, instances: Sequence[Instance], timeout: float) -> bool:
+        """Wait until the given instances have answered; False when the timeout (seconds) passed first."""
         with self._changed:
-            self._changed.wait_for(lambda: not any(i.busy for i in instances), timeout)
+            return self._changed.wait_for(lambda: not any(i.busy for i in instances), timeout)
 
     def tick(self) -> None:
         """Called every second or so; nothing to do for instances."""

@@ -18,13 +18,11 @@ from include.localaws.faults import JobFaults
 from include.localaws.jobs import execution, s3data
 from include.localaws.jobs.outcome import REASON_LENGTH, Ended, JobError, Outcome, decide
 from include.localaws.jobs.s3data import Entry
-from include.localaws.jobs.spot import NO_CAPACITY
 from include.localaws.logs import LogStream
 from include.localaws.s3 import S3Error
 from include.localaws.serving.http_pool import AnswerTimeout, NoAnswer
 from include.localaws.serving.model_data import ServedModel
 from include.localaws.serving.model_server import Cancelled, ModelServer, ModelServerError, ServerSpec
-from include.localaws.states import Transitions
 from include.localaws.store import Resource
 from include.localaws.transform import batch_capture, data_processing
 from include.localaws.transform.data_processing import Processing
@@ -33,16 +31,6 @@ from include.localaws.transform.requests import Client, Item, Transformation
 
 KIND = "transform-job"
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
-TRANSITIONS = Transitions(
-    {
-        ("InProgress", "finish"): "Completed",
-        ("InProgress", "fail"): "Failed",
-        ("InProgress", "stop"): "Stopping",
-        ("Stopping", "stopped"): "Stopped",
-        ("Stopping", "finish"): "Completed",  # it had ended before the stop reached it
-        ("Stopping", "fail"): "Failed",
-    }
-)
 DEFAULT_PARAMETERS = {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6, "BatchStrategy": "MULTI_RECORD"}
 STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}  # API name: container's name
 CREATE = "API reference, CreateTransformJob"
@@ -60,35 +48,22 @@ BEHAVIOURS = (
 
 def submit(ctx: Context, name: str) -> Ticket:
     """Put a stored job into the schedule."""
-    found = ctx.store.get(KIND, name)
-    assert found is not None
-    resources = found.body["TransformResources"]
-    demand = instances.of(resources["InstanceType"], resources["InstanceCount"])
-    return ctx.jobs.submit(KIND, name, lambda ticket: run(ctx, ticket), demand)
+    return execution.submit(ctx, KIND, name, run, _demand)
+
+
+def _demand(body: Mapping[str, Any]) -> instances.Demand:
+    resources = body["TransformResources"]
+    return instances.of(resources["InstanceType"], resources["InstanceCount"])
 
 
 def stop(ctx: Context, name: str) -> bool:
     """Begin to stop a job; False when its status forbids it."""
-    with ctx.store.exclusive():
-        found = ctx.store.get(KIND, name)
-        if found is None or not TRANSITIONS.allows(found.status, "stop"):
-            return False
-        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
-    ctx.jobs.stop(KIND, name)
-    return True
+    return execution.stop(ctx, KIND, name)
 
 
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
-    found = ctx.store.get(KIND, ticket.name)
-    assert found is not None
-    try:
-        outcome = execution.conclude(ctx, ticket, lambda: _Job(ctx, ticket, found).run())
-        ctx.store.transition(
-            KIND, ticket.name, TRANSITIONS, outcome.event, TransformEndTime=ctx.clock(), FailureReason=outcome.reason
-        )
-    finally:
-        execution.remove_root(ctx, KIND, ticket.name)
+    execution.attend(ctx, ticket, _Job(ctx, ticket, execution.stored(ctx, KIND, ticket.name)))
 
 
 class _Servers:
@@ -110,15 +85,20 @@ class _Job:
     def __init__(self, ctx: Context, ticket: Ticket, found: Resource) -> None:
         self.ctx, self.ticket, self.request = ctx, ticket, found.body
         self.faults: JobFaults = ctx.faults.of(ctx.store.tags(found.arn))
-        self.home = execution.job_home(ctx, KIND, found.name)
+        self.begun = False
         self.started = ctx.clock()
+
+    def end(self) -> dict[str, Any]:
+        """When it ended."""
+        return {"TransformEndTime": self.ctx.clock()}
 
     def run(self) -> Outcome:
         """The whole work; raises JobError."""
-        if self.ticket.wait_stop(self.ctx.profile.start + self.faults.slow_start):
-            return decide(Ended(0, self.ticket.cause or "stop"))
-        if self.faults.capacity:
-            raise JobError("CapacityError", NO_CAPACITY)
+        ended = execution.await_start(self.ticket, self.ctx.profile.start + self.faults.slow_start, self.faults)
+        if ended is not None:
+            return decide(ended)
+        self.begun = True
+        self.home = execution.job_home(self.ctx, KIND, self.ticket.name)
         self.started = self.ctx.clock()
         self.ctx.store.update(KIND, self.ticket.name, TransformStartTime=self.started)
         timer = self._stopper()

@@ -14,6 +14,7 @@ from include.localaws.coverage import Behaviour
 from include.localaws.engine.scheduler import Ticket
 from include.localaws.errors import ResourceLimitExceeded
 from include.localaws.jobs import objective_feed, training
+from include.localaws.jobs.execution import fault
 from include.localaws.jobs.outcome import REASON_LENGTH
 from include.localaws.resources import training_job
 from include.localaws.states import Transitions
@@ -67,24 +68,40 @@ BEHAVIOURS = (
 
 def submit(ctx: Context, name: str) -> None:
     """Let a stored tuning job run; it waits for its training jobs and takes no slot of its own."""
-    ctx.jobs.spawn(KIND, name, lambda ticket: _run(ctx, ticket))
+    ctx.jobs.spawn(KIND, name, lambda ticket: _run(ctx, ticket), lambda ticket, error: _fail(ctx, ticket, error))
+
+
+def stop(ctx: Context, name: str) -> bool:
+    """Begin to stop all training jobs of a tuning job, and start no more; False when its status forbids it."""
+    with ctx.store.exclusive():
+        found = ctx.store.get(KIND, name)
+        if found is None or not TRANSITIONS.allows(found.status, "stop"):
+            return False
+        ctx.store.transition(KIND, name, TRANSITIONS, "stop")
+    ctx.jobs.stop(KIND, name)
+    return True
 
 
 def _run(ctx: Context, ticket: Ticket) -> None:
     try:
         Tuning(ctx, ticket).run()
-    except Exception as error:
-        if ticket.cause == "shutdown":  # no training job can be started any more; the next start goes on
-            return
-        log.exception("tuning job %s: fault of the endpoint", ticket.name)
-        found = ctx.store.get(KIND, ticket.name)
-        for child in numbered(ctx, found) if found else ():
-            if child is not None:
-                training.stop(ctx, child.name)
-        reason = f"InternalServerError: {type(error).__name__}: {error}"[:REASON_LENGTH]
-        ctx.store.transition(
-            KIND, ticket.name, TRANSITIONS, "fail", FailureReason=reason, HyperParameterTuningEndTime=ctx.clock()
-        )
+    except Exception:
+        if ticket.cause != "shutdown":  # no training job can be started any more; the next start goes on
+            raise
+
+
+def _fail(ctx: Context, ticket: Ticket, error: Exception) -> None:
+    """Write the end of a tuning job for a fault of the endpoint, unless it has one."""
+    found = ctx.store.get(KIND, ticket.name)
+    if found is None or found.status in TRANSITIONS.terminal:
+        return
+    for child in numbered(ctx, found):
+        if child is not None:
+            training.stop(ctx, child.name)
+    ctx.store.transition(
+        KIND, ticket.name, TRANSITIONS, "fail", FailureReason=fault(error).reason,
+        HyperParameterTuningEndTime=ctx.clock(),
+    )  # fmt: skip
 
 
 @dataclass

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from include.localaws.engine import instances
+from include.localaws.engine import scheduler as scheduler_module
 from include.localaws.engine.instances import Demand
 from include.localaws.engine.scheduler import Scheduler, Ticket
 
@@ -111,6 +113,54 @@ def test_a_work_that_breaks_gives_its_slot_back(caplog: pytest.LogCaptureFixture
     assert broken.ended.wait(30)
     assert "k broken: the work itself broke" in caplog.text
     assert scheduler.submit("k", "next", lambda _: None).ended.wait(30)
+
+
+def test_the_end_of_a_broken_work_is_tried_until_it_is_written_and_its_slot_is_free_meanwhile() -> None:
+    scheduler, said, go = Scheduler(limit=1), [], threading.Event()
+
+    def end(ticket: Ticket, error: Exception) -> None:
+        said.append((ticket.name, type(error)))
+        assert go.wait(30)
+        if len(said) < 3:
+            raise OSError("the disk is full")
+
+    broken = scheduler.submit("k", "broken", lambda _: 1 / 0, broken=end)  # type: ignore[arg-type]
+    assert scheduler.submit("k", "next", lambda _: None).ended.wait(30)
+    assert not broken.ended.is_set()
+    assert scheduler.find("k", "broken") is broken
+    go.set()
+    assert broken.ended.wait(30)
+    assert said == [("broken", ZeroDivisionError)] * 3
+
+
+def test_shutdown_tries_an_end_once_more_and_leaves_it_to_the_next_start() -> None:
+    scheduler, tried = Scheduler(limit=1), threading.Event()
+
+    def end(ticket: Ticket, error: Exception) -> None:
+        tried.set()
+        raise OSError("the disk is full")
+
+    ticket = scheduler.spawn("k", "broken", lambda _: 1 / 0, broken=end)  # type: ignore[arg-type]
+    assert tried.wait(30)
+    scheduler.shutdown()
+    assert ticket.ended.is_set()
+
+
+def test_shutdown_waits_no_longer_for_many_than_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_module, "SHUTDOWN_GRACE", 0.1)
+    scheduler, go = Scheduler(limit=1), threading.Event()
+
+    def deaf(ticket: Ticket) -> None:
+        assert go.wait(30)
+
+    tickets = [scheduler.spawn("k", str(n), deaf) for n in range(50)]
+    begun = time.monotonic()
+    scheduler.shutdown()
+    assert time.monotonic() - begun < 50 * 0.1
+    assert not any(ticket.ended.is_set() for ticket in tickets)
+    go.set()
+    for ticket in tickets:
+        assert ticket.ended.wait(30)
 
 
 def test_listeners_hear_of_the_end_once_also_when_they_come_late() -> None:

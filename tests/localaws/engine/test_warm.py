@@ -15,8 +15,8 @@ import pytest
 from include.localaws.engine.images import Image, Images
 from include.localaws.engine.runner import Process, ProcessSpec, Runner
 from include.localaws.engine.sandbox import choose
-from include.localaws.engine.warm import reads_at_start
-from tests.localaws.conftest import make_image, poll
+from include.localaws.engine.warm import Parent, reads_at_start
+from tests.localaws.conftest import bubblewrap, make_image, poll
 from tests.localaws.engine.test_runner import Lines, running
 
 TOML = """
@@ -31,11 +31,7 @@ WARM = "0"  # the parent's process id in a forked job: it lies outside of the jo
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """A runner that hides a directory, as an endpoint hides its state."""
-    try:
-        sandbox = choose("bubblewrap")
-    except ValueError as error:
-        pytest.skip(str(error))
-    made = Runner(sandbox, hidden=[tmp_path_factory.mktemp("state"), Path(__file__).parent])
+    made = Runner(bubblewrap(), hidden=[tmp_path_factory.mktemp("state"), Path(__file__).parent])
     yield made
     made.shutdown(0.0)
 
@@ -333,6 +329,20 @@ def test_an_image_that_cannot_be_prepared_is_cold_and_says_so_once(
     messages = [r.getMessage() for r in caplog.records if "started cold" in r.getMessage()]
     assert len(messages) == 1
     assert said in messages[0]
+
+
+def test_a_parent_that_is_closed_while_it_is_prepared_is_no_trouble(
+    image: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    parent = Parent(image, {}, "LOCALAWS_closed")
+
+    def close_meanwhile(spawn: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        started = spawn()
+        parent.close()
+        return started
+
+    parent.prepare(close_meanwhile)
+    assert (parent.state, parent.decided.is_set(), caplog.messages) == ("gone", True, [])
 
 
 def test_when_the_parent_is_killed_its_jobs_end_and_the_next_one_runs_all_the_same(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from include.localaws.front import http_server
 from include.localaws.front.http_server import LARGE, MOST_HEADER_BYTES, Server
 
 Serve = Callable[[Callable[..., Iterable[bytes]]], socket.socket]
@@ -155,3 +156,65 @@ def test_a_body_that_nobody_reads_is_passed_over_in_pieces() -> None:
 
 
 ONE = b"x" * (1 << 20)
+
+
+@pytest.fixture
+def refusing() -> Iterator[tuple[str, int]]:
+    """A server of one thread that answers with `ignore`."""
+    server = Server(("127.0.0.1", 0), ignore, 1)
+    server.prepare()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield server.bind_addr
+    server.stop()
+    thread.join()
+
+
+@pytest.mark.parametrize("part", [b"Content-Length: 100\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"])
+def test_a_refused_body_that_does_not_come_is_not_waited_for(
+    refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    """The one thread is free for others soon, and a client that trickles its body keeps it no longer."""
+    monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 0.05)
+    with (
+        socket.create_connection(refusing, timeout=20) as silent,
+        socket.create_connection(refusing, timeout=20) as other,
+    ):
+        silent.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\n" + part)
+        head = silent.makefile("rb").read()  # to its end: the connection is closed
+        assert head.startswith(b"HTTP/1.1 403 ")
+        assert b"Connection: close\r\n" in head
+        other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer_of(other.makefile("rb"))[1] == b"no\n"
+
+
+def test_time_for_a_refused_body_is_limited_as_a_whole(
+    refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that keep coming, each in time, do not lengthen it."""
+    monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 0.2)
+    answered = threading.Event()
+    with socket.create_connection(refusing, timeout=20) as client:
+        client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+
+        def trickle() -> None:
+            for _ in range(900):
+                if answered.wait(0.02):
+                    return
+                client.sendall(b"x")
+
+        sender = threading.Thread(target=trickle)
+        sender.start()
+        status, line = answer_of(client.makefile("rb"))
+        answered.set()
+        sender.join()
+    assert (status, line) == (b"HTTP/1.1 403 Forbidden\r\n", b"no\n")
+
+
+def test_a_refused_body_is_passed_over_up_to_a_limit(
+    refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "MOST_PASSED_OVER", 1 << 20)
+    with socket.create_connection(refusing, timeout=20) as client:
+        client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 40) + b"x" * 1000)
+        assert b"\r\nConnection: close\r\n" in client.makefile("rb").read()

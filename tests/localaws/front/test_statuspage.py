@@ -148,11 +148,11 @@ def test_pages_that_are_not_there(endpoint: Endpoint, path: str) -> None:
 
 
 def test_faults_are_shown(endpoint: Endpoint) -> None:
-    asked = {"operation": "NoSuch<b>Operation", "calls": 7}
+    asked = {"operation": "s3:No<b>Such", "calls": 7}
     _status, fault = signed_request(endpoint, "POST", "/_localaws/faults", json.dumps(asked).encode())
     page = get(endpoint, "/")[2]
     signed_request(endpoint, "DELETE", "/_localaws/faults/" + fault["id"], b"")
-    assert "NoSuch&lt;b&gt;Operation" in page
+    assert "s3:No&lt;b&gt;Such" in page
 
 
 def test_the_link_of_the_command(
@@ -164,6 +164,10 @@ def test_the_link_of_the_command(
     link = urlsplit(capsys.readouterr().out.strip())
     assert (link.username, link.port) == (USER, endpoint.ctx.config.port)
     assert get(endpoint, link.path, link.password)[0] == 200
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    assert page_command.run([]) == 1
+    said = capsys.readouterr()
+    assert (said.out, "signature" in said.err) == ("", True)
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ValueError, match="AWS_SECRET_ACCESS_KEY must be set"):
         page_command.run([])

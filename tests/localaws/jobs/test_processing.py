@@ -10,11 +10,12 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from include.localaws.jobs import s3data
-from include.localaws.jobs.processing import TRANSITIONS
 from include.localaws.quotas import Quotas
 from include.localaws.server import Endpoint
+from include.localaws.states import JOB_TRANSITIONS
 from tests.localaws.conftest import IMAGE_URI, ROLE, client_of, log_lines, poll, training_request, wait_for
 from tests.localaws.job_helpers import keys
+from tests.localaws.jobs.tampering import TAMPER
 
 GROUP = "/aws/sagemaker/ProcessingJobs"
 HERE = "/opt/ml/processing"
@@ -110,7 +111,7 @@ pathlib.Path(root / 'output/message').write_text('two rows')
     assert log_lines(logs, GROUP, name) == ["True ['algo-1'] yes ['--rows', 'all']", "to the error stream"]
 
 
-def test_image_program_runs_without_an_entry_point(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
+def test_image_program_runs_without_an_entry_point(sagemaker: Any, logs: Any, name: str) -> None:
     request = request_of(name)
     request["AppSpecification"]["ContainerArguments"] = ["x"]
     sagemaker.create_processing_job(**request)
@@ -161,18 +162,57 @@ print(socket.socket().connect_ex((where.hostname, where.port)) != 0)
         assert log_lines(logs, GROUP, job) == [str(isolated)]
 
 
-@pytest.mark.parametrize("limit", [0, s3data.COPIED])
-def test_job_cannot_change_its_s3_input(
-    endpoint: Any, sagemaker: Any, s3: Any, name: str, monkeypatch: pytest.MonkeyPatch, limit: int
+@pytest.mark.parametrize(("limit", "said"), [(3, "refused"), (4, "done")])  # bytes: the object has four
+def test_the_object_stays_whole_whatever_is_done_to_an_input(
+    endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str, monkeypatch: pytest.MonkeyPatch, limit: int, said: str
 ) -> None:
-    if endpoint.ctx.runner.sandbox.name != "bubblewrap":
-        pytest.skip("only bubblewrap takes away root's power over read-only files")
-    monkeypatch.setattr(s3data, "COPIED", limit)
+    if endpoint.ctx.runner.sandbox.name == "moved":
+        pytest.skip("nothing can be mounted here")
     s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"kept")
-    script = "(root / 'processing/input/raw/raw.csv').write_text('changed')"
-    create(s3, sagemaker, name, script, ProcessingInputs=[source("raw", f"s3://data/{name}/raw.csv")])
-    (finished if limit else failed)(sagemaker, name)  # a small input is the job's own copy
+    script = TAMPER + "print(tampered(root / 'processing/input/raw/raw.csv'))"
+    monkeypatch.setattr(s3data, "COPIED", limit)
+    create(s3, sagemaker, name, script, ProcessingInputs=[source("raw", f"s3://data/{name}/raw.csv")], **several(2))
+    finished(sagemaker, name)
+    assert log_lines(logs, GROUP, name) == [str([said])] * 2
     assert s3.get_object(Bucket="data", Key=f"{name}/raw.csv")["Body"].read() == b"kept"
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [(("all", "all"), "refused"), (("all/deep", "all"), "refused"), (("all", "all/deep"), "done")],
+)
+def test_the_objects_stay_whole_when_inputs_share_a_directory(
+    endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str, monkeypatch: pytest.MonkeyPatch,
+    places: tuple[str, str], said: str,
+) -> None:  # fmt: skip
+    """Each alone is small; what lies below an input's directory already counts with it."""
+    if endpoint.ctx.runner.sandbox.name == "moved":
+        pytest.skip("nothing can be mounted here")
+    inputs = []
+    for number, place in enumerate(places):
+        s3.put_object(Bucket="data", Key=f"{name}/{number}.csv", Body=b"kept")
+        local = f"{HERE}/input/{place}/"
+        inputs.append(source(str(number), f"s3://data/{name}/{number}.csv", LocalPath=local))
+    files = [f"processing/input/{place}/{number}.csv" for number, place in enumerate(places)]
+    script = TAMPER + f"print([tampered(root / file) for file in {files}])"
+    monkeypatch.setattr(s3data, "COPIED", 6)
+    create(s3, sagemaker, name, script, ProcessingInputs=inputs)
+    finished(sagemaker, name)
+    assert log_lines(logs, GROUP, name) == [str([[said]] * 2)]
+    for number in range(2):
+        assert s3.get_object(Bucket="data", Key=f"{name}/{number}.csv")["Body"].read() == b"kept"
+
+
+def test_an_input_that_cannot_be_read_only_here_is_there(
+    start_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3data, "COPIED", 0)
+    endpoint = start_endpoint(sandbox="moved")
+    sagemaker, s3 = client_of(endpoint, "sagemaker"), client_of(endpoint, "s3")
+    s3.create_bucket(Bucket="data")
+    create(s3, sagemaker, "moved", "print('ran')")
+    finished(sagemaker, "moved")
+    assert log_lines(client_of(endpoint, "logs"), GROUP, "moved") == ["ran"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +242,7 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any]
 
 
 @pytest.mark.executes("DeleteProcessingJob", "ListProcessingJobs")
-def test_missing_duplicate_delete_and_list(sagemaker: Any, s3: Any, name: str) -> None:
+def test_missing_duplicate_delete_and_list(sagemaker: Any, name: str) -> None:
     with pytest.raises(ClientError) as missing:
         sagemaker.describe_processing_job(ProcessingJobName=name)
     assert missing.value.response["Error"]["Code"] == "ValidationException"
@@ -229,7 +269,7 @@ def test_manifest_input(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
 
 
 def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
-    assert TRANSITIONS.statuses <= set(sagemaker.meta.service_model.shape_for("ProcessingJobStatus").enum)
+    assert JOB_TRANSITIONS.statuses <= set(sagemaker.meta.service_model.shape_for("ProcessingJobStatus").enum)
 
 
 def several(count: int) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws.jobs import processing, training
+from include.localaws.jobs import processing, training_attempt
+from include.localaws.jobs.training_steps import SECONDARY
 from include.localaws.server import Endpoint, Options
-from include.localaws.states import Transitions
+from include.localaws.states import JOB_TRANSITIONS, Transitions
 from include.localaws.transform import job as transform
 from include.localaws.tuning import job as tuning
 from tests.localaws.conftest import IMAGE_URI, ROLE, channel, client_of, log_lines, poll, training_request
@@ -115,22 +116,23 @@ TABLE: list[Case] = [
     Case("transform", "record refused", "Failed", reason="ClientError: .*415.*", changes={"data": b"reject"}),
     Case("transform", "model breaks", "Failed", reason="AlgorithmError: .*500.*", changes={"data": b"break"}),
     Case("transform", "stopped, server hangs", "Stopped", then="stop", changes={"data": b"freeze"}),
+    Case("transform", "restart before it began", "Completed", left=b"2.0\n", then="restart at once", changes=SLOW),
     Case("transform", "restart while it runs", "Failed", reason=RESTARTED, then="restart", changes={"data": b"freeze"}),
     Case("tuning", "completes", "Completed"),
     Case("tuning", "all trainings fail", "Failed", reason="All training jobs failed.*", program="exit 3"),
     Case("tuning", "stopped", "Stopped", program="hang", then="stop"),
 ]  # fmt: skip
 KINDS: dict[str, tuple[str, str, Transitions]] = {  # operation, enum of the API, our table
-    "training": ("TrainingJob", "TrainingJobStatus", training.TRANSITIONS),
-    "processing": ("ProcessingJob", "ProcessingJobStatus", processing.TRANSITIONS),
-    "transform": ("TransformJob", "TransformJobStatus", transform.TRANSITIONS),
+    "training": ("TrainingJob", "TrainingJobStatus", JOB_TRANSITIONS),
+    "processing": ("ProcessingJob", "ProcessingJobStatus", JOB_TRANSITIONS),
+    "transform": ("TransformJob", "TransformJobStatus", JOB_TRANSITIONS),
     "tuning": ("HyperParameterTuningJob", "HyperParameterTuningJobStatus", tuning.TRANSITIONS),
 }
 GROUPS = {
-    "training": training.LOG_GROUP,
+    "training": training_attempt.LOG_GROUP,
     "processing": processing.LOG_GROUP,
     "transform": transform.LOG_GROUP,
-    "tuning": training.LOG_GROUP,
+    "tuning": training_attempt.LOG_GROUP,
 }
 
 
@@ -229,6 +231,7 @@ class Bench:
             TransformInput={"DataSource": source, "ContentType": "text/csv"},
             TransformOutput={"S3OutputPath": f"s3://data/{place}/out"},
             TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+            Tags=case.changes.get("Tags", []),
         )
 
     def _create_tuning(self, case: Case) -> None:
@@ -301,7 +304,9 @@ Results = dict[Case, tuple[dict[str, Any], "bytes | None"]]
 
 
 def start(state: Path, images: Path, cache: Path) -> Bench:
-    endpoint = Endpoint(Options(state=state, images=(images, SERVING_IMAGES), cache=cache, jobs=8, grace=0.5, cpus=8))
+    endpoint = Endpoint(
+        Options(state=state, images=(images, SERVING_IMAGES), cache=cache, jobs=8, grace=0.5, cpus=8, memory=64)
+    )
     endpoint.start()
     return Bench(endpoint)
 
@@ -378,8 +383,8 @@ def test_the_table_holds_every_end_and_no_status_that_the_api_does_not_have(kind
 def test_the_table_holds_every_secondary_end() -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
     reached = {case.secondary for case in TABLE if case.kind == "training"}
-    assert reached == training.SECONDARY.terminal
-    assert training.SECONDARY.statuses <= set(model.shape_for("SecondaryStatus").enum)
+    assert reached == SECONDARY.terminal
+    assert SECONDARY.statuses <= set(model.shape_for("SecondaryStatus").enum)
 
 
 def test_names_are_unique() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.localaws.engine.images import Image, ImageError
-from include.localaws.jobs.training import SECONDARY, STEPS, TRANSITIONS
+from include.localaws.jobs import s3data
+from include.localaws.jobs.outcome import said
+from include.localaws.jobs.training_steps import SECONDARY, STEPS
 from include.localaws.server import Endpoint
+from include.localaws.states import JOB_TRANSITIONS
 from tests.localaws.conftest import channel, client_of, log_lines, training_request
 from tests.localaws.job_helpers import HANG, TRAINING_LOGS, failed, finished, keys, unpacked, until_line
+
+pytestmark = pytest.mark.usefixtures("s3")  # jobs store their models in its bucket
+
+NO_MODEL = "WARNING: no model artifact is saved under /opt/ml/model: none is uploaded"
 
 
 @pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
@@ -57,7 +66,7 @@ config = json.loads((root / "input/config/inputdataconfig.json").read_text())
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "a"}]
 
 
-def test_metrics_are_in_cloudwatch(endpoint: Endpoint, sagemaker: Any, s3: Any, name: str) -> None:
+def test_metrics_are_in_cloudwatch(endpoint: Endpoint, sagemaker: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name, "print('validation-auc:0.625')"))
     job = finished(sagemaker, name)
     answer = client_of(endpoint, "cloudwatch").get_metric_statistics(
@@ -81,7 +90,7 @@ def test_failure_text_and_exit_code_become_the_reason(sagemaker: Any, s3: Any, n
     assert not s3.list_objects_v2(Bucket="data", Prefix=f"models/{name}/").get("Contents")
 
 
-def test_inputs_that_are_not_there_fail_the_job(sagemaker: Any, s3: Any, name: str) -> None:
+def test_inputs_that_are_not_there_fail_the_job(sagemaker: Any, name: str) -> None:
     request = training_request(name, InputDataConfig=[channel("train", "s3://data/nothing/here/")])
     sagemaker.create_training_job(**request)
     reason = failed(sagemaker, name)["FailureReason"]
@@ -99,7 +108,45 @@ def test_manifest_channel(sagemaker: Any, s3: Any, logs: Any, name: str) -> None
     request = training_request(name, script, InputDataConfig=[channel("train", uri, "ManifestFile")])
     sagemaker.create_training_job(**request)
     finished(sagemaker, name)
-    assert log_lines(logs, TRAINING_LOGS, name) == ["x/2.csv"]
+    assert log_lines(logs, TRAINING_LOGS, name) == ["x/2.csv", NO_MODEL]
+
+
+def test_a_manifest_that_is_too_large_is_not_read(
+    sagemaker: Any, s3: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3data, "LARGEST", 1000)
+    s3.put_object(Bucket="data", Key=f"{name}/list", Body=b" " * 1001)
+    uri = f"s3://data/{name}/list"
+    sagemaker.create_training_job(**training_request(name, InputDataConfig=[channel("train", uri, "ManifestFile")]))
+    reason = f"ClientError: Data download failed: the manifest {uri} has 1001 bytes, more than the 1000 allowed"
+    assert failed(sagemaker, name)["FailureReason"] == reason
+
+
+@pytest.mark.parametrize("form", ["GZIP", "NONE"])
+@pytest.mark.parametrize("script", ["", "import shutil; shutil.rmtree(root / 'model')"])
+def test_a_job_without_a_model_completes_and_uploads_none(
+    sagemaker: Any, s3: Any, logs: Any, name: str, script: str, form: str
+) -> None:
+    output = {"S3OutputPath": "s3://data/models", "CompressionType": form}
+    sagemaker.create_training_job(**training_request(name, script, OutputDataConfig=output))
+    job = finished(sagemaker, name)
+    assert job["TrainingJobStatus"] == "Completed"
+    assert job["ModelArtifacts"]["S3ModelArtifacts"].startswith(f"s3://data/models/{name}/output/model")
+    assert keys(s3, f"models/{name}/") == []
+    assert log_lines(logs, TRAINING_LOGS, name) == [NO_MODEL]
+
+
+def test_an_archive_of_a_directory_that_is_gone_is_empty(tmp_path: Path) -> None:
+    with tarfile.open(s3data.pack(tmp_path / "gone", tmp_path / "model.tar.gz")) as archive:
+        assert archive.getnames() == []
+
+
+def test_a_reason_names_no_path_of_the_machine(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone") as caught:
+        (tmp_path / "gone").read_bytes()
+    assert said(caught.value) == "No such file or directory"
+    assert said(shutil.Error([("/a", "/b", "c")])) == "see the endpoint's log"
+    assert said(ValueError("as it is")) == "as it is"
 
 
 @pytest.mark.executes("StopTrainingJob")
@@ -135,16 +182,14 @@ def test_program_that_ignores_sigterm_is_killed(start_endpoint: Callable[..., En
     assert finished(sagemaker, name)["TrainingJobStatus"] == "Stopped"
 
 
-def test_time_limit(sagemaker: Any, s3: Any, name: str) -> None:
+def test_time_limit(sagemaker: Any, name: str) -> None:
     request = training_request(name, HANG, StoppingCondition={"MaxRuntimeInSeconds": 1})
     sagemaker.create_training_job(**request)
     job = finished(sagemaker, name)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
 
-def test_jobs_beyond_the_limit_wait_and_can_be_stopped_while_they_wait(
-    start_endpoint: Callable[..., Endpoint], name: str
-) -> None:
+def test_jobs_beyond_the_limit_wait_and_can_be_stopped_while_they_wait(start_endpoint: Callable[..., Endpoint]) -> None:
     endpoint = start_endpoint(jobs=1)
     sagemaker, logs = client_of(endpoint, "sagemaker"), client_of(endpoint, "logs")
     client_of(endpoint, "s3").create_bucket(Bucket="data")
@@ -171,7 +216,7 @@ def test_uncompressed_model(sagemaker: Any, s3: Any, name: str) -> None:
 
 
 @pytest.mark.executes("DeleteTrainingJob")
-def test_duplicate_missing_and_delete(sagemaker: Any, s3: Any, name: str) -> None:
+def test_duplicate_missing_and_delete(sagemaker: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name))
     with pytest.raises(sagemaker.exceptions.ResourceInUse, match="already exists"):
         sagemaker.create_training_job(**training_request(name))
@@ -249,7 +294,7 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any]
 
 
 @pytest.mark.executes("ListTrainingJobs")
-def test_list_filters_and_pages(sagemaker: Any, s3: Any, name: str) -> None:
+def test_list_filters_and_pages(sagemaker: Any, name: str) -> None:
     names = [f"{name[:50]}-{n}" for n in range(3)]
     for each in names:
         sagemaker.create_training_job(**training_request(each))
@@ -265,9 +310,9 @@ def test_list_filters_and_pages(sagemaker: Any, s3: Any, name: str) -> None:
 
 def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
     shape = sagemaker.meta.service_model.shape_for
-    assert TRANSITIONS.statuses <= set(shape("TrainingJobStatus").enum)
+    assert JOB_TRANSITIONS.statuses <= set(shape("TrainingJobStatus").enum)
     assert SECONDARY.statuses <= set(shape("SecondaryStatus").enum)
-    assert TRANSITIONS.terminal == {"Completed", "Failed", "Stopped"}
+    assert JOB_TRANSITIONS.terminal == {"Completed", "Failed", "Stopped"}
 
 
 def test_isolation_that_this_machine_cannot_give_is_refused(start_endpoint: Callable[..., Endpoint], name: str) -> None:
@@ -277,7 +322,7 @@ def test_isolation_that_this_machine_cannot_give_is_refused(start_endpoint: Call
 
 
 def test_environment_that_cannot_be_built_fails_the_job_with_the_sentence(
-    endpoint: Endpoint, sagemaker: Any, s3: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    sagemaker: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: Image) -> Path:
         raise ImageError("image tiny cannot be built: no wheel")
@@ -300,7 +345,7 @@ def test_many_jobs_at_once_are_all_done(start_endpoint: Callable[..., Endpoint])
     for each in names:
         assert finished(sagemaker, each)["TrainingJobStatus"] == "Completed"
     logs = client_of(endpoint, "logs")
-    assert [log_lines(logs, TRAINING_LOGS, each) for each in names] == [["once"]] * len(names)
+    assert [log_lines(logs, TRAINING_LOGS, each) for each in names] == [["once", NO_MODEL]] * len(names)
 
 
 @pytest.mark.parametrize("folder", ["model", "output/data", "checkpoints"])
@@ -314,7 +359,7 @@ def test_a_link_in_the_place_of_a_directory_is_not_followed(sagemaker: Any, s3: 
     assert keys(s3, f"{name}/") == keys(s3, f"models/{name}/") == []
 
 
-def test_a_link_in_the_place_of_the_failure_file_is_not_read(sagemaker: Any, s3: Any, name: str) -> None:
+def test_a_link_in_the_place_of_the_failure_file_is_not_read(sagemaker: Any, name: str) -> None:
     script = "(root / 'output/failure').symlink_to('/etc/hostname'); sys.exit(1)"
     sagemaker.create_training_job(**training_request(name, script))
     assert failed(sagemaker, name)["FailureReason"].startswith("AlgorithmError: Please refer to the job's logs")

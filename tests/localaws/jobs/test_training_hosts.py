@@ -16,6 +16,8 @@ from include.localaws.server import Endpoint
 from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request
 from tests.localaws.job_helpers import TRAINING_LOGS, failed, finished, unpacked
 
+pytestmark = pytest.mark.usefixtures("s3")  # jobs store their models in its bucket
+
 HOSTS = "host = json.loads((root / 'input/config/resourceconfig.json').read_text())['current_host']\n"
 
 
@@ -97,7 +99,7 @@ found["config"] = json.loads((root / "input/config/inputdataconfig.json").read_t
     assert {f["config"] for f in found} == {"ShardedByS3Key"}
 
 
-def test_failure_of_one_host_fails_the_job_and_ends_the_others(sagemaker: Any, s3: Any, name: str) -> None:
+def test_failure_of_one_host_fails_the_job_and_ends_the_others(sagemaker: Any, name: str) -> None:
     script = (
         HOSTS
         + """

@@ -7,6 +7,7 @@ import json
 import re
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from include.localaws.jobs.channels import Channel
 from include.localaws.jobs.cluster import Cluster
 from include.localaws.jobs.pipes import LONGEST, padding, record_header
 from include.localaws.server import Endpoint
-from tests.localaws.conftest import channel, training_request
+from tests.localaws.conftest import channel, client_of, training_request
 from tests.localaws.job_helpers import failed, finished, unpacked
+from tests.localaws.jobs.tampering import TAMPER
 
 # Reads one epoch of a pipe after the other and writes each to the model directory.
 READ_PIPE = """
@@ -61,8 +63,8 @@ def epochs(sagemaker: Any, s3: Any, name: str, given: dict[str, Any], count: int
 @pytest.mark.parametrize(
     ("mode", "limit", "said"),
     [
-        ("FastFile", s3data.COPIED, "Read-only file system"),
-        ("File", 3, "Read-only file system"),  # bytes: the object has more
+        ("FastFile", s3data.COPIED, "refused"),
+        ("File", 3, "refused"),  # bytes: the object has more
         ("File", 4, "done"),  # a small channel is the job's own
     ],
 )
@@ -80,24 +82,34 @@ def test_the_object_stays_whole_whatever_is_done_to_a_channel(
         pytest.skip("nothing can be mounted here")
     monkeypatch.setattr(s3data, "COPIED", limit)
     s3.put_object(Bucket="data", Key=f"{name}/a.csv", Body=b"kept")
-    script = """
-file = root / "input/data/train/a.csv"
-tried = []
-for what in (lambda: file.chmod(0o777), lambda: file.write_text("x"), lambda: file.unlink(),
-             lambda: (file.parent / "new").write_text("x")):
-    try:
-        what()
-        tried.append("done")
-    except OSError as error:
-        tried.append(error.strerror)
+    script = (
+        TAMPER
+        + """
 mode = json.loads((root / "input/config/inputdataconfig.json").read_text())["train"]["TrainingInputMode"]
-(root / "model/out").write_text(json.dumps([mode, sorted(set(tried))]))
+(root / "model/out").write_text(json.dumps([mode, tampered(root / "input/data/train/a.csv")]))
 """
+    )
     given = {**channel("train", f"s3://data/{name}/"), "InputMode": mode}
     sagemaker.create_training_job(**training_request(name, script, InputDataConfig=[given]))
     model = unpacked(s3, finished(sagemaker, name)["ModelArtifacts"]["S3ModelArtifacts"])
     assert json.loads(model["out"]) == [mode, [said]]
     assert s3.get_object(Bucket="data", Key=f"{name}/a.csv")["Body"].read() == b"kept"
+
+
+@pytest.mark.parametrize("mode", ["FastFile", "File"])
+def test_a_channel_that_cannot_be_read_only_here_is_there(
+    start_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(s3data, "COPIED", 0)
+    endpoint = start_endpoint(sandbox="moved")
+    sagemaker, s3 = client_of(endpoint, "sagemaker"), client_of(endpoint, "s3")
+    s3.create_bucket(Bucket="data")
+    s3.put_object(Bucket="data", Key="in/a.csv", Body=b"there")
+    given = {**channel("train", "s3://data/in/"), "InputMode": mode}
+    script = "(root / 'model/out').write_text((root / 'input/data/train/a.csv').read_text())"
+    sagemaker.create_training_job(**training_request("moved", script, InputDataConfig=[given]))
+    model = unpacked(s3, finished(sagemaker, "moved")["ModelArtifacts"]["S3ModelArtifacts"])
+    assert model == {"out": b"there"}
 
 
 @pytest.mark.executes("CreateTrainingJob")

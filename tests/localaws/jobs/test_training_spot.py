@@ -26,6 +26,8 @@ from tests.localaws.job_helpers import (
     until_line,
 )
 
+pytestmark = pytest.mark.usefixtures("s3")  # jobs store their models in its bucket
+
 GO_ON = """
 import time
 place = root / "checkpoints/steps"
@@ -77,7 +79,7 @@ def test_interrupted_job_goes_on_from_its_checkpoint(sagemaker: Any, s3: Any, na
     assert keys(s3, f"{name}/checkpoints/") == [f"{name}/checkpoints/steps"]
 
 
-def test_no_spot_instance_in_time(sagemaker: Any, s3: Any, name: str) -> None:
+def test_no_spot_instance_in_time(sagemaker: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name, **spot(1), **fault_tag("capacity")))
     job = finished(sagemaker, name)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
@@ -85,7 +87,7 @@ def test_no_spot_instance_in_time(sagemaker: Any, s3: Any, name: str) -> None:
     assert "TrainingStartTime" not in job
 
 
-def test_wait_limit_ends_a_running_spot_job(sagemaker: Any, s3: Any, name: str) -> None:
+def test_wait_limit_ends_a_running_spot_job(sagemaker: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name, HANG, **spot(1), **fault_tag("slow-start=0.2")))
     job = finished(sagemaker, name)
     assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
@@ -105,7 +107,7 @@ print(sorted(p.name for p in place.iterdir()), flush=True)
 (place / "deep/new").write_text("1")
 (place / "old").unlink()
 print("up", flush=True)
-while not (root / "go").exists() and True: time.sleep(60)
+while not (root / "go").exists(): time.sleep(60)
 """
     config = {"S3Uri": f"s3://data/{prefix}", "LocalPath": "/opt/ml/state"}
     sagemaker.create_training_job(**training_request(name, script, CheckpointConfig=config))
@@ -137,13 +139,13 @@ def test_a_file_that_changes_is_uploaded_again_and_only_then(endpoint: Endpoint,
     assert (tmp_path / "a").read_text() == "22"
 
 
-def test_capacity_error_of_an_on_demand_job(sagemaker: Any, s3: Any, name: str) -> None:
+def test_capacity_error_of_an_on_demand_job(sagemaker: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name, **fault_tag("capacity")))
     assert failed(sagemaker, name)["FailureReason"].startswith("CapacityError: Unable to provision requested ML")
 
 
 def test_only_internal_errors_are_tried_again(
-    start_endpoint: Callable[..., Endpoint], name: str, monkeypatch: pytest.MonkeyPatch
+    start_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = start_endpoint()
     sagemaker = client_of(endpoint, "sagemaker")
@@ -173,9 +175,7 @@ def test_only_internal_errors_are_tried_again(
     assert "Restarting" not in statuses(failed(sagemaker, "mine"))
 
 
-def test_retries_go_on_after_a_restart(
-    start_endpoint: Callable[..., Endpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retries_go_on_after_a_restart(start_endpoint: Callable[..., Endpoint], tmp_path: Path) -> None:
     endpoint = start_endpoint(tmp_path / "state")
     sagemaker, logs = client_of(endpoint, "sagemaker"), client_of(endpoint, "logs")
     client_of(endpoint, "s3").create_bucket(Bucket="data")
@@ -194,9 +194,7 @@ def test_retries_go_on_after_a_restart(
 
 
 @pytest.mark.executes("UpdateTrainingJob", "ListTrainingJobs")
-def test_warm_pool_is_reused_by_a_matching_job_and_saves_the_start(
-    start_endpoint: Callable[..., Endpoint], name: str
-) -> None:
+def test_warm_pool_is_reused_by_a_matching_job_and_saves_the_start(start_endpoint: Callable[..., Endpoint]) -> None:
     """The profile's start would last longer than the test: the second job is done, so it did not wait."""
     endpoint = start_endpoint(profile=Profile(start=0.3))
     sagemaker = client_of(endpoint, "sagemaker")
@@ -231,7 +229,7 @@ def test_warm_pool_is_reused_by_a_matching_job_and_saves_the_start(
         sagemaker.update_training_job(TrainingJobName="two", ProfilerConfig={"DisableProfiler": True})
 
 
-def test_warm_pool_expires(start_endpoint: Callable[..., Endpoint], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_pool_expires(start_endpoint: Callable[..., Endpoint]) -> None:
     endpoint = start_endpoint()
     sagemaker = client_of(endpoint, "sagemaker")
     client_of(endpoint, "s3").create_bucket(Bucket="data")
@@ -255,9 +253,7 @@ def test_warm_pool_expires(start_endpoint: Callable[..., Endpoint], name: str, m
     ("script", "tag", "status"),
     [("sys.exit(1)", {}, "Available"), ("", fault_tag("capacity"), "Terminated")],
 )
-def test_which_failures_keep_the_pool(
-    sagemaker: Any, s3: Any, name: str, script: str, tag: dict[str, Any], status: str
-) -> None:
+def test_which_failures_keep_the_pool(sagemaker: Any, name: str, script: str, tag: dict[str, Any], status: str) -> None:
     request = training_request(name, script, **kept_warm(3600), **tag)
     request["RoleArn"] += f"-{name}"[:40]  # no other job matches
     sagemaker.create_training_job(**request)
@@ -295,7 +291,7 @@ def test_corrupt_artifact_fault_halves_the_model(sagemaker: Any, s3: Any, name: 
         unpacked(s3, uri)
 
 
-def test_resource_config_of_a_job_is_echoed(sagemaker: Any, s3: Any, name: str) -> None:
+def test_resource_config_of_a_job_is_echoed(sagemaker: Any, name: str) -> None:
     pending = {"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 7200}
     sagemaker.create_training_job(**training_request(name, StoppingCondition=pending))
     assert json.dumps(finished(sagemaker, name)["StoppingCondition"]) == json.dumps(pending)

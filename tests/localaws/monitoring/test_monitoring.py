@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.localaws.errors import ValidationException
+from include.localaws.monitoring import execution as one
+from include.localaws.monitoring import metrics
 from include.localaws.monitoring.times import Recurrence, recurrence, seconds, window
 from include.localaws.resources import monitoring_schedule
 from include.localaws.serving.hosting import hosting
+from include.localaws.store import Resource
 from tests.localaws import serving_fixtures
 from tests.localaws.conftest import poll
 from tests.localaws.serving_fixtures import BUCKET, ROLE
@@ -508,3 +511,54 @@ def test_schedules_outlive_a_restart(tmp_path):
         assert [(s["MonitoringScheduleName"], s["MonitoringScheduleStatus"]) for s in found] == [("kept", "Scheduled")]
         run = second.endpoint.ctx.store.get("monitoring-schedule", "kept").body["run"]
         assert second.endpoint.ctx.jobs.find("monitoring-schedule", f"kept/{run}") is not None
+
+
+def test_an_execution_whose_start_was_cut_off_does_not_stay_pending(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    schedule = Resource("monitoring-schedule", "cut-off", "arn", "Scheduled", 0, 0, {"MonitoringScheduleConfig": {}})
+    with serving_fixtures.running(tmp_path / "state") as first:
+        with monkeypatch.context() as cut:
+            cut.setattr(one, "_start_job", killed)
+            for _ in range(2):
+                with pytest.raises(Killed):
+                    one.start(first.endpoint.ctx, schedule, at("2026-03-01T12:00"))
+        before, made = first.endpoint.ctx.store.list(one.KIND)
+        # Nothing is decided of an execution while it is being started.
+        assert one.settle(first.endpoint.ctx, before).status == "Pending"
+        job = {"ProcessingOutputConfig": {"Outputs": []}}
+        store, arn = first.endpoint.ctx.store, first.endpoint.ctx.config.arn("processing-job", made.body["job"])
+        store.insert("processing-job", made.body["job"], arn, "Completed", job)
+    with serving_fixtures.running(tmp_path / "state") as second:
+        store = second.endpoint.ctx.store
+        lost, kept = (store.get(one.KIND, e.name) for e in (before, made))
+        assert (lost.status, kept.status) == ("Failed", "Completed")
+        assert "before the processing job of this execution was started" in lost.body["FailureReason"]
+        assert kept.body["ProcessingJobArn"] == arn
+        assert store.get("processing-job", made.body["job"]).body["MonitoringScheduleArn"].endswith("/cut-off")
+
+
+# ---- metrics ----
+
+
+@pytest.mark.parametrize("link", ["output/metrics", "output/metrics/cloudwatch", "output/metrics/cloudwatch/m.json"])
+def test_metrics_are_not_read_through_a_link(tmp_path, link):
+    machine = tmp_path / "machine"
+    for place in (machine / "cloudwatch" / "m.json", machine / "m.json"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text('{"MetricName": "secret"}')
+    root = tmp_path / "ml"
+    (root / link).parent.mkdir(parents=True)
+    (root / link).symlink_to(machine / "m.json" if link.endswith(".json") else machine)
+    assert list(metrics._lines(root)) == []
+
+
+def test_metrics_are_read_from_files_and_folders(tmp_path):
+    folder = tmp_path / metrics.FOLDER / "more"
+    folder.mkdir(parents=True)
+    (folder / "m.jsonl").write_text('{"MetricName": "a"}\n\nnone\n{"MetricName": "b"}\n')
+    assert [found["MetricName"] for _, found in metrics._lines(tmp_path)] == ["a", "b"]

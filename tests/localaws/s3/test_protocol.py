@@ -344,7 +344,9 @@ def test_a_bucket_can_be_emptied_through_its_versions(ours: Any, store: S3Store,
     versions = ours.list_object_versions(Bucket=bucket)["Versions"]
     objects = [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in versions]
     ours.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+    assert "Versions" not in ours.list_object_versions(Bucket=bucket)
     ours.delete_bucket(Bucket=bucket)
+    assert bucket not in [found["Name"] for found in ours.list_buckets()["Buckets"]]
 
 
 def test_a_region_other_than_us_east_1(ours: Any, endpoint: str) -> None:

@@ -5,13 +5,14 @@ import threading
 import pytest
 from botocore.exceptions import ClientError
 
+from include.localaws.serving import hosting as hosting_module
 from include.localaws.serving.async_queue import AsyncQueues, AsyncRequest
 from include.localaws.serving.hosting import hosting
 from tests.localaws import serving_fixtures
 from tests.localaws.conftest import poll
 from tests.localaws.serving.test_capture import ALL
 from tests.localaws.serving.test_variants import in_service, refusal
-from tests.localaws.serving_fixtures import BUCKET, Gate, running
+from tests.localaws.serving_fixtures import BUCKET, Gate, Marked, running
 
 server = serving_fixtures.server
 OUTPUT = {"S3OutputPath": f"s3://{BUCKET}/out", "S3FailurePath": f"s3://{BUCKET}/failed"}
@@ -218,6 +219,83 @@ def test_metrics_are_those_of_asynchronous_endpoints(server):
     assert not names & {"Invocations", "InvocationsPerInstance", "OverheadLatency"}
 
 
+# --- servers that are replaced while they answer ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Set when a request has taken longer than others may, which is soon."""
+    begun, waits = threading.Event(), hosting_module._patiently
+
+    def noted(*arguments):
+        begun.set()
+        waits(*arguments)
+
+    monkeypatch.setattr(hosting_module, "_patiently", noted)
+    monkeypatch.setattr(hosting_module, "INVOCATION_SECONDS", 0.05)
+    monkeypatch.setattr(hosting_module, "LAST_ANSWERS_SECONDS", 0.05)
+    monkeypatch.setattr(hosting_module, "TICK_SECONDS", 0.05)
+    return begun
+
+
+def replaced(server, mark, gate, change):
+    """A request under way at `long`, and who holds it, after the instances that it is on were replaced."""
+    server.create_model("long", 2, **mark.variables)
+    server.create_model("next", 2)
+    for name in ("long", "next"):
+        server.create_config(name, name, queued=QUEUED)
+    server.create_endpoint("long", "long")
+    answer = ask(server, endpoint="long", Body=f"hold {gate.port}".encode())
+    held = gate.wait_reached()
+    if change == "update":
+        server.sagemaker.update_endpoint(EndpointName="long", EndpointConfigName="next")
+    else:
+        server.scale("long", AllTraffic={"DesiredInstanceCount": 0})
+    in_service(server, "long")
+    return answer, held
+
+
+@pytest.mark.parametrize("change", ["update", "scale"])
+@pytest.mark.executes("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "InvokeEndpointAsync")
+def test_a_long_request_is_answered_by_the_server_that_has_it(tmp_path, patience, change):
+    mark, gate = Marked(), Gate()
+    with running(tmp_path / "state") as local:
+        answer, held = replaced(local, mark, gate, change)
+        assert patience.wait(30)
+        assert mark.pids()
+        held.close()
+        assert written(local, answer["OutputLocation"]) == b"held"
+        assert local.objects("failed/") == {}
+        mark.wait_gone()
+    gate.close()
+
+
+@pytest.mark.parametrize("change", ["update", "scale"])
+def test_a_deleted_endpoint_waits_for_no_long_request(tmp_path, patience, change):
+    mark, gate = Marked(), Gate()
+    with running(tmp_path / "state") as local:
+        _, held = replaced(local, mark, gate, change)
+        assert patience.wait(30)
+        local.delete_endpoint("long")
+        mark.wait_gone()
+    held.close()
+    gate.close()
+
+
+def test_a_long_request_on_a_replaced_server_is_begun_again_after_a_restart(tmp_path, patience):
+    mark, gate = Marked(), Gate()
+    with running(tmp_path / "state") as local:
+        answer, held = replaced(local, mark, gate, "update")
+        assert patience.wait(30)
+    assert mark.pids() == []
+    held.close()
+    with running(tmp_path / "state") as later:
+        gate.wait_reached().close()
+        assert written(later, answer["OutputLocation"]) == b"held"
+        assert later.objects("failed/") == {}
+    gate.close()
+
+
 # --- the queue alone -------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +358,29 @@ def test_what_nobody_could_take_keeps_its_place(tmp_path):
     assert queues.join(30)
     assert queues.backlog("e") == 1
     assert worker.worked == []
+
+
+def test_what_an_earlier_run_left_is_not_hidden_by_a_new_request(tmp_path):
+    """A request may come in between the moment when the endpoint serves again and that when its queue is taken up."""
+    worker = Worker(room=0)
+    earlier = AsyncQueues(tmp_path, lambda: 0.0, worker)
+    for name in ("first", "second"):
+        earlier.submit("e", request_of(name), b"")
+    earlier.close()
+    queues = AsyncQueues(tmp_path, lambda: 0.0, worker)
+    queues.submit("e", request_of("new"), b"")
+    queues.load("e")
+    queues.load("e")
+    assert queues.backlog("e") == 3
+    worker.room = 1
+    worker.go.set()
+    queues.pump("e")
+    for _ in range(3):
+        assert worker.done.acquire(timeout=30)
+    assert queues.join(30)
+    assert {name for name, _ in worker.worked} == {"first", "second", "new"}
+    assert worker.worked[-1][0] == "new"
+    assert list(tmp_path.rglob("*.*")) == []
 
 
 def test_order_and_limit_are_kept(tmp_path):

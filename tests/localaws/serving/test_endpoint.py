@@ -502,6 +502,7 @@ def test_an_endpoint_that_was_being_created_goes_on_after_a_restart(tmp_path, ga
     with running(tmp_path / "state") as second:
         gate.wait_reached().close()
         second.wait("endpoint_in_service", EndpointName="held")
+        assert second.invoke("held", "2") == "2.0\n"
 
 
 @pytest.mark.parametrize("sandbox", ["bubblewrap", "namespaces", "moved"])

@@ -6,18 +6,21 @@ import socket
 import subprocess
 import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 
 import pytest
 from botocore.exceptions import ClientError
 
+from include.localaws.errors import ThrottlingException
+from include.localaws.server import THREADS
 from include.localaws.serving import runtime
 from include.localaws.serving.hosting import Fleet
 from include.localaws.serving.http_pool import AnswerTimeout, AnswerTooLarge, NoAnswer, Pool, UnixTarget, descends
 from include.localaws.serving.invocation_metrics import Invocation, InvocationMetrics
-from include.localaws.serving.runtime import MAX_BYTES
+from include.localaws.serving.runtime import AT_ONCE, MAX_BYTES, WAITING, Turns
 from include.localaws.serving.variants import Variant
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import Gate
@@ -139,6 +142,42 @@ def test_many_callers_at_once_get_their_own_answers(server):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: server.invoke("single", str(n)), range(200)))
     assert answers == [f"{10.0 * n}\n" for n in range(200)]
+
+
+def test_invocations_leave_threads_to_others(server, monkeypatch):
+    """A container may read S3 before it answers, however many invocations there are."""
+    monkeypatch.setattr(runtime, "WAIT_SECONDS", 60.0)
+    gate, more = Gate(), THREADS - AT_ONCE - WAITING
+    assert more > 0
+
+    def hold(_):
+        try:
+            return server.invoke("single", f"hold {gate.port}")
+        except ClientError as refused:
+            return refused.response["Error"]["Code"]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = [pool.submit(hold, n) for n in range(THREADS)]
+        held = [gate.wait_reached() for _ in range(AT_ONCE)]
+        assert [done.result() for done in islice(as_completed(answers), more)] == ["ThrottlingException"] * more
+        assert server.s3.list_buckets()["Buckets"]
+        for one in held:
+            one.close()
+        for _ in range(WAITING):
+            gate.wait_reached().close()
+        assert Counter(a.result() for a in answers) == {"held": AT_ONCE + WAITING, "ThrottlingException": more}
+    gate.close()
+    assert server.invoke("single", "1") == "10.0\n"
+
+
+def test_the_wait_for_a_turn_is_bounded(monkeypatch):
+    for name, value in (("AT_ONCE", 1), ("WAITING", 1), ("WAIT_SECONDS", 0.01)):
+        monkeypatch.setattr(runtime, name, value)
+    turns = Turns()
+    with turns.taken(), pytest.raises(ThrottlingException, match="Rate exceeded"), turns.taken():
+        pass
+    with turns.taken():
+        pass
 
 
 def test_invocations_are_counted_in_cloudwatch(server):

@@ -8,14 +8,23 @@ import pytest
 from botocore.exceptions import ClientError
 
 from include.localaws.engine.sandbox import choose
+from include.localaws.jobs import s3data
 from include.localaws.serving.model_data import Artifact, ModelDataError, ServedModel, fetch
 from tests.localaws import serving_fixtures
+from tests.localaws.conftest import log_lines
+from tests.localaws.jobs.tampering import TAMPER
 from tests.localaws.serving_fixtures import BUCKET, IMAGE, ROLE, Gate, Marked, running
 
 server = serving_fixtures.server
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model"
 DATA = f"s3://{BUCKET}/m/model.tar.gz"
 CONTAINER = {"Image": IMAGE, "ModelDataUrl": DATA}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(server):
+    """The artifact of CONTAINER."""
+    server.put_model_data("m/model.tar.gz", 2)
 
 
 def create(server, name, **members):
@@ -104,19 +113,63 @@ def test_what_cannot_be_served_is_refused(server, members, message):
     assert message in refused(server, **members)
 
 
-def test_the_artifact_need_not_exist_yet(server):
-    create(server, "early", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{BUCKET}/none/model.tar.gz"})
+@pytest.mark.parametrize("uri", [f"s3://{BUCKET}/none/model.tar.gz", "s3://no-such-bucket/model.tar.gz"])
+def test_an_artifact_that_does_not_exist_is_refused(server, uri):
+    container = {"Image": IMAGE, "ModelDataUrl": uri}
+    for members in ({"PrimaryContainer": container}, {"Containers": [CONTAINER, container]}):
+        assert refused(server, **members) == f"Could not find model data at {uri}."
+
+
+def test_a_prefix_without_objects_is_refused(server):
+    server.s3.put_object(Bucket=BUCKET, Key="hollow/", Body=b"")  # the console's marker of a folder
+    server.s3.put_object(Bucket=BUCKET, Key="hollow-not/factor.txt", Body=b"1")
+    source = {"S3Uri": f"s3://{BUCKET}/hollow", "S3DataType": "S3Prefix", "CompressionType": "None"}
+    container = {"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}}
+    assert refused(server, PrimaryContainer=container) == f"Could not find model data at s3://{BUCKET}/hollow."
 
 
 @pytest.mark.executes("CreateModel", "InvokeEndpoint")
 def test_an_uncompressed_model_is_served_from_its_prefix(server):
-    server.put_model_data("unused", 1)
-    server.s3.put_object(Bucket=BUCKET, Key="plain/factor.txt", Body=b"8")
-    source = {"S3Uri": f"s3://{BUCKET}/plain/", "S3DataType": "S3Prefix", "CompressionType": "None"}
-    create(server, "plain", PrimaryContainer={"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}})
-    server.create_config("plain", "plain")
-    server.create_endpoint("plain", "plain")
+    uncompressed(server, "plain", factor_txt="8")
     assert server.invoke("plain", "1") == "8.0\n"
+
+
+def uncompressed(server, name, **files):
+    """Create an endpoint `name` whose model is the objects below a prefix."""
+    server.put_model_data("unused", 1)
+    for key, text in files.items():
+        server.s3.put_object(Bucket=BUCKET, Key=f"{name}/{key.replace('_', '.')}", Body=text.encode())
+    source = {"S3Uri": f"s3://{BUCKET}/{name}/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+    # Python imports this file at its start: the model's own code, in a model server without a line for it.
+    environment = {"PYTHONPATH": "/opt/ml/model"}
+    container = {"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}, "Environment": environment}
+    create(server, name, PrimaryContainer=container)
+    server.create_config(name, name)
+    server.create_endpoint(name, name)
+
+
+@pytest.mark.parametrize(("name", "size", "said"), [("large", 1000, "refused"), ("small", 1, "done")])
+def test_the_objects_of_an_uncompressed_model_stay_whole(server, monkeypatch, name, size, said):
+    if server.endpoint.ctx.runner.sandbox.name == "moved":
+        pytest.skip("nothing can be mounted here")
+    monkeypatch.setattr(s3data, "COPIED", 10_000)
+    tamper = TAMPER + "import pathlib; print('tried', tampered(pathlib.Path('/opt/ml/model/kept.txt')), flush=True)"
+    uncompressed(server, name, factor_txt="8", kept_txt="kept" * 10 * size, sitecustomize_py=tamper)
+    assert server.invoke(name, "1") == "8.0\n"
+    with pytest.raises(ClientError):
+        server.invoke(name, "crash")
+    patient = server.client("sagemaker-runtime", attempts=8)  # started again, it is in the same place
+    assert patient.invoke_endpoint(EndpointName=name, Body=b"1", ContentType="text/csv")["Body"].read() == b"8.0\n"
+    lines = log_lines(server.client("logs"), f"/aws/sagemaker/Endpoints/{name}", "AllTraffic")
+    assert next(line for line in lines if line.startswith("tried")) == f"tried ['{said}']"
+    assert server.objects(f"{name}/kept.txt") == {f"{name}/kept.txt": b"kept" * 10 * size}
+
+
+def test_an_uncompressed_model_that_cannot_be_read_only_here_is_served(tmp_path, monkeypatch):
+    monkeypatch.setattr(s3data, "COPIED", 0)
+    with running(tmp_path / "state", "moved") as local:
+        uncompressed(local, "moved", factor_txt="8")
+        assert local.invoke("moved", "1") == "8.0\n"
 
 
 def test_a_package_brings_image_data_and_environment(server):
@@ -207,7 +260,7 @@ def test_an_isolated_model_reaches_nothing_and_answers(tmp_path, sandbox):
 def test_isolation_that_is_not_possible_is_refused(tmp_path):
     with running(tmp_path / "state", "moved") as local:
         text = refused(local, PrimaryContainer={"Image": IMAGE}, EnableNetworkIsolation=True)
-    assert "not possible in the sandbox 'moved'" in text
+    assert "offers no namespaces (sandbox moved)" in text
 
 
 def test_an_isolated_server_that_ends_is_started_again(server):

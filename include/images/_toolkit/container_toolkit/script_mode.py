@@ -17,6 +17,7 @@ from container_toolkit.environment import TrainingEnvironment, command_arguments
 # SageMaker shows the first 1,024 characters of the failure file: the message must come before the command.
 _MESSAGE_CHARACTERS = 700
 _TAIL_LINES = 40
+_PATIENCE = 2.0  # seconds: a process that the program has left behind keeps stderr open, the job does not wait for it
 _ERROR_LINE = re.compile(r"^[\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b", re.MULTILINE)
 
 
@@ -67,11 +68,11 @@ def execute(command: list[str], directory: Path, variables: dict[str, str]) -> t
     process = _start(command, directory, {**os.environ, **variables, "PYTHONPATH": path})
     signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number))
     tail: deque[bytes] = deque(maxlen=_TAIL_LINES)
-    reader = threading.Thread(target=_tee, args=(process.stderr, tail))
+    reader = threading.Thread(target=_tee, args=(process.stderr, tail), daemon=True)
     reader.start()
     code = process.wait()
-    reader.join()
-    return code, b"".join(tail).decode("utf-8", "replace")
+    reader.join(_PATIENCE)
+    return code, b"".join(tuple(tail)).decode("utf-8", "replace")
 
 
 def _start(command: list[str], directory: Path, variables: dict[str, str]) -> Any:
