@@ -141,7 +141,11 @@ def submit(
                 (end or _write_end)(ctx, ticket, fault(error))
 
     demanded = demand(stored(ctx, kind, name).body)
-    return ctx.jobs.submit(kind, name, lambda ticket: run(ctx, ticket), demanded, broken)
+    ticket = ctx.jobs.submit(kind, name, lambda ticket: run(ctx, ticket), demanded, broken)
+    found = ctx.store.get(kind, name)
+    if found is not None and found.status == "Stopping":  # asked for before there was a ticket to stop
+        ctx.jobs.stop(kind, name)
+    return ticket
 
 
 def _write_end(ctx: Context, ticket: Ticket, outcome: Outcome) -> None:

@@ -171,6 +171,20 @@ while True: time.sleep(60)
     assert refused.value.response["Error"]["Code"] == "ValidationException"
 
 
+def test_a_stop_that_comes_before_the_job_is_in_the_schedule_counts(
+    endpoint: Endpoint, sagemaker: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = endpoint.ctx.jobs.submit
+
+    def late(*arguments: Any) -> Any:
+        client_of(endpoint, "sagemaker").stop_training_job(TrainingJobName=name)
+        return submit(*arguments)
+
+    monkeypatch.setattr(endpoint.ctx.jobs, "submit", late)
+    sagemaker.create_training_job(**training_request(name, HANG))
+    assert finished(sagemaker, name)["TrainingJobStatus"] == "Stopped"
+
+
 def test_program_that_ignores_sigterm_is_killed(start_endpoint: Callable[..., Endpoint], name: str) -> None:
     endpoint = start_endpoint(grace=0.2)
     sagemaker, logs = client_of(endpoint, "sagemaker"), client_of(endpoint, "logs")
