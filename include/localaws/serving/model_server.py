@@ -37,6 +37,8 @@ PING_EVERY_SECONDS = 5.0
 HUNG_SECONDS = 30.0  # without any answer, and longer when a request has longer to be answered
 TAIL_LINES = 10
 ISOLATED_PORT = 8080  # in a network namespace of its own every server has AWS's port
+ISOLATED_SERVER = Path(__file__).with_name("isolated_server.py")
+CARRIER = "/opt/localaws"  # where a container sees that program
 INFERENCE_CODE = "SageMaker developer guide, Use your own inference code with hosting services"
 
 BEHAVIOURS = (
@@ -135,8 +137,10 @@ class ModelServer:
         # Another port each time: the last one may still be held by connections of the program that ended.
         port = ISOLATED_PORT if isolated else free_port()
         target: int | UnixTarget = port
+        bind = dict(self._bind)
         if isolated:
             target, argv = self._carried(port, argv)
+            bind[self._carrier()] = CARRIER
         environment = {
             **self.spec.environment,
             "SAGEMAKER_BIND_TO_PORT": str(port),
@@ -146,7 +150,7 @@ class ModelServer:
         process = self._ctx.runner.start(
             ProcessSpec(
                 argv=argv, env=environment, root=self.spec.home / "ml", image=image, on_line=self._take_line,
-                network=not isolated, bind=self._bind,
+                network=not isolated, bind=bind,
             )
         )  # fmt: skip
         with self._lock:
@@ -165,10 +169,16 @@ class ModelServer:
         """The socket of a server without a network, and the command line that carries it to the server's port."""
         folder = self.spec.home / "ml" / ".localaws"
         folder.mkdir(exist_ok=True)
-        carrier = shutil.copy(Path(__file__).with_name("isolated_server.py"), folder)
-        inside = f"{ML}/{folder.name}"
         target = UnixTarget(folder / "socket", lambda: self.pid)
-        return target, [argv[0], f"{inside}/{Path(carrier).name}", f"{inside}/socket", str(port), *argv]
+        socket = f"{ML}/{folder.name}/socket"
+        return target, [argv[0], f"{CARRIER}/{ISOLATED_SERVER.name}", socket, str(port), *argv]
+
+    def _carrier(self) -> Path:
+        """The directory with the carrier's program, beside what the container can write to: it could leave a link."""
+        folder = self.spec.home / "carrier"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(ISOLATED_SERVER, folder)
+        return folder
 
     def _take_line(self, line: str) -> None:
         self._tail.append(line)

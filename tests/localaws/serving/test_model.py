@@ -252,6 +252,9 @@ def test_an_isolated_model_reaches_nothing_and_answers(tmp_path, sandbox):
         assert answers == [f"{4.0 * n}\n" for n in range(50)]
         large = "1" + " " * 5_000_000
         assert local.invoke("isolated", large) == "4.0\n"
+        # A program that the container could replace by a link would be written through at the next start.
+        carriers = (tmp_path / "state").rglob("isolated_server.py")
+        assert [path.parent.name for path in carriers] == ["carrier"]
         local.delete_endpoint("isolated")
         assert mark.pids() == []
     gate.close()
