@@ -208,7 +208,7 @@ class Gate:
     """Holds model servers that are given `variables` at their start, or that are told to `hold` at its port."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.settimeout(30)
         self.port = str(self._listener.getsockname()[1])
         self.variables = {"START_AFTER": self.port}

@@ -187,7 +187,8 @@ class Server(wsgi.Server):
     ConnectionClass = _Connection
 
     def __init__(self, address: tuple[str, int], app: Any, threads: int) -> None:
-        super().__init__(address, app, numthreads=threads)
+        # cheroot lets 5 connections wait to be accepted: of a burst of clients some were reset (seen).
+        super().__init__(address, app, numthreads=threads, request_queue_size=1024)
         self.gateway = _Gateway
         self.keep_alive_conn_limit = 10 * threads  # cheroot's default of 10 closes waiting clients
         self.timeout = IDLE_SECONDS
