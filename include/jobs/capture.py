@@ -50,6 +50,7 @@ class Captured:
     rows: int = 0
     requests: int = 0
     outside: int = 0
+    excluded: int = 0
     corrupt: int = 0
     corrupt_lines: list[str] = field(default_factory=list)
 
@@ -77,31 +78,38 @@ class _Corrupt(Exception):
     """A line that is no capture record; the text says why."""
 
 
-def read(folder: Path, index_names: Sequence[str], window: Window) -> Captured:
+def read(folder: Path, index_names: Sequence[str], window: Window, excluded_ids: str = "") -> Captured:
     """All captured rows below `folder` in the window; UserError if there is none.
 
     `index_names` are `endpointInput` and/or `endpointOutput`; with both, a row is its output's columns and then its
-    input's (AWS's `output_columns_position` START).
+    input's (AWS's `output_columns_position` START). Requests whose inference id begins with `excluded_ids` are left
+    out and counted.
     """
     captured = Captured()
     for path in sorted(folder.rglob("*.jsonl")) if folder.is_dir() else []:
         for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             if line.strip():
-                _add_line(captured, line, f"line {number} of {path.name}", index_names, window)
+                _add_line(captured, line, f"line {number} of {path.name}", index_names, window, excluded_ids)
     if not captured.rows:
         raise UserError(
             f"no data: no captured request {window.words()} ({captured.outside} outside the window, "
-            f"{captured.corrupt} unreadable): check that the endpoint captures data and was called"
+            f"{captured.excluded} excluded, {captured.corrupt} unreadable): "
+            "check that the endpoint captures data and was called"
         )
     return captured
 
 
-def _add_line(captured: Captured, line: bytes, where: str, index_names: Sequence[str], window: Window) -> None:
+def _add_line(
+    captured: Captured, line: bytes, where: str, index_names: Sequence[str], window: Window, excluded_ids: str
+) -> None:
     try:
         record = json.loads(line)
         moment = parse_time(str(record["eventMetadata"]["inferenceTime"]), f"inferenceTime in {where}")
         if not window.holds(moment):
             captured.outside += 1
+            return
+        if excluded_ids and str(record["eventMetadata"].get("inferenceId", "")).startswith(excluded_ids):
+            captured.excluded += 1
             return
         rows = list(_rows(record["captureData"], index_names))
     except (ValueError, KeyError, TypeError, AttributeError, UserError, _Corrupt) as error:

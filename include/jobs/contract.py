@@ -55,6 +55,8 @@ MESSAGE_FILE = "output_message_file"
 ENDPOINT_NAME = "sagemaker_endpoint_name"
 SCHEDULE_NAME = "sagemaker_monitoring_schedule_name"
 METRIC_TIME = "metric_time"
+#: A setting of our own: captured requests whose inference id begins with it are nobody's traffic and left out.
+EXCLUDED_INFERENCE_IDS = "excluded_inference_id_prefix"
 #: Settings of AWS's analyzer that this one does not implement: a value other than the harmless ones is refused.
 UNSUPPORTED: dict[str, tuple[str, ...]] = {
     "analysis_type": ("", "DATA_QUALITY"),

@@ -137,7 +137,7 @@ def _captured(folder: Path, options: Mapping[str, Any], known: Sequence[str]) ->
     strange = [name for name in names if name not in CAPTURE_INDEXES]
     if strange:
         raise UserError(f"captureIndexNames holds {strange[0]!r}: use {' and/or '.join(CAPTURE_INDEXES)}")
-    captured = capture.read(folder, names, _window())
+    captured = capture.read(folder, names, _window(), os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""))
     return Dataset(captured.named(known), _capture_notes(captured))
 
 
@@ -145,6 +145,8 @@ def _capture_notes(captured: Captured) -> list[str]:
     notes = [f"{captured.rows} rows of {captured.requests} captured requests"]
     if captured.outside:
         notes.append(f"{captured.outside} requests lie outside the window")
+    if captured.excluded:
+        notes.append(f"{captured.excluded} requests are excluded by their inference id")
     if captured.corrupt:
         notes.append(f"{captured.corrupt} captured lines could not be read")
         notes += captured.corrupt_lines

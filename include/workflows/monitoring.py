@@ -8,6 +8,7 @@ from include.pipeline.requests import processing
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
 from include.workflows.common import Chain, make_dag
+from sagewind.capture import VERIFICATION
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator
 from sagewind.operators.registry import ServingVersionOperator
@@ -44,9 +45,10 @@ def monitoring_dag(spec: ModelSpec) -> DAG:
             baseline="{{ results.serving.baseline }}",
             output=folder,
             manifest=True,
-            window={
+            settings={
                 "start_time": "{{ plan.window.start or '1970-01-01T00:00:00+00:00' }}",
                 "end_time": "{{ plan.window.end }}",
+                "excluded_inference_id_prefix": VERIFICATION,
             },
         )
         verdict = VerdictOperator(task_id="verdict", folder=folder, **make.common)

@@ -43,6 +43,7 @@ def count_requests(aws: Aws, folder: str) -> int:
 def of_users(aws: Aws, uris: list[str]) -> list[str]:
     """Those objects that hold at least one request which is not a verification's.
 
+    They may hold a verification's as well: the analyzer leaves those out record by record.
     A line that cannot be read counts as a user's: the analyzer shows it, and nothing vanishes.
     """
     return [uri for uri in uris if any(_is_users(line) for line in s3.get_text(aws, uri).splitlines() if line.strip())]

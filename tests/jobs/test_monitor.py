@@ -256,6 +256,19 @@ def test_an_unreadable_line_is_counted_and_shown_and_the_rest_is_used(monitor, c
     assert "4 captured lines could not be read" in (container.output("") / "report.html").read_text()
 
 
+def test_requests_of_a_verification_are_left_out_record_by_record(monitor, container, capsys) -> None:
+    """Their objects hold users' requests too: without this, many of them hide the few that have drifted."""
+    monitor.baseline(SMALL)
+    lines = as_lines(ordinary())
+    for number in range(1, len(lines), 2):
+        line = json.loads(lines[number])
+        line["eventMetadata"]["inferenceId"] = f"sagewind-verify-{number}"
+        lines[number] = json.dumps(line)
+    assert monitor.check(lines, excluded_inference_id_prefix="sagewind-verify") == 0
+    assert container.json("statistics.json")["dataset"]["item_count"] == 50
+    assert "50 requests are excluded by their inference id" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("data", "encoding"),
     [

@@ -131,10 +131,11 @@ def check_captured(
     captured: str,
     baseline: str,
     output: str,
-    window: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
     manifest: bool = False,
 ) -> dict[str, Any]:
-    """Hold captured traffic against a baseline; `window` may hold start_time and end_time (ISO).
+    """Hold captured traffic against a baseline; `settings` may hold start_time and end_time (ISO) and other settings
+    of the analyzer.
 
     `captured` is an S3 prefix, or with `manifest` the URI of an S3 manifest.
     """
@@ -145,7 +146,7 @@ def check_captured(
         baseline=baseline,
         output=output,
         dataset_format={"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput"]}},
-        extra=window or {},
+        extra=settings or {},
     )
     if manifest:
         for item in request["ProcessingInputs"]:
