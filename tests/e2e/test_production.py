@@ -229,6 +229,18 @@ def start_and_reach_question(stack: Running, dag: str, run: str) -> None:
     stack.api.unpause(dag)
     stack.api.trigger(dag, run, {})
     wait_for(lambda: stack.states(dag, run)["ask_approval"] == "awaiting_input", "the question")
+    # Airflow 3.3.2 loses an answer that is given before its executor has heard that the asking process is gone, and
+    # asks again. No person is that fast: the answer is given once the scheduler has heard it.
+    wait_for(lambda: question_is_parked(stack, dag, run), "the scheduler to hear of the question")
+
+
+def question_is_parked(stack: Running, dag: str, run: str) -> bool:
+    """Whether the scheduler has seen the end of the process that asked."""
+    ended = f"TaskInstance Finished: dag_id={dag}, task_id=ask_approval, run_id={run},"
+    return any(
+        ended in line and "state=awaiting_input" in line
+        for line in (stack.state / "up" / "logs" / "scheduler.log").read_text().splitlines()
+    )
 
 
 def test_a_run_that_is_marked_failed_stops_its_job_and_ends_red(stack: Running) -> None:
