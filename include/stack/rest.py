@@ -18,8 +18,9 @@ class AirflowApi:
 
     def __init__(self, url: str, client: httpx.Client | None = None) -> None:
         self.url = url
-        # No proxies from the environment: this is the loopback interface.
-        self._http = client or httpx.Client(base_url=url, trust_env=False, timeout=20)
+        # No proxies from the environment: this is the loopback interface. A machine with other work takes its time: the
+        # first answers of an api-server have taken half a minute there (seen), and nothing is won by giving up sooner.
+        self._http = client or httpx.Client(base_url=url, trust_env=False, timeout=90)
 
     def answers(self) -> bool:
         """Whether the api-server takes requests yet."""
