@@ -100,7 +100,8 @@ class Result:
 
 def main() -> None:
     """Run the job with the settings of its environment; UserError for settings or data that allow no verdict."""
-    config, _ = configuration.load()
+    settings.refuse_unsupported()
+    config = configuration.load()
     given = os.environ.get(contract.BASELINE_CONSTRAINTS)
     baseline = read_json(contract.resolve(given), "the baseline's constraints") if given else None
     result = analyse(config, source(config), drift.kinds(baseline) if baseline is not None else None)

@@ -75,10 +75,9 @@ class Config:
         return self.name(self.label)
 
 
-def load() -> tuple[Config, Mapping[str, Any]]:
-    """The configuration and its JSON; UserError names the key that is missing or wrong."""
-    document = read_json(find(), "the analysis configuration")
-    return parse(document), document
+def load() -> Config:
+    """The configuration of the input `config`; UserError names the key that is missing or wrong."""
+    return parse(read_json(find(), "the analysis configuration"))
 
 
 def find() -> Path:

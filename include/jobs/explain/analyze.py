@@ -69,6 +69,7 @@ class Result:
 
 def main() -> None:
     """Run the job with the settings of its environment; UserError for settings or data that allow no verdict."""
+    settings.refuse_unsupported()
     config = configuration.load()
     given = os.environ.get(contract.BASELINE_CONSTRAINTS)
     result = explain(config, source(config))

@@ -51,6 +51,7 @@ class Result:
 
 def main() -> None:
     """Run the job with the settings of its environment; UserError for settings or data that allow no verdict."""
+    settings.refuse_unsupported()
     problem = settings.choice(settings.PROBLEM_TYPE, tuple(constraints.METRICS))
     given = os.environ.get(contract.BASELINE_CONSTRAINTS)
     baseline = None

@@ -81,6 +81,7 @@ class Merged:
 
 def main() -> None:
     """Run the job with the settings of its environment; UserError only if an input folder is missing."""
+    settings.refuse_unsupported()
     captured = _folder(contract.DATASET_SOURCE, DATA, "captured data")
     truth = _folder(settings.GROUND_TRUTH_SOURCE, TRUTH, "ground truth")
     target = settings.folder(contract.OUTPUT_PATH)
@@ -231,7 +232,7 @@ def render(merged: Merged) -> str:
         [
             page.verdict(True if captured.used else None, share, explained),
             page.section("What was counted", page.card(page.table(("What", "How many"), rows, numeric=(1,)))),
-            report.notes([*captured.notes(), *merged.labels.shown]),
+            report.notes([*captured.notes()[1:], *merged.labels.shown]),
         ],
         f"{MERGE_JSON} beside this page holds the numbers, {MERGE_FOLDER}/ the merged records.",
     )

@@ -29,6 +29,9 @@ FEATURES_ATTRIBUTE = "features_attribute"
 GROUND_TRUTH_SOURCE = "ground_truth_source"
 ENABLED = "Enabled"
 
+#: Settings of AWS's analyzers that change what is analysed and are not implemented here: any value is refused.
+UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script", "exclude_features_attribute")
+
 CSV, JSON, PARQUET = "csv", "json", "parquet"
 CAPTURE, MERGED = "sagemakerCaptureJson", "sagemakerMergeJson"
 FORMATS = (CSV, JSON, PARQUET, CAPTURE, MERGED)
@@ -68,6 +71,15 @@ def attributes() -> Attributes:
         positive_label=os.environ.get(POSITIVE_LABEL) or None,
         features=os.environ.get(FEATURES_ATTRIBUTE) or None,
     )
+
+
+def refuse_unsupported() -> None:
+    """UserError for a setting that would silently not be honoured."""
+    for name in UNSUPPORTED:
+        if os.environ.get(name):
+            raise UserError(
+                f"the setting {name} is {os.environ[name]!r}, which this analysis does not implement: leave it out"
+            )
 
 
 def required(name: str) -> str:
