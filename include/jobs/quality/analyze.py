@@ -82,6 +82,7 @@ def source() -> Source:
         attributes=wanted,
         window=settings.window(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
+        requested=False,
     )
 
 

@@ -39,12 +39,12 @@ class LabelIndex:
 
         None if the identifier is new, True if the label changed, False if it was the same again.
         """
-        before = self.database.execute("SELECT data FROM label WHERE id = ?", (identifier,)).fetchone()
         known_by = label.known_by.isoformat() if label.known_by else None
-        if before is None:
-            self.database.execute("INSERT INTO label VALUES (?, ?, ?)", (identifier, label.data, known_by))
+        done = self.database.execute("INSERT OR IGNORE INTO label VALUES (?, ?, ?)", (identifier, label.data, known_by))
+        if done.rowcount:
             return None
-        if before[0] == label.data:
+        (before,) = self.database.execute("SELECT data FROM label WHERE id = ?", (identifier,)).fetchone()
+        if before == label.data:
             return False
         self.database.execute(
             "UPDATE label SET data = ?, known_by = ? WHERE id = ?", (label.data, known_by, identifier)
@@ -58,9 +58,8 @@ class LabelIndex:
 
     def first_time(self, identifier: str) -> bool:
         """True if this identifier of a captured request was not seen before."""
-        before = self.database.total_changes
-        self.database.execute("INSERT OR IGNORE INTO answered VALUES (?)", (identifier,))
-        return self.database.total_changes > before
+        done = self.database.execute("INSERT OR IGNORE INTO answered VALUES (?)", (identifier,))
+        return bool(done.rowcount)
 
     def count(self) -> int:
         """How many identifiers have a label."""

@@ -141,7 +141,7 @@ def _index(path: Path, place: str, index: LabelIndex, merged: Merged) -> None:
             merged.labels.reject(where, _why(error))
             continue
         merged.labels.used += 1
-        changed = index.put(identifier, Label(json.dumps(data, ensure_ascii=False, sort_keys=True), known_by))
+        changed = index.put(identifier, Label(json.dumps(data, sort_keys=True), known_by))
         merged.duplicate_labels += changed is False
         merged.corrected_labels += changed is True
 
@@ -153,26 +153,33 @@ def _merge_file(path: Path, target: Path, index: LabelIndex, merged: Merged, win
             merged.captured.records += 1
             try:
                 record = json.loads(line)
-                found = _labelled(record, index, merged, window, excluded)
+                label = _label(record, index, merged, window, excluded)
             except UNREADABLE as error:
                 merged.captured.reject(where, _why(error))
                 continue
-            if found is None:
+            if label is None:
                 continue
             if file is None:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                file = target.open("w", encoding="utf-8")
-            file.write(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
+                file = target.open("wb")
+            file.write(_joined(line, record, label))
             merged.captured.used += 1
     finally:
         if file is not None:
             file.close()
 
 
-def _labelled(
-    record: Mapping[str, Any], index: LabelIndex, merged: Merged, window: Window, excluded: str
-) -> dict[str, Any] | None:
-    """The record with its label; None, and counted, if it does not count or has none."""
+def _joined(line: bytes, record: Mapping[str, Any], label: Label) -> bytes:
+    """The record with its label as a line; the record's own text stays as it is."""
+    if "groundTruthData" in record:  # merged before: the new label counts
+        text = json.dumps({**record, "groundTruthData": json.loads(label.data)}, separators=(",", ":"))
+        return text.encode() + b"\n"
+    # The line was read as an object with keys, so it ends in the brace that closes it.
+    return line.rstrip()[:-1] + b',"groundTruthData":' + label.data.encode() + b"}\n"
+
+
+def _label(record: Mapping[str, Any], index: LabelIndex, merged: Merged, window: Window, excluded: str) -> Label | None:
+    """The record's label; None, and counted, if the record does not count or has none."""
     metadata, data = record["eventMetadata"], record["captureData"]
     if not isinstance(data, dict):
         raise BadRecord("captureData is no object")
@@ -192,7 +199,7 @@ def _labelled(
         merged.captured.unlabelled += 1
         return None
     merged.early_labels += label.known_by is not None and label.known_by <= answered
-    return {**record, "groundTruthData": json.loads(label.data)}
+    return label
 
 
 def _text(value: Any, what: str) -> str:

@@ -78,7 +78,7 @@ class Source:
     """Where the rows come from and what has to be known of each.
 
     `headers` names the columns of tables and payloads that carry no names. Without `labelled` the ground truth is not
-    asked for, without `predicted` neither is the response.
+    asked for, without `predicted` neither is the response, without `requested` neither is the request of captured data.
     """
 
     folder: Path
@@ -90,6 +90,7 @@ class Source:
     headers: Sequence[str] = ()
     labelled: bool = True
     predicted: bool = True
+    requested: bool = True
 
 
 def read(source: Source, tally: Tally) -> Iterator[Sample]:
@@ -266,15 +267,15 @@ def _rows(data: Mapping[str, Any], labels: list[Any] | None, where: str, source:
         predictions, probabilities = [predictions[best]], [probabilities[best]]
     for name, values in (("predictions", predictions), ("probabilities", probabilities), ("labels", labels)):
         if values is not None and len(values) != len(inputs):
-            raise BadRecord(f"the request has {len(inputs)} rows, there are {len(values)} {name}")
+            raise BadRecord(f"the record has {len(inputs)} rows, there are {len(values)} {name}")
     nothing: list[Any] = [None] * len(inputs)
     columns = (inputs, predictions or nothing, probabilities or nothing, labels or nothing)
     return [Sample(*cells, where) for cells in zip(*columns, strict=True)]
 
 
 def _request(data: Mapping[str, Any], source: Source) -> list[dict[str, Any]] | None:
-    """The request's rows, or None where only responses are captured."""
-    if "endpointInput" not in data:
+    """The request's rows, or None where they are not wanted or not captured."""
+    if not source.requested or "endpointInput" not in data:
         return None
     return payload.rows(payload.read(data["endpointInput"]), source.attributes.features, source.headers)
 

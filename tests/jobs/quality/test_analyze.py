@@ -244,7 +244,7 @@ def test_one_request_with_several_rows(quality, container) -> None:
     settings = {"problem_type": "BinaryClassification", "inference_attribute": "0"}
     assert quality.merged(record, short, **settings) == 0
     assert container.json("statistics.json")["dataset"]["item_count"] == 3
-    assert "the request has 2 rows, there are 1 labels" in quality.report
+    assert "the record has 1 rows, there are 2 predictions" in quality.report
 
 
 def test_a_record_without_request_and_classes_from_a_row_of_scores(quality) -> None:

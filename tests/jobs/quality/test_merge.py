@@ -172,6 +172,13 @@ def test_empty_files_and_requests_outside_the_window(job) -> None:
     assert job.counts["requests_outside_window"] == 2
 
 
+def test_data_that_was_merged_before_takes_the_new_label(job) -> None:
+    job.captured({**request("a"), "groundTruthData": {"data": "0", "encoding": "CSV"}}, request("ü"))
+    job.truth(label("a", "1"), label("ü", "é"))
+    job.run()
+    assert [each["groundTruthData"]["data"] for each in job.merged] == ["1", "é"]
+
+
 def test_excluded_requests_are_left_out(job) -> None:
     job.captured(request("a", inference="sagewind-verify-1"), request("b"))
     job.truth(label("sagewind-verify-1"), label("b"))
