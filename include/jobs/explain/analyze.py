@@ -48,6 +48,7 @@ class Result:
     baseline: dict[str, dict[str, float]] | None = None
     scores: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
     @property
     def drifted(self) -> list[str]:
@@ -216,6 +217,7 @@ def compare(result: Result) -> None:
         if label not in baseline or label not in result.labels:
             side = "baseline" if label in baseline else "run"
             result.notes.append(f"the label {label} is in the {side} only: not compared")
+            result.unchecked.append(label)
             continue
         before, now = baseline[label], result.labels[label]
         strange = sorted(set(before) ^ set(now))

@@ -44,6 +44,9 @@ def _verdict(result: Result) -> str:
             False, "The predictions rest on other features than in the baseline", f"Concerned: {shown}."
         )
     least = min(result.scores.values())
+    if result.unchecked:
+        shown = ", ".join(result.unchecked)
+        return page.verdict(None, "No violations, but not everything could be compared", f"Only on one side: {shown}.")
     return page.verdict(
         True, "No violations: the features matter in the same order", f"The lowest nDCG is {least:.3f}."
     )

@@ -146,6 +146,17 @@ def test_several_outputs_names_aggregation_and_local_values(explain, container) 
     assert "20 of 60 rows explained" in explain.report
 
 
+def test_a_label_that_one_side_lacks_is_told(explain, container) -> None:
+    explain.model("np.stack([value, -value], axis=1)")
+    explain.table(rows())
+    against = explain.keep()
+    explain.model()
+    assert explain.table(rows(), **against) == 0
+    assert container.json("constraint_violations.json")["violations"] == []
+    assert "No violations, but not everything could be compared" in explain.report
+    assert "the label label1 is in the baseline only: not compared" in explain.report
+
+
 def test_without_a_background_the_means_of_the_data_stand_for_it(explain, container) -> None:
     explain.configure({"agg_method": "median"})
     table = rows(gain=4)

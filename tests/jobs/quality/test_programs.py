@@ -7,6 +7,7 @@ import json
 import pytest
 
 from include.jobs import contract
+from include.jobs.quality import output
 from include.pipeline import bundle
 from tests.conftest import ROOT
 from tests.jobs.quality.test_merge import label, request
@@ -28,6 +29,15 @@ def test_starting_a_program_imports_nothing_heavy(program, python, tmp_path) -> 
 def test_what_is_not_implemented_is_refused(container, program, setting) -> None:
     assert container.run(program, **{setting: "/opt/ml/processing/code/x.py"}) == 1
     assert container.message().startswith(f"the setting {setting} is '/opt/ml/processing/code/x.py', which")
+
+
+def test_infinity_is_published_as_documented_and_no_number_not_at_all(container, monkeypatch) -> None:
+    monkeypatch.setenv("publish_cloudwatch_metrics", "Enabled")
+    metrics = [output.Metric(name, float(value)) for name, value in (("a", "inf"), ("b", "-inf"), ("c", "nan"))]
+    output.publish(metrics, "test")
+    lines = (contract.cloudwatch_dir() / contract.CLOUDWATCH_FILE).read_text().splitlines()
+    values = {entry["MetricName"]: entry["Value"] for entry in map(json.loads, lines)}
+    assert values == {"a": 2.348543e108, "b": -2.348543e108}
 
 
 def test_the_bundle_carries_the_packages_and_they_run_from_it(python, container, tmp_path) -> None:
