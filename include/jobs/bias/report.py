@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from include.jobs import page
@@ -47,7 +48,7 @@ def render(result: Result) -> str:
     title = "Baseline of bias" if baseline else "Bias of data and predictions"
     before = {key.place(): value for key, value in drift.metrics(result.baseline)}
     bad = {violation.key for violation in result.violations or ()}
-    sections = [_verdict(result)]
+    sections = [_verdict(result), *_decided(result, before)]
     for stage, heading in TITLES.items():
         for facet, groups in result.analysis.get(stage, {}).get("facets", {}).items():
             sections += [_group(result, stage, heading, facet, group, before, bad) for group in groups]
@@ -69,6 +70,20 @@ def _verdict(result: Result) -> str:
     return page.verdict(True, "No violations: as balanced as in the baseline", f"{result.tally.used:,} rows checked.")
 
 
+def _decided(result: Result, before: dict[tuple[str, str, str, str], float | None]) -> list[str]:
+    """The violations with the numbers that decided; nothing where there are none."""
+    if not result.violations:
+        return []
+    now = dict(drift.metrics(result.analysis))
+    rows = []
+    for violation in result.violations:
+        key = violation.key
+        value, old = now.get(key), before.get(key.place())
+        rows.append((key.metric, MEANING[key.metric], f"{key.facet} = {key.value}", _number(value), _number(old)))
+    table = page.table(("Metric", "What it compares", "Group", "Value", "Baseline"), rows, numeric=(3, 4))
+    return [page.section("What is farther from balance", page.card(table))]
+
+
 def _group(
     result: Result,
     stage: str,
@@ -84,7 +99,10 @@ def _group(
     for metric in group["metrics"]:
         key = Key(stage, facet, value, metric["name"])
         old = before.get(key.place())
-        cells = [metric["name"], MEANING[metric["name"]], _shown(metric), "" if old is None else number(old)]
+        meaning = MEANING[metric["name"]]
+        if metric["value"] is None:
+            meaning += f"; not defined: {metric['error']}"
+        cells = [metric["name"], meaning, _number(drift.number(metric["value"])), _number(old)]
         judged = old is not None and metric["value"] is not None
         lines.append([*cells, page.yes_no(key not in bad, "no farther", "farther") if judged else "not compared"])
     width = 3 if result.violations is None else 5
@@ -94,8 +112,7 @@ def _group(
     return page.section(f"{heading} · {facet} = {value}", page.card(words, table))
 
 
-def _shown(metric: dict[str, Any]) -> str:
-    if metric["value"] is None:
-        return f"not defined: {metric['error']}"
-    value = drift.number(metric["value"])
-    return str(metric["value"]) if value is None or isinstance(metric["value"], str) else number(value)
+def _number(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return number(value) if math.isfinite(value) else str(value)
