@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from include.jobs import contract, evaluate_report, gates, importance, metric_names, metrics, model_quality, scoring
+from include.jobs import contract, evaluate_report, gates, importance, metric_names, metrics, scoring
 from include.jobs.config import JobConfig, load
 from include.jobs.job import UserError, read_json, run, write_json
 from include.jobs.metrics import Codes, Floats
+from include.jobs.quality import statistics
 from include.jobs.scoring import Scorer
 
 VERSION = 1
@@ -147,12 +148,12 @@ def _measure(config: JobConfig, scored: Scored) -> tuple[dict[str, float], dict[
     scores, codes = scored.scores, scored.codes
     if config.problem == "binary":
         flat = metrics.binary(codes, scores, config.threshold)
-        block = model_quality.binary_block(codes, scores, config.threshold, config.seed)
+        block = statistics.binary_block(codes, (scores >= config.threshold).astype(np.int64), scores, config.seed)
         return flat, block, {"best_thresholds": metrics.best_thresholds(codes, scores)}
     if config.problem == "multiclass":
         predicted = scores.argmax(axis=1)
         classes = scores.shape[1]
-        block = model_quality.multiclass_block(codes, predicted, classes, config.seed)
+        block = statistics.multiclass_block(codes, predicted, classes, config.seed)
         return (
             metrics.multiclass(codes, scores),
             block,
@@ -160,7 +161,7 @@ def _measure(config: JobConfig, scored: Scored) -> tuple[dict[str, float], dict[
         )
     return (
         metrics.regression(scored.actual, scores),
-        model_quality.regression_block(scored.actual, scores, config.seed),
+        statistics.regression_block(scored.actual, scores, config.seed),
         {},
     )
 

@@ -13,11 +13,11 @@ from include.pipeline import metrics
 from tests.conftest import ROOT
 
 JOBS = ROOT / "include" / "jobs"
-MODULES = sorted(JOBS.glob("*.py"))
+MODULES = sorted(JOBS.rglob("*.py"))
 HEAVY = ("pandas", "sklearn", "scipy", "xgboost", "pyarrow", "joblib")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(JOBS).as_posix())
 def test_is_python_3_10_and_imports_nothing_else_of_ours(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 10))
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

@@ -9,8 +9,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from include.jobs import importance, metric_names, model_quality, scoring
+from include.jobs import importance, metric_names, scoring
 from include.jobs.job import UserError
+from include.jobs.quality import statistics
 
 #: A model without scikit-learn: what it says is the first feature.
 FIRST_FEATURE = """
@@ -109,7 +110,7 @@ def test_binary_block_is_in_aws_layout(container) -> None:
 @pytest.mark.parametrize(("positives", "expected"), [(25, 0.25), (75, 0.25)])
 def test_best_constant_classifier_predicts_the_rarest_class(positives, expected) -> None:
     actual = np.array([1] * positives + [0] * (100 - positives))
-    block = model_quality.binary_block(actual, np.full(100, 0.5), 0.5, seed=1)
+    block = statistics.binary_block(actual, np.ones(100, dtype=np.int64), np.full(100, 0.5), seed=1)
     assert block["accuracy_best_constant_classifier"] == {"value": expected, "standard_deviation": "NaN"}
     assert block["recall_best_constant_classifier"]["value"] == (1.0 if positives == 25 else 0.0)
 

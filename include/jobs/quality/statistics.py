@@ -1,13 +1,15 @@
-"""evaluation.json in the layout of SageMaker Model Monitor's ModelQuality statistics (usable as ModelStatistics of a
-model package): every metric as `{"value", "standard_deviation"}`.
+"""The metric blocks of SageMaker Model Monitor's ModelQuality statistics: every metric as `{"value",
+"standard_deviation"}`. `evaluate` writes the same layout, so that evaluation.json serves as ModelStatistics.
 
-As there, the standard deviation is taken over five draws of 80 % of the rows and is the text "NaN" below 200 rows, and
-the "best constant classifier" always predicts the rarest class (seen in AWS's own outputs).
+The standard deviation is taken over five random draws of 80 % of the rows and is the text "NaN" below 200 rows
+(documented; the draws themselves cannot be reproduced, ours follow `seed`). The "best constant classifier" always
+predicts the rarest class (seen in three of AWS's outputs). Rows of a confusion matrix are actual, columns predicted.
+A metric that is not defined, such as the area under a curve of one class, is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,19 +25,32 @@ CONSTANT = "_best_constant_classifier"
 RATES = ("true_positive_rate", "true_negative_rate", "false_positive_rate", "false_negative_rate")
 
 
-def binary_block(actual: Codes, scores: Floats, threshold: float, seed: int) -> dict[str, Any]:
-    """The content of `binary_classification_metrics`."""
+def binary_block(
+    actual: Codes, predicted: Codes, scores: Floats | None, seed: int, names: Sequence[str] = ("0", "1")
+) -> dict[str, Any]:
+    """The content of `binary_classification_metrics`; 1 is the positive class, `names` are those of 0 and 1.
+
+    Without scores there are no curves and no areas under them.
+    """
     rarest = int(actual.sum() * 2 < len(actual))
 
     def values(rows: Codes) -> dict[str, float]:
-        return _binary_values(actual[rows], scores[rows], threshold, rarest)
+        return _binary_values(actual[rows], predicted[rows], None if scores is None else scores[rows], rarest)
 
+    return {
+        "confusion_matrix": _matrix(actual, predicted, names),
+        **_with_deviation(values, len(actual), seed),
+        **_curves(actual, scores),
+    }
+
+
+def _curves(actual: Codes, scores: Floats | None) -> dict[str, Any]:
+    if scores is None or not 0 < actual.sum() < len(actual):
+        return {}
     ranking = Ranking.of(actual, scores)
     false_rates, true_rates = metrics.thinned(*ranking.roc())
     recalls, precisions = metrics.thinned(*ranking.precision_recall())
     return {
-        "confusion_matrix": _matrix(actual, (scores >= threshold).astype(np.int64), 2),
-        **_with_deviation(values, len(actual), seed),
         "receiver_operating_characteristic_curve": {
             "false_positive_rates": false_rates,
             "true_positive_rates": true_rates,
@@ -44,17 +59,17 @@ def binary_block(actual: Codes, scores: Floats, threshold: float, seed: int) -> 
     }
 
 
-def _binary_values(actual: Codes, scores: Floats, threshold: float, rarest: int) -> dict[str, float]:
+def _binary_values(actual: Codes, predicted: Codes, scores: Floats | None, rarest: int) -> dict[str, float]:
     positives = float(actual.sum())
     negatives = len(actual) - positives
-    chosen = scores >= threshold
+    chosen = predicted == 1
     at_threshold = threshold_metrics(
         float(np.sum(chosen & (actual == 1))), float(np.sum(chosen & (actual == 0))), positives, negatives
     )
     constant = threshold_metrics(rarest * positives, rarest * negatives, positives, negatives)
     result = {name: at_threshold[name] for name in ("recall", "precision", "accuracy", *RATES)}
     result |= {f"{name}{CONSTANT}": constant[name] for name in ("recall", "precision", "accuracy")}
-    if positives and negatives:
+    if scores is not None and positives and negatives:
         ranking = Ranking.of(actual, scores)
         result |= {"auc": ranking.auc(), "au_prc": ranking.average_precision()}
     for name, beta in BETAS.items():
@@ -63,8 +78,10 @@ def _binary_values(actual: Codes, scores: Floats, threshold: float, rarest: int)
     return result
 
 
-def multiclass_block(actual: Codes, predicted: Codes, classes: int, seed: int) -> dict[str, Any]:
-    """The content of `multiclass_classification_metrics`."""
+def multiclass_block(
+    actual: Codes, predicted: Codes, classes: int, seed: int, names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The content of `multiclass_classification_metrics`; classes go by `names`, or by their codes."""
     counts = np.bincount(actual, minlength=classes)
     rarest = int(np.argmin(np.where(counts > 0, counts, np.iinfo(np.int64).max)))
 
@@ -76,7 +93,7 @@ def multiclass_block(actual: Codes, predicted: Codes, classes: int, seed: int) -
         }
 
     return {
-        "confusion_matrix": _matrix(actual, predicted, classes),
+        "confusion_matrix": _matrix(actual, predicted, names or [str(code) for code in range(classes)]),
         **_with_deviation(values, len(actual), seed),
     }
 
@@ -98,9 +115,9 @@ def regression_block(actual: Floats, predicted: Floats, seed: int) -> dict[str, 
     return _with_deviation(lambda rows: metrics.regression(actual[rows], predicted[rows]), len(actual), seed)
 
 
-def _matrix(actual: Codes, predicted: Codes, classes: int) -> dict[str, dict[str, int]]:
-    counts = confusion(actual, predicted, classes).tolist()
-    return {str(row): {str(column): count for column, count in enumerate(line)} for row, line in enumerate(counts)}
+def _matrix(actual: Codes, predicted: Codes, names: Sequence[str]) -> dict[str, dict[str, int]]:
+    counts = confusion(actual, predicted, len(names)).tolist()
+    return {names[row]: dict(zip(names, line, strict=True)) for row, line in enumerate(counts)}
 
 
 def _with_deviation(values: Callable[[Codes], dict[str, float]], rows: int, seed: int) -> dict[str, dict[str, Any]]:

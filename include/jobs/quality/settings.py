@@ -1,0 +1,130 @@
+"""The environment of the analyses beyond data quality: AWS's variable names once, read into typed values.
+
+Documented names: SageMaker developer guide, container contract inputs, and the SDK's model_monitoring module.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from include.jobs import contract
+from include.jobs.capture import Window
+from include.jobs.config import parse_time
+from include.jobs.job import UserError
+
+PROBLEM_TYPE = "problem_type"
+INFERENCE_ATTRIBUTE = "inference_attribute"
+PROBABILITY_ATTRIBUTE = "probability_attribute"
+GROUND_TRUTH_ATTRIBUTE = "ground_truth_attribute"
+THRESHOLD_ATTRIBUTE = "probability_threshold_attribute"
+POSITIVE_LABEL = "positive_label"
+FEATURES_ATTRIBUTE = "features_attribute"
+GROUND_TRUTH_SOURCE = "ground_truth_source"
+ENABLED = "Enabled"
+
+#: Settings of AWS's analyzers that change what is analysed and are not implemented here: any value is refused.
+UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script", "exclude_features_attribute")
+
+CSV, JSON, PARQUET = "csv", "json", "parquet"
+CAPTURE, MERGED = "sagemakerCaptureJson", "sagemakerMergeJson"
+FORMATS = (CSV, JSON, PARQUET, CAPTURE, MERGED)
+TRUE = (True, "true", "True")
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Where prediction, probability and label stand in a record: a column's name, its index from zero, or a JMESPath.
+
+    `threshold` is the probability above which (not at which) a record is positive: so documented for
+    `ProbabilityThresholdAttribute` of the bias monitor, assumed to hold for model quality too; 0.5 by default.
+    """
+
+    inference: str | None = None
+    probability: str | None = None
+    ground_truth: str | None = None
+    threshold: float = 0.5
+    positive_label: str | None = None
+    features: str | None = None
+
+
+def attributes() -> Attributes:
+    """The attributes that the environment names; UserError for a threshold that is no number."""
+    text = os.environ.get(THRESHOLD_ATTRIBUTE) or "0.5"
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = math.nan
+    if not math.isfinite(threshold):
+        raise UserError(f"{THRESHOLD_ATTRIBUTE} is {text!r}: give a number such as 0.5")
+    return Attributes(
+        inference=os.environ.get(INFERENCE_ATTRIBUTE) or None,
+        probability=os.environ.get(PROBABILITY_ATTRIBUTE) or None,
+        ground_truth=os.environ.get(GROUND_TRUTH_ATTRIBUTE) or None,
+        threshold=threshold,
+        positive_label=os.environ.get(POSITIVE_LABEL) or None,
+        features=os.environ.get(FEATURES_ATTRIBUTE) or None,
+    )
+
+
+def refuse_unsupported() -> None:
+    """UserError for a setting that would silently not be honoured."""
+    for name in UNSUPPORTED:
+        if os.environ.get(name):
+            raise UserError(
+                f"the setting {name} is {os.environ[name]!r}, which this analysis does not implement: leave it out"
+            )
+
+
+def required(name: str) -> str:
+    """The variable's value; UserError if it is absent or empty."""
+    value = os.environ.get(name)
+    if not value:
+        raise UserError(f"the environment variable {name} is missing: set it as for SageMaker Model Monitor's analyzer")
+    return value
+
+
+def choice(name: str, allowed: tuple[str, ...]) -> str:
+    """The variable's value, one of `allowed`; UserError otherwise."""
+    value = required(name)
+    if value not in allowed:
+        raise UserError(f"{name} is {value!r}: use one of {', '.join(allowed)}")
+    return value
+
+
+def folder(name: str, default: str | None = None) -> Path:
+    """The path that a variable gives, below the container's root; `default` where it is absent."""
+    return contract.resolve(os.environ.get(name) or default or required(name))
+
+
+def dataset_format(text: str) -> tuple[str, Mapping[str, Any]]:
+    """Kind and options of a `dataset_format` document; UserError if it is none that is known."""
+    try:
+        ((kind, options),) = json.loads(text).items()
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f'{contract.DATASET_FORMAT} is {text!r}: write JSON such as {{"csv": {{"header": true}}}}'
+        ) from error
+    if kind not in FORMATS:
+        raise UserError(f"{contract.DATASET_FORMAT} is {kind!r}: use one of {', '.join(FORMATS)}")
+    return kind, options if isinstance(options, Mapping) else {}
+
+
+def window() -> Window:
+    """The times whose requests count; no bound where the environment gives none."""
+    start, end = (os.environ.get(name) for name in (contract.START_TIME, contract.END_TIME))
+    return Window(
+        parse_time(start, contract.START_TIME) if start else None, parse_time(end, contract.END_TIME) if end else None
+    )
+
+
+def metric_time() -> datetime:
+    """The time stamp of published metrics: metric_time, else the window's end, else now."""
+    given = os.environ.get(contract.METRIC_TIME) or os.environ.get(contract.END_TIME)
+    return parse_time(given, "the time of the metrics") if given else datetime.now(timezone.utc)  # noqa: UP017
