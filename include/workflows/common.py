@@ -21,12 +21,14 @@ from sagewind.operators.registry import ApproveOperator, RegisterOperator
 from sagewind.operators.serving import DeployOperator, ResourceOperator
 from sagewind.operators.teardown import TeardownOperator
 from sagewind.operators.verify import VerifyOperator
+from sagewind.retrying import MOST_RETRIES
 from sagewind.sensors.endpoint import EndpointSensor
 from sagewind.sensors.job import JobSensor
 from sagewind.sensors.package import ApprovalSensor
 
 START = datetime(2026, 1, 1)
-#: Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors).
+#: Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors), and how often a job
+#: task is tried is the matter of its retry policy (see sagewind.retrying).
 DEFAULTS: dict[str, Any] = {
     "retries": 3,
     "retry_delay": timedelta(seconds=10),
@@ -141,6 +143,7 @@ class Chain:
             kind=kind,
             request=request,
             transform_minutes=self.spec.batch.instance.max_minutes,
+            retries=MOST_RETRIES,
             **self.common,
             **options,
         )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from include.pipeline.load import model_names
-from sagewind.sensors.base import TriggeredSensor
+from sagewind.sensors.base import WatchSensor
 from tests.conftest import ROOT
 
 KINDS = ("lifecycle", "training", "batch_scoring", "monitoring")
@@ -53,7 +53,7 @@ def test_every_dag_says_what_it_is_and_whose(bag: Any) -> None:
 
 def test_every_task_is_retried_with_growing_pauses(bag: Any) -> None:
     # A sensor waits out passing faults itself; Airflow would repeat its whole wait after a bad end.
-    sensors = {name for name, task in tasks(bag) if isinstance(task, TriggeredSensor)}
+    sensors = {name for name, task in tasks(bag) if isinstance(task, WatchSensor)}
     assert sensors, "no sensor found: the test looks for the wrong class"
     assert sorted(name for name, task in tasks(bag) if (task.retries < 1) != (name in sensors)) == []
     assert sorted(name for name, task in tasks(bag) if not task.retry_exponential_backoff) == []

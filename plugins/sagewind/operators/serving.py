@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.pipeline.names import resource_name
-from sagewind import endpoints
+from sagewind import endpoints, tags
 from sagewind.aws import error_code, is_missing
 from sagewind.errors import NotReady
 from sagewind.operators.base import SagewindOperator
-from sagewind.ownership import TAG, check_rendered, fingerprint
+from sagewind.ownership import check_rendered, fingerprint
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -65,9 +65,8 @@ class ResourceOperator(SagewindOperator):
         except ClientError as error:
             if not is_missing(error):
                 raise
-            tags = owner.tags(fingerprint=digest)
-            tags += [{"Key": TAG + key, "Value": value} for key, value in self.labels.items()]
-            found = getattr(sagemaker, create)(**{name_field: name, "Tags": tags, **self.request})
+            marks = [*owner.tags(fingerprint=digest), *tags.made(self.labels)]
+            found = getattr(sagemaker, create)(**{name_field: name, "Tags": marks, **self.request})
             self.log.info("created %s %s", self.resource, name)
         return {"name": name, "arn": found[arn_field]}
 
