@@ -42,6 +42,15 @@ class JobKind:
             found = description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
         return None if found is None else int(found)
 
+    def instance_type(self, request: Mapping[str, Any]) -> str:
+        """The machine that a Create request asks for."""
+        if self.name == "processing":
+            return str(request["ProcessingResources"]["ClusterConfig"]["InstanceType"])
+        if self.name == "transform":
+            return str(request["TransformResources"]["InstanceType"])
+        definition = request["TrainingJobDefinition"] if self.name == "tuning" else request
+        return str(definition["ResourceConfig"]["InstanceType"])
+
     def limit_seconds(self, request: Mapping[str, Any], transform_minutes: int) -> int:
         """How long a task waits for the job: its own time limit plus the allowance for its start.
 

@@ -209,3 +209,15 @@ def test_plugins_load_cleanly(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if "ERROR" in line or "Traceback" in line] == []
     names = {plugin["name"] for plugin in json.loads(done.stdout[done.stdout.index("[") :])}
     assert "sagewind" in names
+
+
+def test_jobs_take_the_pool_of_their_kind_or_of_their_kind_and_machine() -> None:
+    from include.pipeline.load import load_model
+    from include.workflows.lifecycle import lifecycle_dag
+
+    spec = load_model("tumor")
+    pools = {"processing": "small", "tuning ml.m5.large": "exact", "tuning": "any"}
+    dag = lifecycle_dag(spec.model_copy(update={"aws": spec.aws.model_copy(update={"pools": pools})}))
+    assert {dag.get_task(name).pool for name in ("prepare", "evaluate", "baseline")} == {"small"}
+    assert dag.get_task("tune").pool == "exact"
+    assert dag.get_task("batch_transform").pool == "default_pool"
