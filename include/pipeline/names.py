@@ -7,6 +7,7 @@ task that made it died before it could say so.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 
 #: Longest names that botocore's model allows (a test reads them from the model).
@@ -22,9 +23,18 @@ def digest(*parts: str, length: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def environment() -> str:
+    """Name of this Airflow among those that share an AWS account (`SAGEWIND_ENVIRONMENT`), or empty."""
+    return os.environ.get("SAGEWIND_ENVIRONMENT", "")
+
+
 def run_hash(dag_id: str, run_id: str) -> str:
-    """Eight hex digits that stand for one DAG run in every name."""
-    return digest(dag_id, run_id, length=8)
+    """Eight hex digits that stand for one DAG run of this environment in every name.
+
+    Two Airflows of one account have the same DAG and run ids: without the environment they would share their jobs.
+    """
+    here = environment()
+    return digest(*((here,) if here else ()), dag_id, run_id, length=8)
 
 
 def slug(text: str) -> str:

@@ -12,6 +12,7 @@ from include.pipeline.algorithms import ALGORITHMS, FRAMEWORKS
 
 Problem = Literal["binary", "multiclass", "regression"]
 Scalar = str | int | float | bool
+JOB_KINDS = ("processing", "training", "tuning", "transform")
 #: Short enough that tuning jobs (32 characters) keep the whole model name beside step and hash.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,12}$")]
 
@@ -35,6 +36,20 @@ class Aws(Section):
     security_groups: tuple[str, ...] = Field((), description="Security groups of the jobs' VPC")
     isolate: bool = Field(False, description="Containers get no network at all")
     encrypt_traffic: bool = Field(False, description="Encrypt the traffic between a job's containers")
+    pools: dict[str, str] = Field(
+        {}, description="Airflow pools that limit jobs at once, by kind (`training`), or kind and instance type"
+    )
+
+    @field_validator("pools")
+    @classmethod
+    def _pools_of_kinds(cls, value: dict[str, str]) -> dict[str, str]:
+        for key in value:
+            kind, _, machine = key.partition(" ")
+            if kind not in JOB_KINDS or (machine and not machine.startswith("ml.")):
+                raise ValueError(
+                    f"pools names {key!r}: use one of {', '.join(JOB_KINDS)}, or one and an instance type after a blank"
+                )
+        return value
 
     @model_validator(mode="after")
     def _vpc_is_whole(self) -> Self:

@@ -10,7 +10,7 @@ from include.workflows.common import Chain, make_dag, value
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator
-from sagewind.operators.serving import ResourceOperator
+from sagewind.operators.resource import ResourceOperator
 
 DOC = """### Batch scoring with `{name}`
 

@@ -14,19 +14,23 @@ from airflow.sdk import DAG, BaseOperator, Param, TriggerRule, chain
 from include.pipeline import refs
 from include.pipeline.requests import processing, registry, serving, training, tuning
 from include.pipeline.spec import ModelSpec
+from sagewind.kinds import KINDS
 from sagewind.operators.gate import GateOperator
 from sagewind.operators.ingest import IngestOperator
 from sagewind.operators.job import JobOperator
 from sagewind.operators.registry import ApproveOperator, RegisterOperator
-from sagewind.operators.serving import DeployOperator, ResourceOperator
+from sagewind.operators.resource import ResourceOperator
+from sagewind.operators.serving import DeployOperator
 from sagewind.operators.teardown import TeardownOperator
 from sagewind.operators.verify import VerifyOperator
+from sagewind.retrying import MOST_RETRIES
 from sagewind.sensors.endpoint import EndpointSensor
 from sagewind.sensors.job import JobSensor
 from sagewind.sensors.package import ApprovalSensor
 
 START = datetime(2026, 1, 1)
-#: Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors).
+#: Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors), and how often a job
+#: task is tried is the matter of its retry policy (see sagewind.retrying).
 DEFAULTS: dict[str, Any] = {
     "retries": 3,
     "retry_delay": timedelta(seconds=10),
@@ -135,12 +139,16 @@ class Chain:
         **options: Any,
     ) -> JobOperator:
         """One job; the step in its name is the task's id."""
+        pools = self.spec.aws.pools
+        machine = KINDS[kind].instance_type(request)
         return JobOperator(
             task_id=task_id,
             step=task_id.replace("_", "-"),
             kind=kind,
             request=request,
             transform_minutes=self.spec.batch.instance.max_minutes,
+            retries=MOST_RETRIES,
+            pool=pools.get(f"{kind} {machine}") or pools.get(kind),
             **self.common,
             **options,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 from airflow.sdk import DAG, Param
@@ -15,7 +16,8 @@ from sagewind.operators.housekeeping import HousekeepingOperator
 DOC = """### Account hygiene
 
 Looks at everything that carries Sagewind's owner tags: resources past their expiry, endpoints that nobody asks, jobs
-that run for too long. Tells by default; removes when `dry_run` is off. What has no owner tag is never touched.
+without an owner. Tells by default; removes when `dry_run` is off (for scheduled runs: `SAGEWIND_HOUSEKEEPING=remove` in
+the environment of the dag-processor). What has no owner tag is never touched.
 """
 
 
@@ -23,7 +25,8 @@ def housekeeping_dag() -> DAG:
     """The DAG."""
     params = {
         "dry_run": Param(
-            True,
+            # The scheduled runs take the default: who trusts it lets them remove, without touching a file.
+            os.environ.get("SAGEWIND_HOUSEKEEPING") != "remove",
             type="boolean",
             title="Dry run",
             description="Tell what would be removed and remove nothing",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from sagewind import tags
 from sagewind.aws import Aws, is_missing
-from sagewind.ownership import TAG
 from sagewind.patience import until
 
 Verdict = Literal["serving", "changing", "failed"]
@@ -91,9 +91,7 @@ def _config_arn(aws: Aws, config: str) -> str:
 
 def remember_previous(aws: Aws, config: str, previous: str) -> None:
     """Write on `config` which config served before it."""
-    aws.client("sagemaker").add_tags(
-        ResourceArn=_config_arn(aws, config), Tags=[{"Key": TAG + "previous", "Value": previous}]
-    )
+    tags.write(aws, _config_arn(aws, config), previous=previous)
 
 
 def previous_of(aws: Aws, config: str) -> str | None:
@@ -103,6 +101,4 @@ def previous_of(aws: Aws, config: str) -> str | None:
 
 def tag_of(aws: Aws, config: str, key: str) -> str | None:
     """One of our tags on an endpoint config, or None."""
-    pages = aws.client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=_config_arn(aws, config))
-    tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-    return tags.get(TAG + key)
+    return tags.read(aws, _config_arn(aws, config)).get(key)

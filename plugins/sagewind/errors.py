@@ -10,7 +10,25 @@ class JobFailed(AirflowFailException):
 
 
 class JobLost(AirflowException):
-    """The job ended for a reason outside the user's code: a retry starts the next generation."""
+    """The job ended for a reason outside the user's code: a retry starts the next generation.
+
+    `times` counts such ends of this task, this one included.
+    """
+
+    def __init__(self, sentence: str, times: int = 1) -> None:
+        super().__init__(sentence)
+        self.times = times
+
+
+class NoCapacity(JobLost):
+    """There were no machines, or the account's quota is used up: tried again with growing pauses up to a deadline.
+
+    `since` is when this task first met that (epoch seconds).
+    """
+
+    def __init__(self, sentence: str, times: int, since: float) -> None:
+        super().__init__(sentence, times)
+        self.since = since
 
 
 class NotReady(AirflowException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from sagewind import tags
 from sagewind.aws import Aws, is_missing
 from sagewind.kinds import ENDED, JobKind
 
@@ -29,13 +30,17 @@ def ended(kind: JobKind, description: Description) -> bool:
     return description[kind.status_field] in ENDED
 
 
-def stop(aws: Aws, kind: JobKind, name: str) -> bool:
-    """Ask the service to stop the job; False if it had ended, is stopping already or is not there."""
+def stop(aws: Aws, kind: JobKind, name: str, cause: str) -> bool:
+    """Ask the service to stop the job; False if it had ended, is stopping already or is not there.
+
+    `cause` is written on the job first, so that whoever finds it stopped knows that it was one of us, and why.
+    """
     from botocore.exceptions import ClientError
 
     found = look(aws, kind, name)
     if found is None or ended(kind, found) or found[kind.status_field] == "Stopping":
         return False
+    tags.write(aws, found[kind.arn_field], stop=cause)
     try:
         getattr(aws.client("sagemaker"), kind.stop)(**{kind.name_field: name})
     except ClientError:
@@ -53,34 +58,18 @@ def progress(kind: JobKind, description: Description) -> str:
         return f"{status} ({description.get('SecondaryStatus', '')})"
     if kind.name == "tuning":
         counters = description.get("TrainingJobStatusCounters", {})
-        total = description["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+        # A description holds the limits in its configuration, a summary of a list by themselves.
+        limits = description.get("ResourceLimits") or description["HyperParameterTuningJobConfig"]["ResourceLimits"]
+        total = limits["MaxNumberOfTrainingJobs"]
         best = description.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric")
         found = f", best {best['MetricName']} {best['Value']:.5g}" if best else ""
         return f"{status}: {counters.get('Completed', 0)} of {total} trainings done{found}"
     return status
 
 
-def log_tail(aws: Aws, kind: JobKind, name: str, lines: int = 50) -> list[str]:
-    """The last log lines of the job, oldest first; empty if it wrote none."""
-    from botocore.exceptions import ClientError
-
-    logs = aws.client("logs")
-    try:
-        streams = logs.describe_log_streams(logGroupName=kind.log_group, logStreamNamePrefix=f"{name}/")
-        collected: list[str] = []
-        for stream in streams["logStreams"]:
-            events = logs.get_log_events(
-                logGroupName=kind.log_group,
-                logStreamName=stream["logStreamName"],
-                startFromHead=False,
-                limit=lines,
-            )
-            collected += [event["message"] for event in events["events"]]
-    except ClientError as error:
-        if is_missing(error):
-            return []
-        raise
-    return collected[-lines:]
+def hand_over(aws: Aws, record: dict[str, Any]) -> None:
+    """Write on the job that its task has returned it: a clear from then on wants another one."""
+    tags.write(aws, record["arn"], handed="yes")
 
 
 def record(aws: Aws, kind: JobKind, description: Description, generation: int) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class JobKind:
     create: str
     describe: str
     stop: str
+    list: str
+    summaries: str
     name_field: str
     arn_field: str
     status_field: str
@@ -30,6 +32,24 @@ class JobKind:
     started_field: str
     ended_field: str
     name_limit: int = JOB_NAME_LIMIT
+
+    def own_limit(self, description: Mapping[str, Any]) -> int | None:
+        """Seconds after which the service itself stops such a job, as far as its description says."""
+        if self.name == "tuning":
+            limits = description.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
+            found = limits.get("MaxRuntimeInSeconds")
+        else:
+            found = description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        return None if found is None else int(found)
+
+    def instance_type(self, request: Mapping[str, Any]) -> str:
+        """The machine that a Create request asks for."""
+        if self.name == "processing":
+            return str(request["ProcessingResources"]["ClusterConfig"]["InstanceType"])
+        if self.name == "transform":
+            return str(request["TransformResources"]["InstanceType"])
+        definition = request["TrainingJobDefinition"] if self.name == "tuning" else request
+        return str(definition["ResourceConfig"]["InstanceType"])
 
     def limit_seconds(self, request: Mapping[str, Any], transform_minutes: int) -> int:
         """How long a task waits for the job: its own time limit plus the allowance for its start.
@@ -53,6 +73,8 @@ KINDS: Mapping[KindName, JobKind] = {
         create="create_processing_job",
         describe="describe_processing_job",
         stop="stop_processing_job",
+        list="list_processing_jobs",
+        summaries="ProcessingJobSummaries",
         name_field="ProcessingJobName",
         arn_field="ProcessingJobArn",
         status_field="ProcessingJobStatus",
@@ -65,6 +87,8 @@ KINDS: Mapping[KindName, JobKind] = {
         create="create_training_job",
         describe="describe_training_job",
         stop="stop_training_job",
+        list="list_training_jobs",
+        summaries="TrainingJobSummaries",
         name_field="TrainingJobName",
         arn_field="TrainingJobArn",
         status_field="TrainingJobStatus",
@@ -77,6 +101,8 @@ KINDS: Mapping[KindName, JobKind] = {
         create="create_hyper_parameter_tuning_job",
         describe="describe_hyper_parameter_tuning_job",
         stop="stop_hyper_parameter_tuning_job",
+        list="list_hyper_parameter_tuning_jobs",
+        summaries="HyperParameterTuningJobSummaries",
         name_field="HyperParameterTuningJobName",
         arn_field="HyperParameterTuningJobArn",
         status_field="HyperParameterTuningJobStatus",
@@ -90,6 +116,8 @@ KINDS: Mapping[KindName, JobKind] = {
         create="create_transform_job",
         describe="describe_transform_job",
         stop="stop_transform_job",
+        list="list_transform_jobs",
+        summaries="TransformJobSummaries",
         name_field="TransformJobName",
         arn_field="TransformJobArn",
         status_field="TransformJobStatus",

@@ -1,27 +1,29 @@
-"""One task owns one job: fingerprints, owner tags, and the decision to create, attach or start the next generation."""
+"""One task owns one job: fingerprints, owner tags, and the decision to create, attach or start the next generation.
+
+The rows O1 to O30 are those of docs/decisions/0025-who-owns-a-job.md.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from include.pipeline.names import job_name
+from include.pipeline.names import environment, job_name
+from sagewind import tags
 from sagewind.errors import Refused
-from sagewind.kinds import JobKind, KindName
-
-TAG = "sagewind:"
-_TAG_LIMIT = 256
-#: Characters of ids that AWS does not take in tag values (Airflow's run ids may hold a tilde).
-_NOT_IN_TAGS = re.compile(r"[^\w .:/=+\-@]")
+from sagewind.kinds import JobKind
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
-    """Sixteen hex digits of a hash over the request without its tags."""
-    content = {key: value for key, value in request.items() if key != "Tags"}
+    """Sixteen hex digits of a hash over the request without its tags and tokens.
+
+    Members that botocore would fill in by itself (idempotency tokens) never enter the hash; it has no other defaults
+    (checked against its model by a test).
+    """
+    content = {key: value for key, value in request.items() if key not in ("Tags", "ClientToken", "ClientRequestToken")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -37,23 +39,32 @@ class Owner:
     try_number: int
     expires: str = ""
 
+    @property
+    def task(self) -> dict[str, Any]:
+        """The task instance in the API server's terms, as plain JSON."""
+        return {
+            "dag_id": self.dag_id,
+            "run_id": self.run_id,
+            "task_id": self.task_id,
+            "map_index": self.map_index,
+            "try_number": self.try_number,
+        }
+
     def tags(self, *, generation: int = 1, fingerprint: str = "") -> list[dict[str, str]]:
         """Tags as AWS takes them; empty values are left out."""
-        values = {
-            "model": self.model,
-            "dag": self.dag_id,
-            "run": self.run_id,
-            "task": self.task_id if self.map_index < 0 else f"{self.task_id}/{self.map_index}",
-            "try": str(self.try_number),
-            "generation": str(generation),
-            "fingerprint": fingerprint,
-            "expires": self.expires,
-        }
-        return [
-            {"Key": TAG + key, "Value": _NOT_IN_TAGS.sub("_", value)[:_TAG_LIMIT]}
-            for key, value in values.items()
-            if value
-        ]
+        return tags.made(
+            {
+                "environment": environment(),
+                "model": self.model,
+                "dag": self.dag_id,
+                "run": self.run_id,
+                "task": self.task_id if self.map_index < 0 else f"{self.task_id}/{self.map_index}",
+                "try": str(self.try_number),
+                "generation": str(generation),
+                "fingerprint": fingerprint,
+                "expires": self.expires,
+            }
+        )
 
     def job_name(self, kind: JobKind, step: str, generation: int) -> str:
         """Name of this task's job in the given generation."""
@@ -69,29 +80,53 @@ class Owner:
         )
 
 
-Action = Literal["create", "attach", "next", "replace"]
+Action = Literal["create", "attach", "next", "replace", "await_end"]
 
 
-def decide(*, status: str | None, same: bool, cleared: bool, name: str) -> Action:
+@dataclass(frozen=True)
+class Found:
+    """What is known about the job of the current generation when a try begins.
+
+    `status` is None if there is no such job. `same`: its fingerprint is the request's. `cleared`: somebody cleared the
+    task since that job was started, or the run is another one of the same id. `handed`: its task returned it. `judged`:
+    an earlier try found that it ended badly and that another generation may follow. `stop`: why one of us stopped it.
+    """
+
+    name: str
+    status: str | None
+    same: bool = True
+    cleared: bool = False
+    handed: bool = False
+    judged: bool = False
+    stop: str = ""
+
+
+def decide(job: Found) -> Action:
     """What to do about the job of the current generation.
 
-    `status` is None if there is none; `same` says that its fingerprint is the request's; `cleared` that somebody
-    cleared the task since that job was started. `create` and `attach` keep the generation, `next` starts another one,
-    `replace` stops the job first. Refused if a job of the same name was made from another request without a clear.
+    `create` and `attach` keep the generation, `next` starts another one, `replace` stops the job first, `await_end`
+    waits for the end of a stop that is under way. Refused if a job of the same name was made from another request
+    without a clear (O28).
     """
-    if status is None:
-        return "create"
-    if status in ("Failed", "Stopped"):
-        return "next"
-    if not same:
-        if not cleared:
-            raise Refused(
-                f"job {name} is {status} but was started from another request: clear the task to start it anew"
-            )
-        return "next" if status == "Completed" else "replace"
-    if status == "Completed" and cleared:
-        return "next"
-    return "attach"
+    if job.status is None:
+        return "create"  # O1, O2, O22
+    if job.status in ("Failed", "Stopped"):
+        return "next" if job.cleared or job.judged else "attach"  # O9, O16, O17; O5
+    if job.cleared and job.status == "Stopping":
+        return "await_end"  # O30
+    if not job.same:
+        return _other_request(job)
+    if job.status == "Completed" and job.cleared and job.handed:
+        return "next"  # O7
+    return "attach"  # O3, O4, O6, O8, O12
+
+
+def _other_request(job: Found) -> Action:
+    if not job.cleared:
+        raise Refused(
+            f"job {job.name} is {job.status} but was started from another request: clear the task to start it anew"
+        )
+    return "next" if job.status == "Completed" else "replace"
 
 
 def check_rendered(request: Any, where: str = "request") -> None:
@@ -106,6 +141,3 @@ def check_rendered(request: Any, where: str = "request") -> None:
         parts = request.replace("://", "/").split("/")
         if not request.strip() or "{{" in request or "None" in parts:
             raise Refused(f"{where} is {request!r} after rendering: an earlier task did not return what it needs")
-
-
-__all__ = ["TAG", "Action", "KindName", "Owner", "check_rendered", "decide", "fingerprint"]

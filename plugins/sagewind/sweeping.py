@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sagewind import endpoints, jobs
+from sagewind import tags as tagging
 from sagewind.aws import Aws, is_missing
 from sagewind.kinds import KINDS
-from sagewind.ownership import TAG
 
-_LISTS = {
-    "processing": ("list_processing_jobs", "ProcessingJobSummaries"),
-    "training": ("list_training_jobs", "TrainingJobSummaries"),
-    "tuning": ("list_hyper_parameter_tuning_jobs", "HyperParameterTuningJobSummaries"),
-    "transform": ("list_transform_jobs", "TransformJobSummaries"),
+_LISTS: dict[str, tuple[str, str]] = {
+    **{name: (kind.list, kind.summaries) for name, kind in KINDS.items()},
     "endpoint": ("list_endpoints", "Endpoints"),
     "endpoint_config": ("list_endpoint_configs", "EndpointConfigs"),
     "model": ("list_models", "Models"),
@@ -42,10 +39,9 @@ class Sweep:
             yield from page[field]
 
     def tags(self, arn: str) -> dict[str, str]:
-        """Tags of one resource; none if it was deleted since it was listed."""
+        """Our tags of one resource; none if it was deleted since it was listed."""
         try:
-            pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
-            return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+            return tagging.read(self.aws, arn)
         except Exception as error:
             if is_missing(error):
                 return {}
@@ -67,7 +63,7 @@ class Sweep:
                 for item in self.listing(name, NameContains=digest, StatusEquals=status):
                     job = item[kind.name_field]
                     try:
-                        if jobs.stop(self.aws, kind, job):
+                        if jobs.stop(self.aws, kind, job, "teardown"):
                             self.deleted.append({"kind": f"{name} job (stopped)", "name": job})
                     except Exception as error:
                         self.failed.append(f"{name} job {job}: {error}")
@@ -124,7 +120,7 @@ class Sweep:
                 return
             self.failed.append(f"endpoint_config {previous}: {error}")
             return
-        if self.tags(old["EndpointConfigArn"]).get(TAG + "model") != model:
+        if self.tags(old["EndpointConfigArn"]).get("model") != model:
             return  # not ours: somebody deployed it by hand
         self.delete_config(previous)
         in_use = self._models_in_use()

@@ -67,6 +67,11 @@ def test_defaults(tmp_path: Path, content: dict[str, Any]) -> None:
         ({"data": {"source": "s3://b/k", "target": "p", "drop": ["p"]}}, "drop names the target column 'p'"),
         ({"data": {"source": "s3://b/k", "target": "p", "split": {"train": 0.9}}}, "it must be 1"),
         ({"aws": {"subnets": ["subnet-1"]}}, "subnets and security_groups go together"),
+        (
+            {"aws": {"pools": {"deploy": "p"}}},
+            "pools names 'deploy': use one of processing, training, tuning, transform",
+        ),
+        ({"aws": {"pools": {"training p3": "p"}}}, "pools names 'training p3'"),
         ({"schedule": "monday"}, "schedule is 'monday': .* is not a cron expression"),
         ({"monitor": {"schedule": "0 3 * *"}}, "is not a cron expression"),
         ({"problem": "binary"}, "data.positive names the positive class"),

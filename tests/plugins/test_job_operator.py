@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TaskSuccessEvent
 
 from include.pipeline.names import run_hash
-from sagewind.errors import JobFailed, JobLost, Refused
+from sagewind.errors import JobFailed, Refused
 from sagewind.operators.job import JobOperator
 from sagewind.triggers import job as job_trigger
 from tests.localaws.conftest import IMAGE_URI, ROLE, wait_for
@@ -119,14 +119,6 @@ def test_the_limit_stops_the_job_and_fails_the_task(task, sagemaker) -> None:
     assert event.payload["status"] == "TimedOut"
     wait_for(sagemaker, "processing_job_completed_or_stopped", ProcessingJobName=trigger.name)
     with pytest.raises(JobFailed, match="passed its time limit and was stopped: raise max_minutes"):
-        operator().resume(task.context, event.payload)
-
-
-def test_a_job_that_disappears_is_told(task) -> None:
-    trigger = start(task)
-    trigger.name = "gone"
-    event = event_of(trigger)
-    with pytest.raises(JobLost, match="has disappeared"):
         operator().resume(task.context, event.payload)
 
 

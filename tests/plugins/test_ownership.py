@@ -12,36 +12,52 @@ from hypothesis import strategies as st
 from include.localaws.shapes import validate
 from sagewind.errors import Refused
 from sagewind.kinds import ENDED, KINDS
-from sagewind.ownership import Owner, check_rendered, decide, fingerprint
+from sagewind.ownership import Found, Owner, check_rendered, decide, fingerprint
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 
 
-@pytest.mark.parametrize(
-    ("status", "same", "cleared", "action"),
-    [
-        (None, False, False, "create"),
-        (None, False, True, "create"),
-        ("InProgress", True, False, "attach"),
-        ("InProgress", True, True, "attach"),
-        ("Stopping", True, False, "attach"),
-        ("Completed", True, False, "attach"),
-        ("Completed", True, True, "next"),
-        ("Completed", False, True, "next"),
-        ("InProgress", False, True, "replace"),
-        ("Failed", True, False, "next"),
-        ("Failed", False, False, "next"),
-        ("Stopped", True, True, "next"),
-    ],
-)
-def test_what_becomes_of_the_job_of_this_generation(status, same, cleared, action) -> None:
-    assert decide(status=status, same=same, cleared=cleared, name="job") == action
+#: Rows of docs/decisions/0025-who-owns-a-job.md: what a try finds -> what it does.
+DECISIONS = {
+    "O1": ({"status": None}, "create"),
+    "O2": ({"status": None, "cleared": True}, "create"),
+    "O3": ({"status": "InProgress"}, "attach"),
+    "O4": ({"status": "Completed", "handed": True}, "attach"),
+    "O5": ({"status": "Failed"}, "attach"),
+    "O5 stopped, older request": ({"status": "Stopped", "same": False}, "attach"),
+    "O6": ({"status": "InProgress", "cleared": True}, "attach"),
+    "O6 other request": ({"status": "InProgress", "cleared": True, "same": False}, "replace"),
+    "O7": ({"status": "Completed", "cleared": True, "handed": True}, "next"),
+    "O7 other request": ({"status": "Completed", "cleared": True, "same": False}, "next"),
+    "O8": ({"status": "Completed", "cleared": True}, "attach"),
+    "O9": ({"status": "Failed", "cleared": True}, "next"),
+    "O9 stopped": ({"status": "Stopped", "cleared": True, "same": False}, "next"),
+    "O16": ({"status": "Failed", "judged": True}, "next"),
+    "O18 while it stops": ({"status": "Stopping"}, "attach"),
+    "O30": ({"status": "Stopping", "cleared": True, "stop": "task failed"}, "await_end"),
+}
+
+
+@pytest.mark.parametrize("row", DECISIONS)
+def test_what_becomes_of_the_job_of_this_generation(row: str) -> None:
+    found, action = DECISIONS[row]
+    assert decide(Found(name="job", **found)) == action
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Completed", "Stopping"])
-def test_another_request_under_the_same_name_is_an_error_unless_somebody_cleared(status: str) -> None:
+def test_o28_another_request_under_the_same_name_is_an_error_unless_somebody_cleared(status: str) -> None:
     with pytest.raises(Refused, match="started from another request: clear the task"):
-        decide(status=status, same=False, cleared=False, name="job")
+        decide(Found(name="job", status=status, same=False))
+
+
+statuses = st.sampled_from([None, "InProgress", "Stopping", "Completed", "Failed", "Stopped"])
+
+
+@given(st.builds(Found, name=st.just("job"), status=statuses, same=st.just(True)))
+def test_a_job_that_is_alive_is_never_left_beside_another_one(found: Found) -> None:
+    """`next` starts a job without ending the present one: only if that has ended."""
+    if decide(found) == "next":
+        assert found.status in ENDED
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

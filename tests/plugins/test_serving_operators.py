@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.pipeline.names import run_hash
 from sagewind import aws, endpoints
 from sagewind.errors import NotReady, Refused
-from sagewind.operators.serving import DeployOperator, ResourceOperator, RestoreOperator
+from sagewind.operators.resource import ResourceOperator
+from sagewind.operators.serving import DeployOperator, RestoreOperator
 from sagewind.operators.teardown import TeardownOperator
 from tests.localaws.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from tests.plugins.conftest import Task

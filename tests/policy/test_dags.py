@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from include.pipeline.load import model_names
-from sagewind.sensors.base import TriggeredSensor
+from sagewind.sensors.base import WatchSensor
 from tests.conftest import ROOT
 
 KINDS = ("lifecycle", "training", "batch_scoring", "monitoring")
@@ -53,7 +53,7 @@ def test_every_dag_says_what_it_is_and_whose(bag: Any) -> None:
 
 def test_every_task_is_retried_with_growing_pauses(bag: Any) -> None:
     # A sensor waits out passing faults itself; Airflow would repeat its whole wait after a bad end.
-    sensors = {name for name, task in tasks(bag) if isinstance(task, TriggeredSensor)}
+    sensors = {name for name, task in tasks(bag) if isinstance(task, WatchSensor)}
     assert sensors, "no sensor found: the test looks for the wrong class"
     assert sorted(name for name, task in tasks(bag) if (task.retries < 1) != (name in sensors)) == []
     assert sorted(name for name, task in tasks(bag) if not task.retry_exponential_backoff) == []
@@ -209,3 +209,15 @@ def test_plugins_load_cleanly(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if "ERROR" in line or "Traceback" in line] == []
     names = {plugin["name"] for plugin in json.loads(done.stdout[done.stdout.index("[") :])}
     assert "sagewind" in names
+
+
+def test_jobs_take_the_pool_of_their_kind_or_of_their_kind_and_machine() -> None:
+    from include.pipeline.load import load_model
+    from include.workflows.lifecycle import lifecycle_dag
+
+    spec = load_model("tumor")
+    pools = {"processing": "small", "tuning ml.m5.large": "exact", "tuning": "any"}
+    dag = lifecycle_dag(spec.model_copy(update={"aws": spec.aws.model_copy(update={"pools": pools})}))
+    assert {dag.get_task(name).pool for name in ("prepare", "evaluate", "baseline")} == {"small"}
+    assert dag.get_task("tune").pool == "exact"
+    assert dag.get_task("batch_transform").pool == "default_pool"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from include.jobs.bias.analyze import main
-
 from include.jobs.job import run
 
 if __name__ == "__main__":

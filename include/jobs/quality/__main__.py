@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from include.jobs.quality.analyze import main
-
 from include.jobs.job import run
+from include.jobs.quality.analyze import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sagewind import endpoints, jobs
-from sagewind.kinds import KINDS
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from include.pipeline.names import environment
+from sagewind import endpoints, jobs, taskstate
+from sagewind.kinds import KINDS, JobKind
 from sagewind.operators.base import SagewindOperator
-from sagewind.ownership import TAG
 from sagewind.sweeping import Sweep
 
 if TYPE_CHECKING:
@@ -22,8 +24,9 @@ _NAMES = {"endpoint": "EndpointName", "endpoint_config": "EndpointConfigName", "
 class HousekeepingOperator(SagewindOperator):
     """Looks at everything that carries our owner tags; whatever has none of them is never touched.
 
-    Finds resources past their `sagewind:expires`, endpoints without a request for `idle_hours`, and jobs that run for
-    longer than both their own limit and `orphan_hours`. `dry` (a template, default True) only tells. Returns
+    Finds resources past their `sagewind:expires`, endpoints without a request for `idle_hours`, and jobs without an
+    owner: their task is over (or, if they were only started by it, their run), or they run for longer than both their
+    own limit and `orphan_hours`. `dry` (a template, default True) only tells. Returns
     {findings, deleted, dry_run}.
     """
 
@@ -53,7 +56,7 @@ class HousekeepingOperator(SagewindOperator):
     def _remove(self, sweep: Sweep, finding: dict[str, Any]) -> None:
         kind, name = finding["kind"], finding["name"]
         if kind in KINDS:
-            sweep.attempt(f"{kind} job (stopped)", name, lambda: jobs.stop(self.aws, KINDS[kind], name))
+            sweep.attempt(f"{kind} job (stopped)", name, lambda: jobs.stop(self.aws, KINDS[kind], name, "housekeeping"))
         elif kind == "endpoint":
             sweep.attempt("endpoint", name, lambda: endpoints.delete(self.aws, name))
         elif kind == "endpoint_config":
@@ -66,10 +69,10 @@ class HousekeepingOperator(SagewindOperator):
         for kind, arn_field in _ARNS.items():
             for item in list(sweep.listing(kind)):
                 tags = sweep.tags(item[arn_field])
-                if TAG + "model" not in tags:
+                if not _ours(tags):
                     continue
                 finding = _finding(kind, item[_NAMES[kind]], tags)
-                expires = tags.get(TAG + "expires")
+                expires = tags.get("expires")
                 if expires and datetime.fromisoformat(expires) < now:
                     yield {**finding, "why": f"expired at {expires}", "remove": True}
                 elif kind == "endpoint" and self._idle(item, now):
@@ -77,19 +80,37 @@ class HousekeepingOperator(SagewindOperator):
                     yield {**finding, "why": why, "remove": False}
 
     def _jobs(self, sweep: Sweep, now: datetime) -> Iterator[dict[str, Any]]:
-        """Jobs that run for longer than they may: their own time limit, or `orphan_hours` if that is more."""
+        """Jobs that nobody owns any more: what no hook could tell (O29)."""
         for kind in KINDS.values():
             for item in list(sweep.listing(kind.name, StatusEquals="InProgress")):
-                if item["CreationTime"] > now - timedelta(hours=self.orphan_hours):
+                marks = sweep.tags(item[kind.arn_field])
+                if not _ours(marks):
                     continue
                 name = item[kind.name_field]
-                found, tags = jobs.look(self.aws, kind, name), sweep.tags(item[kind.arn_field])
-                if found is None or TAG + "model" not in tags:
-                    continue
-                limit = kind.limit_seconds(found, self.orphan_hours * 60)
-                if item["CreationTime"] < now - timedelta(seconds=limit):
-                    why = f"runs since {item['CreationTime'].isoformat()}, longer than it may"
-                    yield {**_finding(kind.name, name, tags), "why": why, "remove": True}
+                unowned = self._unowned(marks) or self._overdue(kind, name, item["CreationTime"], now)
+                if unowned:
+                    yield {**_finding(kind.name, name, marks), "why": unowned, "remove": True}
+
+    def _unowned(self, marks: dict[str, str]) -> str | None:
+        """Why a running job has no owner: its task has ended, or its run has if the task only started it."""
+        if not {"dag", "run", "task"} <= set(marks):
+            return None
+        try:
+            if "handed" in marks:
+                state = taskstate.run_state(marks["dag"], marks["run"])
+                return f"its run is {state}" if state in ("success", "failed") else None
+            task = taskstate.task_state(taskstate.owner_of(marks))
+        except AirflowRuntimeError:
+            return None  # the API server does not know the run: it was started elsewhere, only its limit counts
+        return f"its task is {task}" if task in taskstate.OVER else None
+
+    def _overdue(self, kind: JobKind, name: str, created: datetime, now: datetime) -> str | None:
+        if created > now - timedelta(hours=self.orphan_hours):
+            return None
+        found = jobs.look(self.aws, kind, name)
+        if found is None or created > now - timedelta(seconds=kind.limit_seconds(found, self.orphan_hours * 60)):
+            return None
+        return f"runs since {created.isoformat()}, longer than it may"
 
     def _idle(self, item: dict[str, Any], now: datetime) -> bool:
         if item["CreationTime"] > now - timedelta(hours=self.idle_hours):
@@ -109,5 +130,10 @@ class HousekeepingOperator(SagewindOperator):
         return not sum(point["Sum"] for point in points)
 
 
+def _ours(marks: dict[str, str]) -> bool:
+    """Whether it was made by this Airflow: another one's runs have ids like ours, and states that we do not know."""
+    return "model" in marks and marks.get("environment", "") == environment()
+
+
 def _finding(kind: str, name: str, tags: dict[str, str]) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "dag": tags.get(TAG + "dag", "?"), "run": tags.get(TAG + "run", "?")}
+    return {"kind": kind, "name": name, "dag": tags.get("dag", "?"), "run": tags.get("run", "?")}

@@ -1,26 +1,37 @@
-"""The operator that owns one SageMaker job: creates it or attaches to it, waits in the triggerer, says how it ended."""
+"""The operator that owns one SageMaker job: creates it or attaches to it, waits in the triggerer, says how it ended.
+
+What happens at which event is the table of docs/decisions/0025-who-owns-a-job.md; its rows are named here.
+"""
 
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from include.pipeline.names import JOB_NAME_LIMIT
-from sagewind import jobs
+from sagewind import endings, joblogs, jobs, tags
 from sagewind.aws import error_code
-from sagewind.errors import JobFailed, JobLost, NotReady, Refused
+from sagewind.endings import Cause, Ending
+from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused
 from sagewind.kinds import KINDS, KindName
 from sagewind.operators.base import SagewindOperator
-from sagewind.ownership import TAG, Owner, check_rendered, decide, fingerprint
+from sagewind.ownership import Found, Owner, check_rendered, decide, fingerprint
 from sagewind.patience import until
+from sagewind.retrying import STATE_KEY, JobRetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-_STATE_KEY = "sagewind_job"
-#: FailureReason texts of ends that another try may not meet (AWS developer guide, "Troubleshoot").
-_INFRASTRUCTURE = ("CapacityError", "InternalServerError", "Internal Error", "ResourceLimitExceeded", "Throttling")
+#: Minutes that a job may take to end after it was asked to (SageMaker kills it two minutes after SIGTERM).
+_STOP_MINUTES = 20
+#: Seconds after the job's limit at which Airflow itself gives up waiting: the trigger stops the job before that.
+_BACKSTOP = 300
+#: Codes with which Create refuses a job for want of machines or quota.
+_NO_CAPACITY = ("ResourceLimitExceeded", "CapacityError")
 
 
 class JobOperator(SagewindOperator):
@@ -30,8 +41,10 @@ class JobOperator(SagewindOperator):
     stops the job, the wait ends with the job's own time limit instead of 30 minutes, `Stopped` is a failure, and the
     end names the reason with the job's last log lines. `wait=False` starts only; a `JobSensor` waits later.
 
-    `request` is the Create request without name and tags; `step` is the readable part of the name. Returns the typed
-    record of `sagewind.jobs.record`.
+    `request` is the Create request without name and tags; `step` is the readable part of the name; `logs` is `end` (the
+    last lines) or `live`. For want of machines or quota it tries for `capacity_hours`, if `retries` allow (give
+    `sagewind.retrying.MOST_RETRIES`). Returns the typed record of `sagewind.jobs.record`; a failed task pushes it under
+    the key `job`.
     """
 
     template_fields = ("request",)
@@ -45,141 +58,231 @@ class JobOperator(SagewindOperator):
         step: str,
         request: dict[str, Any],
         wait: bool = True,
+        logs: Literal["end", "live"] = "end",
         transform_minutes: int = 60,
+        capacity_hours: float = 12,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("retry_policy", JobRetryPolicy(capacity_hours=capacity_hours))
         super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"unknown kind of job {kind!r}: use one of {', '.join(KINDS)}")
+        if logs not in ("end", "live"):
+            raise ValueError(f"logs is {logs!r}: use end or live")
         self.kind = kind
         self.step = step
         self.request = request
         self.wait = wait
+        self.logs = logs
         self.transform_minutes = transform_minutes
+        self.capacity_hours = capacity_hours
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create or attach, then wait in the triggerer; a record at once if the job had ended or `wait` is False."""
-        from sagewind.triggers.job import JobTrigger
-
         check_rendered(self.request)
-        kind, owner = KINDS[self.kind], self.owned_by(context)
-        name, generation = self._own(context, owner)
-        found = jobs.look(self.aws, kind, name)
-        if found is None:
-            raise JobLost(f"{self.kind} job {name} was started but cannot be found: a retry starts it anew")
-        if not self.wait or jobs.ended(kind, found):
-            return self._finish(jobs.record(self.aws, kind, found, generation), starting=not self.wait)
-        limit = kind.limit_seconds(self.request, self.transform_minutes)
-        self.defer(
-            trigger=JobTrigger(
-                kind=self.kind,
-                name=name,
-                generation=generation,
-                connection=self.connection,
-                region=self.region,
-                limit_at=time.time() + limit,
-                task={
-                    "dag_id": owner.dag_id,
-                    "run_id": owner.run_id,
-                    "task_id": owner.task_id,
-                    "map_index": owner.map_index,
-                },
-            ),
-            method_name="resume",
-        )
+        owner = self.owned_by(context)
+        try:
+            name, generation = self._own(context, owner)
+            found = jobs.look(self.aws, KINDS[self.kind], name)
+            if found is None or jobs.ended(KINDS[self.kind], found):
+                return self._end(context, name, generation, found)
+            if not self.wait:
+                return self._hand_over(jobs.record(self.aws, KINDS[self.kind], found, generation))
+            self._wait_in_triggerer(owner, name, generation, found)
+        except AirflowTaskTimeout:
+            self._stop_on_last_try(context)
+            raise
         raise AssertionError("defer() raises")
 
-    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Back on a worker because the job ended badly: say why, in the way Airflow's retries understand."""
-        return self._finish(event, starting=False)
+    def resume(self, context: Context, event: Any) -> dict[str, Any]:
+        """Back on a worker because the job ended badly: say why, in the way Airflow's retries understand.
+
+        `dag.test()` comes here after a good end too, with the state as the event: the job is looked at again.
+        """
+        name, generation = self._current(context)
+        timed_out = isinstance(event, dict) and event.get("status") == "TimedOut"
+        return self._end(context, name, generation, jobs.look(self.aws, KINDS[self.kind], name), timed_out=timed_out)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's own backstop (no triggerer lived until the job's limit, O14), or a trigger that broke."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            name, generation = self._current(context)
+            timed_out = jobs.stop(self.aws, KINDS[self.kind], name, "limit")
+            found = jobs.look(self.aws, KINDS[self.kind], name)
+            return self._end(context, name, generation, found, timed_out=timed_out)
+        except TaskDeferralError as error:
+            raise NotReady(
+                f"the wait for the {self.kind} job broke off ({error}): the next try attaches to it"
+            ) from error
+
+    def _current(self, context: Context) -> tuple[str, int]:
+        """Name and generation of the job that this task holds."""
+        generation = int(self._known(context).get("generation", 1))
+        return self.owned_by(context).job_name(KINDS[self.kind], self.step, generation), generation
 
     def on_kill(self) -> None:
         """The worker's half of a kill: stop the job if the task is really over (a clear keeps it, see JobTrigger)."""
-        from sagewind.triggers.job import OVER, task_state
+        from sagewind.taskstate import OVER, newer_try, task_state
 
         held = getattr(self, "_held", None)
         if held is None:
             return
         name, owner = held
-        state = task_state(owner)
-        if state in OVER and jobs.stop(self.aws, KINDS[self.kind], name):
+        kind, state = KINDS[self.kind], task_state(owner)
+        if state not in OVER or newer_try(self.aws, kind, name, owner):
+            return
+        if jobs.stop(self.aws, kind, name, f"task {state}"):
             self.log.info("%s job %s is being stopped: its task was ended as %s", self.kind, name, state)
+
+    def _known(self, context: Context) -> dict[str, Any]:
+        return dict(cast("dict[str, Any]", context["task_state_store"].get(STATE_KEY) or {}))
 
     def _own(self, context: Context, owner: Owner) -> tuple[str, int]:
         """Bring the job of this task into being, or find it; returns its name and generation."""
         kind, digest, ti = KINDS[self.kind], fingerprint(self.request), context["ti"]
-        store = context["task_state_store"]
-        known = cast("dict[str, Any]", store.get(_STATE_KEY) or {})
+        known = self._known(context)
         generation = int(known.get("generation", 1))
-        cleared = bool(known) and known["max_tries"] != ti.max_tries
         while True:
             name = owner.job_name(kind, self.step, generation)
             found = jobs.look(self.aws, kind, name)
+            marks = tags.read(self.aws, found[kind.arn_field]) if found else {}
             action = decide(
-                status=found[kind.status_field] if found else None,
-                same=found is not None and self._fingerprint_of(found) == digest,
-                cleared=cleared,
-                name=name,
+                Found(
+                    name=name,
+                    status=found[kind.status_field] if found else None,
+                    same=marks.get("fingerprint") == digest,
+                    # A job without a record of ours is that of an earlier run of the same id: as if cleared.
+                    cleared=known["max_tries"] != ti.max_tries if known else True,
+                    handed="handed" in marks,
+                    judged=bool(known.get("judged")),
+                    stop=marks.get("stop", ""),
+                )
             )
-            if action == "replace":
-                self.log.info("%s job %s runs an older request: stopping it", self.kind, name)
-                jobs.stop(self.aws, kind, name)
-                if not until(partial(self._has_ended, name), minutes=20):
-                    raise NotReady(f"{self.kind} job {name} runs an older request and does not stop: stop it in AWS")
-            if action in ("next", "replace"):
-                generation, cleared = generation + 1, False
+            if action in ("next", "replace", "await_end"):
+                if action != "next":
+                    self._make_it_end(name, action)
+                generation += 1
+                known = {**known, "generation": generation, "max_tries": ti.max_tries, "judged": False}
                 continue
             # Stored before the job exists: a crash in between finds nothing under this name and creates it.
-            store.set(_STATE_KEY, {"generation": generation, "max_tries": ti.max_tries})
-            self._held = (
-                name,
-                {key: getattr(owner, key) for key in ("dag_id", "run_id", "task_id", "map_index")},
-            )
+            known = {**known, "generation": generation, "max_tries": ti.max_tries, "judged": False}
+            context["task_state_store"].set(STATE_KEY, known)
+            self._held = (name, owner.task)
             if action == "create":
-                self._create(owner, name, generation, digest)
-            else:
+                self._create(context, owner, name, generation, digest)
+            elif found is not None:
+                # What a kill of an older try asks before it stops the job.
+                tags.write(self.aws, found[kind.arn_field], **{"try": str(owner.try_number)})
                 self.log.info("attached to %s job %s (generation %d)", self.kind, name, generation)
             return name, generation
+
+    def _make_it_end(self, name: str, action: str) -> None:
+        kind = KINDS[self.kind]
+        if action == "replace":
+            self.log.info("%s job %s runs an older request: stopping it", self.kind, name)
+            jobs.stop(self.aws, kind, name, "replaced")
+        else:
+            self.log.info("%s job %s is stopping: waiting for its end", self.kind, name)
+        if not until(partial(self._has_ended, name), minutes=_STOP_MINUTES):
+            raise NotReady(f"{self.kind} job {name} was asked to stop and does not: stop it in AWS")
 
     def _has_ended(self, name: str) -> bool:
         found = jobs.look(self.aws, KINDS[self.kind], name)
         return found is None or jobs.ended(KINDS[self.kind], found)
 
-    def _create(self, owner: Owner, name: str, generation: int, digest: str) -> None:
+    def _create(self, context: Context, owner: Owner, name: str, generation: int, digest: str) -> None:
         from botocore.exceptions import ClientError
 
         kind = KINDS[self.kind]
         if len(name) > min(kind.name_limit, JOB_NAME_LIMIT):
             raise Refused(f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name")
-        tags = owner.tags(generation=generation, fingerprint=digest)
+        marks = [*owner.tags(generation=generation, fingerprint=digest), *self.request.get("Tags", ())]
         try:
-            getattr(self.aws.client("sagemaker"), kind.create)(**{kind.name_field: name, "Tags": tags, **self.request})
+            getattr(self.aws.client("sagemaker"), kind.create)(**{**self.request, kind.name_field: name, "Tags": marks})
         except ClientError as error:
+            if error_code(error) in _NO_CAPACITY:
+                self._no_capacity(context, f"{self.kind} job {name} could not be started: {error}", judged=False)
             if error_code(error) != "ResourceInUse":
                 raise
             self.log.info("%s job %s was started by another try of this task", self.kind, name)
         else:
             self.log.info("started %s job %s (generation %d)", self.kind, name, generation)
 
-    def _fingerprint_of(self, found: dict[str, Any]) -> str | None:
-        arn = found[KINDS[self.kind].arn_field]
-        pages = self.aws.client("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn)
-        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
-        return tags.get(TAG + "fingerprint")
+    def _wait_in_triggerer(self, owner: Owner, name: str, generation: int, found: dict[str, Any]) -> None:
+        from sagewind.triggers.job import JobTrigger
 
-    def _finish(self, record: dict[str, Any], *, starting: bool) -> dict[str, Any]:
-        status, name = record["status"], record["name"]
-        if status == "Completed" or (starting and status not in ("Failed", "Stopped")):
-            return record
-        for line in jobs.log_tail(self.aws, KINDS[self.kind], name):
+        limit = KINDS[self.kind].limit_seconds(self.request, self.transform_minutes)
+        self.defer(
+            trigger=JobTrigger(
+                kind=self.kind,
+                name=name,
+                generation=generation,
+                since=found["CreationTime"].timestamp(),
+                connection=self.connection,
+                region=self.region,
+                logs=self.logs,
+                limit_at=time.time() + limit,
+                task=owner.task,
+            ),
+            method_name="resume",
+            timeout=timedelta(seconds=limit + _BACKSTOP),
+        )
+
+    def _stop_on_last_try(self, context: Context) -> None:
+        """O13: a timed-out last try leaves a job that nobody would wait for; an earlier one is attached to (O12)."""
+        ti, held = context["ti"], getattr(self, "_held", None)
+        if (
+            held
+            and ti.try_number > ti.max_tries
+            and jobs.stop(self.aws, KINDS[self.kind], held[0], "execution timeout")
+        ):
+            self.log.info("%s job %s is being stopped: its task's last try timed out", self.kind, held[0])
+
+    def _end(
+        self, context: Context, name: str, generation: int, found: dict[str, Any] | None, *, timed_out: bool = False
+    ) -> dict[str, Any]:
+        """The record of a completed job; of any other end, an error of the kind that the ending asks for."""
+        kind = KINDS[self.kind]
+        if found is None:
+            self._again(context, endings.disappeared(kind, name))
+        record = jobs.record(self.aws, kind, cast("dict[str, Any]", found), generation)
+        if record["status"] == "Completed":
+            for line in joblogs.last_words(self.aws, kind, record):
+                self.log.info(line)
+            return self._hand_over(record)
+        if timed_out or not jobs.ended(kind, cast("dict[str, Any]", found)):
+            ending = endings.at_our_limit(kind, name)
+        else:
+            stopped_by = tags.read(self.aws, record["arn"]).get("stop")
+            ending = endings.classify(kind, cast("dict[str, Any]", found), stopped_by)
+        for line in joblogs.tail(self.aws, kind, name):
             self.log.info("[%s] %s", name, line)
-        reason = record.get("reason") or "no reason given"
-        if status == "Disappeared":
-            raise JobLost(f"{self.kind} job {name} has disappeared: somebody deleted it")
-        if status == "TimedOut":
-            raise JobFailed(f"{self.kind} job {name} passed its time limit and was stopped: raise max_minutes")
-        if status == "Stopped":
-            raise JobFailed(f"{self.kind} job {name} was stopped ({reason}): its result is not there")
-        if any(word in reason for word in _INFRASTRUCTURE):
-            raise JobLost(f"{self.kind} job {name} failed outside its code: {reason}")
-        raise JobFailed(f"{self.kind} job {name} failed: {reason}")
+        context["ti"].xcom_push(key="job", value={**record, "cause": ending.cause.value})
+        if ending.cause in endings.WAITS_FOR_CAPACITY:
+            self._no_capacity(context, ending.sentence, judged=True)
+        if ending.cause in endings.TRIED_AGAIN:
+            self._again(context, ending)
+        raise JobFailed(ending.sentence)
+
+    def _hand_over(self, record: dict[str, Any]) -> dict[str, Any]:
+        jobs.hand_over(self.aws, record)
+        return record
+
+    def _no_capacity(self, context: Context, sentence: str, *, judged: bool) -> None:
+        """O16, O21: note it and let the retry policy choose the pause. `judged`: the job of this generation is dead."""
+        known = self._known(context)
+        known["no_capacity"] = int(known.get("no_capacity", 0)) + 1
+        known["since"] = float(known.get("since") or time.time())
+        known["judged"] = judged
+        context["task_state_store"].set(STATE_KEY, known)
+        raise NoCapacity(sentence, known["no_capacity"], known["since"])
+
+    def _again(self, context: Context, ending: Ending) -> None:
+        """O17, O22: note it and try another generation, a few times."""
+        known = self._known(context)
+        known["lost"] = int(known.get("lost", 0)) + 1
+        known["judged"] = ending.cause is not Cause.DISAPPEARED
+        context["task_state_store"].set(STATE_KEY, known)
+        raise JobLost(ending.sentence, known["lost"])

@@ -1,75 +1,18 @@
-"""Models, endpoint configs and endpoints: create once, update without a gap, go back when the new one is wrong."""
+"""Endpoints: create once, update without a gap, go back when the new config is wrong."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.pipeline.names import resource_name
 from sagewind import endpoints
-from sagewind.aws import error_code, is_missing
+from sagewind.aws import error_code
 from sagewind.errors import NotReady
 from sagewind.operators.base import SagewindOperator
-from sagewind.ownership import TAG, check_rendered, fingerprint
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
-
-_RESOURCES = {
-    "model": ("create_model", "describe_model", "ModelName", "ModelArn"),
-    "endpoint_config": (
-        "create_endpoint_config",
-        "describe_endpoint_config",
-        "EndpointConfigName",
-        "EndpointConfigArn",
-    ),
-}
-
-
-class ResourceOperator(SagewindOperator):
-    """Creates a model or an endpoint config; its name holds the request's fingerprint, so a retry finds its own.
-
-    The provider's operators fail on what an earlier try left. `labels` are further tags. Returns {name, arn}.
-    """
-
-    template_fields = ("request", "labels")
-    template_fields_renderers = {"request": "json"}  # noqa: RUF012
-    ui_color = "#d5f5e3"
-
-    def __init__(
-        self,
-        *,
-        resource: Literal["model", "endpoint_config"],
-        request: dict[str, Any],
-        labels: dict[str, str] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.resource = resource
-        self.request = request
-        self.labels = labels or {}
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Create, or find what an earlier try created."""
-        from botocore.exceptions import ClientError
-
-        check_rendered(self.request)
-        create, describe, name_field, arn_field = _RESOURCES[self.resource]
-        owner, digest = self.owned_by(context), fingerprint(self.request)
-        name = resource_name(self.model, "", dag_id=owner.dag_id, run_id=owner.run_id, fingerprint=digest)
-        sagemaker = self.aws.client("sagemaker")
-        try:
-            found = getattr(sagemaker, describe)(**{name_field: name})
-            self.log.info("%s %s was created before", self.resource, name)
-        except ClientError as error:
-            if not is_missing(error):
-                raise
-            tags = owner.tags(fingerprint=digest)
-            tags += [{"Key": TAG + key, "Value": value} for key, value in self.labels.items()]
-            found = getattr(sagemaker, create)(**{name_field: name, "Tags": tags, **self.request})
-            self.log.info("created %s %s", self.resource, name)
-        return {"name": name, "arn": found[arn_field]}
 
 
 class DeployOperator(SagewindOperator):

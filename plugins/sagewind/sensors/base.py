@@ -6,53 +6,96 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator
+from airflow.sdk.bases.sensor import PokeReturnValue
+from airflow.sdk.configuration import conf
 from airflow.triggers.base import StartTriggerArgs
+
+from sagewind.aws import Aws
+from sagewind.errors import Refused
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from sagewind.watches import Seen
 
-class TriggeredSensor(BaseSensorOperator):
+_TRIGGERS = "sagewind.triggers.watch"
+
+
+def has_triggerer() -> bool:
+    """Whether this Airflow runs a triggerer: the setting `[sagewind] triggerer`, true if it is not there."""
+    return bool(conf.getboolean("sagewind", "triggerer", fallback=True))
+
+
+class WatchSensor(BaseSensorOperator):
     """Base of the sensors: no worker is used where the scheduler can start the trigger itself.
 
-    `dag.test()` and mapped tasks call `execute()` on a worker, which defers with the same trigger. `trigger_fields`
-    are names of attributes that the trigger takes as arguments; those that are template fields are rendered in the
-    triggerer (an `xcom_pull` in them must say `map_indexes`, or the triggerer cannot decode the answer).
+    Mapped tasks and `dag.test()` call `execute()` on a worker, which defers with the same trigger. Where there is no
+    triggerer (`AIRFLOW__SAGEWIND__TRIGGERER=False`) a worker looks every `poke_interval` and is free in between. The
+    limit is the same in all three: `limit_hours`.
+
+    `watch` names a look of `sagewind.watches` and `arguments` are its arguments. Templates in them are rendered in the
+    triggerer, where only Airflow's own variables are known; an `xcom_pull` must say `map_indexes`, or the triggerer
+    cannot decode the answer.
     """
 
-    start_from_trigger = True
-    trigger_path: ClassVar[str]
-    trigger_fields: ClassVar[tuple[str, ...]]
+    template_fields = ("arguments",)
+    watch: ClassVar[str]
+    trigger: ClassVar[str] = "WatchTrigger"
 
-    def __init__(self, *, connection: str, region: str | None, limit_hours: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        connection: str,
+        arguments: dict[str, Any],
+        region: str | None = None,
+        limit_hours: float = 24,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"mode": "reschedule", "timeout": limit_hours * 3600, **kwargs})
         self.connection = connection
         self.region = region
         self.limit_hours = limit_hours
-
-    def arm(self) -> None:
-        """Tell the scheduler which trigger to start; called by a subclass once its fields are set."""
+        self.arguments = arguments
+        # Per instance: the scheduler starts the trigger by itself where both are set.
+        self.start_from_trigger = has_triggerer()
         self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=self.trigger_path,
-            trigger_kwargs=self.trigger_arguments(),
-            next_method="ended",
+            trigger_cls=f"{_TRIGGERS}.{self.trigger}", trigger_kwargs=self._trigger_arguments(), next_method="ended"
         )
 
-    def trigger_arguments(self) -> dict[str, Any]:
-        """Arguments of the trigger."""
+    def _trigger_arguments(self) -> dict[str, Any]:
         return {
-            **{name: getattr(self, name) for name in self.trigger_fields},
+            "watch": self.watch,
+            "arguments": self.arguments,
             "connection": self.connection,
             "region": self.region,
             "limit_seconds": self.limit_hours * 3600,
         }
 
-    def execute(self, context: Context) -> None:
-        """Fall-back on a worker: defer with the same trigger."""
-        module, _, name = self.trigger_path.rpartition(".")
-        trigger = getattr(import_module(module), name)
-        self.defer(trigger=trigger(**self.trigger_arguments()), method_name="ended")
+    def execute(self, context: Context) -> Any:
+        """On a worker: defer with the same trigger, or look and come back where there is no triggerer."""
+        if not has_triggerer():
+            return super().execute(context)
+        trigger = getattr(import_module(_TRIGGERS), self.trigger)
+        self.defer(trigger=trigger(**self._trigger_arguments()), method_name="ended")
+        raise AssertionError("defer() raises")
 
-    def ended(self, context: Context, event: dict[str, Any] | None = None) -> None:
-        """Never reached by a trigger of ours, which ends the task itself."""
-        raise RuntimeError(f"task {self.task_id} was resumed although its trigger ends it: {event}")
+    def poke(self, context: Context) -> PokeReturnValue:
+        """One look from a worker."""
+        seen = self._look()
+        self.log.info(seen.line)
+        return PokeReturnValue(is_done=seen.verdict == "good", xcom_value=seen.record)
+
+    def ended(self, context: Context, event: Any = None) -> dict[str, Any] | None:
+        """Only `dag.test()` comes here, after the trigger has run: the triggerer ends the task itself."""
+        seen = self._look()
+        if seen.verdict == "waiting":
+            raise Refused(f"not within this sensor's limit: {seen.line}")
+        return seen.record
+
+    def _look(self) -> Seen:
+        from sagewind.watches import WATCHES
+
+        seen = WATCHES[self.watch](Aws(self.connection, self.region), **self.arguments)
+        if seen.verdict == "bad":
+            raise Refused(seen.line)
+        return seen

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind.sensors.base import TriggeredSensor
+from sagewind.sensors.base import WatchSensor
 
 
-class EndpointSensor(TriggeredSensor):
+class EndpointSensor(WatchSensor):
     """Green only when the endpoint serves with `config`; a roll-back to another config is a failure.
 
     The provider's sensor does not compare the config and takes `OutOfService` and `UpdateRollbackFailed` for success.
     """
 
-    template_fields = ("endpoint", "config")
-    trigger_path = "sagewind.triggers.endpoint.EndpointTrigger"
-    trigger_fields = ("endpoint", "config")
+    watch = "endpoint"
 
     def __init__(self, *, endpoint: str, config: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.endpoint = endpoint
-        self.config = config
-        self.arm()
+        super().__init__(arguments={"endpoint": endpoint, "config": config}, **kwargs)

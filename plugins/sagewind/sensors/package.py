@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind.sensors.base import TriggeredSensor
+from sagewind.sensors.base import WatchSensor
 
 
-class ApprovalSensor(TriggeredSensor):
+class ApprovalSensor(WatchSensor):
     """Green when the package is `Approved`, by whomever and wherever; red when it is `Rejected`."""
 
-    template_fields = ("package_arn",)
-    trigger_path = "sagewind.triggers.package.ApprovalTrigger"
-    trigger_fields = ("package_arn",)
+    watch = "approval"
 
     def __init__(self, *, package_arn: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.package_arn = package_arn
-        self.arm()
+        super().__init__(arguments={"package_arn": package_arn}, **kwargs)

@@ -2,20 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from sagewind import jobs
+from sagewind import joblogs, jobs
+from sagewind.budget import PROGRESS
 from sagewind.kinds import KINDS, KindName
-from sagewind.triggers.waiting import WaitingTrigger, pauses
+from sagewind.taskstate import OVER, newer_try, task_state
+from sagewind.triggers.poller import has_ended, poller_of
+from sagewind.triggers.waiting import WaitingTrigger
 
-#: States of a task instance after which its job has no owner any more.
-OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
+#: Seconds without news after which a wait looks whether its limit is over; and whether there are new log lines.
+_BREATH, _LIVE_BREATH = 30.0, 5.0
 
 
-class JobTrigger(WaitingTrigger):
+class JobWait(WaitingTrigger):
+    """The common half: news of one job from the shared poller, its progress told in the task's log."""
+
+    kind: KindName
+    name: str
+    since: float | None
+    breath = _BREATH
+
+    async def ended(self) -> dict[str, Any] | None:
+        """The job's description once it has ended; None if it is gone; TimeoutError at the limit."""
+        kind, said = KINDS[self.kind], ""
+        since = self.since if self.since is not None else await self._created()
+        if since is None:
+            return None
+        async with poller_of(self.connection, self.region, self.kind).wait(self.name, since) as news:
+            while True:
+                if self.timed_out:
+                    raise TimeoutError
+                await self.look_around()
+                try:
+                    summary = await asyncio.wait_for(news.get(), min(self.breath, self.seconds_left))
+                except TimeoutError:
+                    continue
+                if isinstance(summary, Exception):
+                    raise summary
+                if summary is None or has_ended(kind, summary):
+                    found = await self.call(jobs.look, self.aws, kind, self.name)
+                    if found is None or jobs.ended(kind, found):
+                        return found
+                    continue  # the list was ahead of Describe, or the job only left the reconciled list
+                line = await self._progress(summary)
+                if line != said:
+                    self.log.info("%s job %s: %s", self.kind, self.name, line)
+                    said = line
+
+    async def look_around(self) -> None:
+        """Called between two news; what reads the job's log live does it here."""
+
+    async def _created(self) -> float | None:
+        found = await self.call(jobs.look, self.aws, KINDS[self.kind], self.name)
+        return None if found is None else float(found["CreationTime"].timestamp())
+
+    async def _progress(self, summary: dict[str, Any]) -> str:
+        kind = KINDS[self.kind]
+        if self.kind == "tuning" and PROGRESS.take():
+            # The summary does not hold the best training; when many tune at once, their lines do without it.
+            found = await self.call(jobs.look, self.aws, kind, self.name)
+            summary = found or summary
+        return jobs.progress(kind, summary)
+
+
+class JobTrigger(JobWait):
     """The waiting half of a job operator: it owns the job, so a kill of the task stops the job."""
 
     def __init__(
@@ -24,14 +79,20 @@ class JobTrigger(WaitingTrigger):
         kind: KindName,
         name: str,
         generation: int,
+        since: float,
         task: dict[str, Any],
+        logs: str = "end",
         **waiting: Any,
     ) -> None:
         super().__init__(**waiting)
         self.kind = kind
         self.name = name
         self.generation = generation
+        self.since = since
         self.owner = task
+        self.logs = logs
+        self.breath = _LIVE_BREATH if logs == "live" else _BREATH
+        self._tail = joblogs.Tail()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Path and arguments from which another triggerer makes the same trigger."""
@@ -41,37 +102,45 @@ class JobTrigger(WaitingTrigger):
                 "kind": self.kind,
                 "name": self.name,
                 "generation": self.generation,
+                "since": self.since,
+                "logs": self.logs,
                 **self.waiting_arguments(),
                 "task": self.owner,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the job until it has ended; one event."""
-        kind, said = KINDS[self.kind], ""
-        async for _ in pauses():
-            found = await self.call(jobs.look, self.aws, kind, self.name)
-            if found is None:
-                yield TriggerEvent({"status": "Disappeared", "name": self.name, "generation": self.generation})
-                return
-            line = jobs.progress(kind, found)
-            if line != said:
-                self.log.info("%s job %s: %s", self.kind, self.name, line)
-                said = line
-            if jobs.ended(kind, found):
-                record = await self.call(jobs.record, self.aws, kind, found, self.generation)
-                if record["status"] == "Completed":
-                    yield TaskSuccessEvent(xcoms={"return_value": record})
-                else:
-                    yield TriggerEvent(record)
-                return
-            if self.timed_out:
-                await self.call(jobs.stop, self.aws, kind, self.name)
+        """Wait until the job has ended; one event."""
+        try:
+            found = await self.ended()
+        except TimeoutError:
+            if await self.call(jobs.stop, self.aws, KINDS[self.kind], self.name, "limit"):
                 yield TriggerEvent({"status": "TimedOut", "name": self.name, "generation": self.generation})
                 return
+            found = await self.call(jobs.look, self.aws, KINDS[self.kind], self.name)  # it ended just now
+        if found is None:
+            yield TriggerEvent({"status": "Disappeared", "name": self.name, "generation": self.generation})
+            return
+        record = await self.call(jobs.record, self.aws, KINDS[self.kind], found, self.generation)
+        if record["status"] != "Completed":
+            yield TriggerEvent(record)
+            return
+        await self.look_around()
+        lines = 0 if self.logs == "live" else joblogs.GOOD_LINES
+        for line in await self.call(joblogs.last_words, self.aws, KINDS[self.kind], record, lines):
+            self.log.info(line)
+        # Written before the task is told: a clear from now on means the job was used and another one is wanted.
+        await self.call(jobs.hand_over, self.aws, record)
+        yield TaskSuccessEvent(xcoms={"return_value": record})
+
+    async def look_around(self) -> None:
+        """With `logs="live"`, tell what the job has written since."""
+        if self.logs == "live":
+            for line in await self.call(joblogs.fresh, self.aws, KINDS[self.kind], self.name, self._tail):
+                self.log.info(line)
 
     async def on_kill(self) -> None:
-        """Stop the job, but only if the API server says that its task instance is really over.
+        """Stop the job, but only if the API server says that its task is really over and no newer try holds the job.
 
         Airflow calls this for mark-failed, mark-success and clear, and also for a live task when a paused triggerer
         comes back after another one took its triggers over (apache/airflow#73454). A cleared or live task still owns
@@ -81,67 +150,8 @@ class JobTrigger(WaitingTrigger):
         if state not in OVER:
             self.log.info("%s job %s goes on: its task is %s", self.kind, self.name, state or "not over")
             return
-        if await self.call(jobs.stop, self.aws, KINDS[self.kind], self.name):
+        if await self.call(newer_try, self.aws, KINDS[self.kind], self.name, self.owner):
+            self.log.info("%s job %s goes on: a newer try holds it", self.kind, self.name)
+            return
+        if await self.call(jobs.stop, self.aws, KINDS[self.kind], self.name, f"task {state}"):
             self.log.info("%s job %s is being stopped: its task was ended as %s", self.kind, self.name, state)
-
-
-class ObserveJobTrigger(WaitingTrigger):
-    """The sensor's trigger: watches a job that another task owns, and never stops it."""
-
-    def __init__(self, *, kind: KindName, job_name: str, **waiting: Any) -> None:
-        super().__init__(**waiting)
-        self.kind = kind
-        self.job_name = job_name
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Path and arguments from which another triggerer makes the same trigger."""
-        return (
-            "sagewind.triggers.job.ObserveJobTrigger",
-            {
-                "kind": self.kind,
-                "job_name": self.job_name,
-                **self.waiting_arguments(),
-            },
-        )
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until the job has ended; the task ends here, green only if the job is `Completed`."""
-        kind, said = KINDS[self.kind], ""
-        async for _ in pauses():
-            found = await self.call(jobs.look, self.aws, kind, self.job_name)
-            if found is None:
-                self.log.error("%s job %s does not exist", self.kind, self.job_name)
-                yield TaskFailedEvent()
-                return
-            line = jobs.progress(kind, found)
-            if line != said:
-                self.log.info("%s job %s: %s", self.kind, self.job_name, line)
-                said = line
-            if jobs.ended(kind, found):
-                record = await self.call(jobs.record, self.aws, kind, found, 0)
-                if record["status"] == "Completed":
-                    yield TaskSuccessEvent(xcoms={"return_value": record})
-                    return
-                self.log.error("%s job %s is %s: %s", self.kind, self.job_name, record["status"], record["reason"])
-                yield TaskFailedEvent(xcoms={"return_value": record})
-                return
-            if self.timed_out:
-                self.log.error("%s job %s has not ended within this sensor's limit", self.kind, self.job_name)
-                yield TaskFailedEvent()
-                return
-
-
-def task_state(owner: dict[str, Any]) -> str | None:
-    """State of the task instance in the eyes of the API server; None if it waits to be scheduled again."""
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=owner["dag_id"],
-        run_ids=[owner["run_id"]],
-        task_ids=[owner["task_id"]],
-        map_index=owner["map_index"] if owner["map_index"] >= 0 else None,
-    )
-    of_run = states.get(owner["run_id"], {})
-    key = owner["task_id"] if owner["map_index"] < 0 else f"{owner['task_id']}_{owner['map_index']}"
-    found = of_run.get(key)
-    return None if found is None else str(getattr(found, "value", found))

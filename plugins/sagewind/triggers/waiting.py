@@ -74,12 +74,17 @@ class WaitingTrigger(BaseTrigger):
             self.limit_seconds = None
         return time.time() > self.limit_at
 
-    async def call(self, function: Callable[..., T], *args: Any) -> T:
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the limit, at least a moment."""
+        return max(0.05, (self.limit_at or time.time()) - time.time())
+
+    async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a blocking call in a thread; faults that pass by themselves are waited out up to the limit."""
         pause = 1.0
         while True:
             try:
-                return await asyncio.to_thread(function, *args)
+                return await asyncio.to_thread(function, *args, **kwargs)
             except Exception as error:
                 if not is_passing(error) or self.timed_out:
                     raise

@@ -1,0 +1,56 @@
+"""What the API server says about a task instance, and what a job says about who holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagewind import jobs, tags
+from sagewind.aws import Aws
+from sagewind.kinds import JobKind
+
+#: States of a task instance after which its job has no owner any more.
+OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+
+def task_state(owner: dict[str, Any]) -> str | None:
+    """State of the task instance in the eyes of the API server; None if it waits to be scheduled again."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=owner["dag_id"],
+        run_ids=[owner["run_id"]],
+        task_ids=[owner["task_id"]],
+        map_index=owner["map_index"] if owner["map_index"] >= 0 else None,
+    )
+    of_run = states.get(owner["run_id"], {})
+    key = owner["task_id"] if owner["map_index"] < 0 else f"{owner['task_id']}_{owner['map_index']}"
+    found = of_run.get(key)
+    return None if found is None else str(getattr(found, "value", found))
+
+
+def run_state(dag_id: str, run_id: str) -> str:
+    """State of a DAG run in the eyes of the API server; AirflowRuntimeError if it knows none."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    return str(RuntimeTaskInstance.get_dagrun_state(dag_id=dag_id, run_id=run_id))
+
+
+def owner_of(marks: dict[str, str]) -> dict[str, Any]:
+    """The task instance that a job's tags name."""
+    task, _, index = marks["task"].partition("/")
+    return {
+        "dag_id": marks["dag"],
+        "run_id": marks["run"],
+        "task_id": task,
+        "map_index": int(index) if index else -1,
+        "try_number": int(marks.get("try", "1")),
+    }
+
+
+def newer_try(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> bool:
+    """True if a try after this one has attached to the job: each try writes its number on the job that it holds."""
+    found = jobs.look(aws, kind, name)
+    if found is None:
+        return False
+    held = tags.read(aws, found[kind.arn_field]).get("try", "0")
+    return held.isdigit() and int(held) > int(owner["try_number"])
