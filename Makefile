@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# The demonstration needs categories, which tumor has not.
+export DEMO_MODEL := $(or $(MODEL),census)
 export MODEL ?= tumor
 export PYTHON ?=
 # Airflow imports `include` from the project root; its own loader adds plugins/ at the end of the path.
@@ -22,7 +24,7 @@ STATE_OPTION = $${STATE:+--state "$$STATE"}
 FAST := -m "not e2e" --numprocesses auto --dist loadfile
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: help setup run up down status airflow dry-run model test test-fast check lint fmt types arrows lock bench coverage-page env clean
+.PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast check lint fmt types arrows lock bench coverage-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +34,9 @@ setup:  ## make .venv from constraints.txt (every other target does it when need
 
 run: setup  ## run a model's whole life against the local endpoint: MODEL=tumor KEEP=1 SOURCE=file:///data.csv
 	@$(PY) -m include.stack run --model "$$MODEL" $${KEEP:+--keep} $${SOURCE:+--source "$$SOURCE"} $(STACK)
+
+drift-demo: setup  ## deploy a model, shift its traffic, see the monitoring name the drift: MODEL=census SOURCE=file:///adult.data
+	@$(PY) -m include.stack drift --model "$$DEMO_MODEL" $${SOURCE:+--source "$$SOURCE"} $(STACK)
 
 up: setup  ## start Airflow and the local endpoint and leave them running: PORT=8080 AWS_PORT=4566 STATE=folder
 	@$(PY) -m include.stack up $(STACK)

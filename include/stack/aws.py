@@ -240,6 +240,27 @@ class LocalAws:
                     found.append(summary["EndpointName"])
         return found
 
+    @_sentences
+    def lines(self, uri: str) -> int:
+        """Lines of text in all objects below an `s3://bucket/prefix`: captured requests are one each."""
+        parts = urlsplit(uri)
+        pages = (
+            self._client("s3")
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=parts.netloc, Prefix=parts.path.lstrip("/") + "/")
+        )
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return sum(self.object(f"s3://{parts.netloc}/{key}").count(b"\n") for key in keys)
+
+    @_sentences
+    def invoke(self, endpoint: str, rows: str) -> bytes:
+        """An endpoint's answer to rows of CSV."""
+        answer = self._client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=endpoint, ContentType="text/csv", Accept="text/csv", Body=rows.encode()
+        )
+        body: bytes = answer["Body"].read()
+        return body
+
     def object(self, uri: str) -> bytes:
         """The bytes of an `s3://bucket/key` object. Raises `StackError` naming it when it is not there."""
         from botocore.exceptions import BotoCoreError, ClientError

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from include.stack import ports
 from include.stack.airflow_cli import run_airflow
+from include.stack.drift import DriftDemo
 from include.stack.errors import Interrupted, StackError, check_free_space, disk_full
 from include.stack.launch import Plan
 from include.stack.progress import Printer
@@ -26,15 +27,18 @@ EXIT_USER_ERROR = 2
 def parser() -> argparse.ArgumentParser:
     """Arguments; the hidden ones replace parts of the stack in tests."""
     top = argparse.ArgumentParser("python -m include.stack", description="Airflow and the local AWS endpoint as one.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="run|up|down|status|airflow")
+    commands = top.add_subparsers(dest="command", required=True, metavar="run|drift|up|down|status|airflow")
     run = commands.add_parser("run", help="run a model's lifecycle once, from data to teardown")
     run.add_argument("--model", default="tumor", help="a file of include/models (default: %(default)s)")
     run.add_argument("--keep", action="store_true", help="keep the endpoint and leave the stack up")
-    run.add_argument("--source", help="other data than the model's file names (https://, s3://, file://, ...)")
-    run.add_argument("--reports", type=Path, default=PROJECT / "reports", help=argparse.SUPPRESS)
-    run.add_argument("--models", type=Path, default=PROJECT / "include" / "models", help=argparse.SUPPRESS)
+    drift = commands.add_parser("drift", help="deploy a model, shift its traffic, and see the drift named")
+    drift.add_argument("--model", default="census", help="a file of include/models (default: %(default)s)")
+    for command in (run, drift):
+        command.add_argument("--source", help="other data than the model's file names (https://, s3://, file://, ...)")
+        command.add_argument("--reports", type=Path, default=PROJECT / "reports", help=argparse.SUPPRESS)
+        command.add_argument("--models", type=Path, default=PROJECT / "include" / "models", help=argparse.SUPPRESS)
     up = commands.add_parser("up", help="start a stack that stays")
-    for command in (run, up):
+    for command in (run, drift, up):
         command.add_argument("--port", type=int, help="port of Airflow's UI (run: a free one; up: 8080)")
         command.add_argument("--aws-port", type=int, help="port of the local AWS endpoint (run: a free one; up: 4566)")
         command.add_argument("--dags", type=Path, default=PROJECT / "dags", help=argparse.SUPPRESS)
@@ -44,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say what is up")
     airflow = commands.add_parser("airflow", help="an Airflow command against the stack that is up")
     airflow.add_argument("arguments", nargs=argparse.REMAINDER, help="e.g. dags list")
-    for command in (run, up, down, status, airflow):
+    for command in (run, drift, up, down, status, airflow):
         command.add_argument(
             "--state", type=Path, default=PROJECT / ".sagewind", help="the state folder (default: %(default)s)"
         )
@@ -83,13 +87,15 @@ def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
         return show_status(state, printer)
     if options.command == "airflow":
         return run_airflow(state, options.arguments)
-    if options.command == "run":
-        order = Order(options.model, options.keep, options.source, options.models, options.reports)
+    if options.command in ("run", "drift"):
+        keep = options.command == "run" and options.keep
+        order = Order(options.model, keep, options.source, options.models, options.reports)
         order.check()
         check_free_space(state.root)
         state.prepare()
         order.validate()
-        return Rehearsal(order, _plan(options, Home(state, "run")), printer, signals).run()
+        program = Rehearsal if options.command == "run" else DriftDemo
+        return program(order, _plan(options, Home(state, "run")), printer, signals).run()
     home = Home(state, "up")
     if already_up(home, printer):
         return 0

@@ -75,6 +75,17 @@ def source_param(spec: ModelSpec) -> Param:
     )
 
 
+def window_params() -> dict[str, Param]:
+    """Trigger-form fields that look at another window than the run's interval."""
+    return {
+        name: Param(None, type=["null", "string"], format="date-time", title=title, description=description)
+        for name, title, description in (
+            ("window_start", "Window from", "ISO time; empty: the run's interval, or the beginning if it has none"),
+            ("window_end", "Window to", "ISO time; empty: the end of the run's interval, or now if it has none"),
+        )
+    }
+
+
 def value(task: str, field: str) -> str:
     """Template of one field of what an earlier task returned, for operators."""
     return refs.templates().result(task, field)
@@ -128,6 +139,8 @@ class Chain:
             rehearsal=self.rehearsal,
             with_data=with_data,
             source_override="{{ params.get('source') }}" if with_data else "",
+            window_start="{{ params.get('window_start') }}",
+            window_end="{{ params.get('window_end') }}",
             **common,
         )
 

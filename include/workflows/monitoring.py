@@ -7,7 +7,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, chain
 from include.pipeline.requests import processing
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
-from include.workflows.common import Chain, make_dag
+from include.workflows.common import Chain, make_dag, window_params
 from sagewind.capture import VERIFICATION
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator
@@ -29,7 +29,8 @@ def monitoring_dag(spec: ModelSpec) -> DAG:
     cron = spec.monitor.schedule
     schedule = CronDataIntervalTimetable(cron, timezone="UTC") if cron else None
     doc = DOC.format(name=spec.name, description=spec.description)
-    with make_dag(spec, "monitoring", doc=doc, tags=["production"], schedule=schedule) as dag:
+    params = window_params()
+    with make_dag(spec, "monitoring", doc=doc, tags=["production"], schedule=schedule, params=params) as dag:
         make = Chain(spec, rehearsal=False)
         folder = "{{ plan.prefix }}/monitor"
         traffic = TrafficOperator(

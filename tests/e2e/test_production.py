@@ -36,7 +36,6 @@ def stack(make_checkout: Callable[[], Checkout], up: Callable[[Checkout], Runnin
     checkout.add_model("plain")
     checkout.add_model("past", schedule="0 3 * * *")
     checkout.add_model("asked", approve="manual")
-    checkout.add_model("drifty", monitor={"on_violation": "retrain"})
     checkout.replace("plugins/sagewind/operators/approval.py", "timedelta(minutes=5)", "timedelta(seconds=5)")
     checkout.add_model("strict", evaluate={"gates": {"accuracy": ">= 0.99999"}})
     checkout.add_script("serve.py", SERVE)
@@ -167,25 +166,6 @@ def test_production_from_training_over_scoring_to_monitoring(stack: Running) -> 
     assert verdict["verdict"] == "ok"
     assert verdict["rows"] >= len(rows)
     assert endpoints(stack)["plain"] == "InService"
-
-
-def test_drift_is_published_and_starts_the_training(stack: Running) -> None:
-    assert stack.run("drifty_training", "first") == "success"
-    plan = stack.api.xcom("drifty_training", "first", "ingest")
-    runtime = stack.client("sagemaker-runtime")
-    for row in read(stack, f"{plan['prefix']}/prepare/batch/batch.csv").splitlines():
-        first, rest = row.split(",", 1)
-        runtime.invoke_endpoint(EndpointName="drifty", ContentType="text/csv", Body=f"{float(first) + 100},{rest}")
-    wait_for(lambda: captured(stack, plan["capture"]) > 142, "captured traffic")
-    assert stack.run("drifty_monitoring", "watch") == "success"
-    verdict = stack.api.xcom("drifty_monitoring", "watch", "verdict")
-    assert {item["feature_name"] for item in verdict["violations"]} == {"mean radius"}
-    assert stack.states("drifty_monitoring", "watch")["drift"] == "success"
-    retrained = wait_for(
-        lambda: [run for run in stack.runs("drifty_training") if run["run_type"] == "asset_triggered"],
-        "the training that the event starts",
-    )
-    assert stack.wait("drifty_training", retrained[0]["dag_run_id"]) == "success"
 
 
 def versions(stack: Running, group: str) -> list[dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from include.pipeline import bundle, plan, source
@@ -17,22 +18,36 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
 
+#: What a param that was left empty renders to.
+_NOTHING = ("", "None")
+
+
 class IngestOperator(SagewindOperator):
     """Returns the plan (see `include.pipeline.plan`), with `snapshot` = {files, bytes, uri}.
 
     The source is the DAG param `source`, else the environment variable SAGEWIND_SOURCE_<MODEL>, else the model file's.
     """
 
-    template_fields = ("source_override",)
+    template_fields = ("source_override", "window_start", "window_end")
 
     def __init__(
-        self, *, spec: ModelSpec, rehearsal: bool, with_data: bool = True, source_override: str = "", **kwargs: Any
+        self,
+        *,
+        spec: ModelSpec,
+        rehearsal: bool,
+        with_data: bool = True,
+        source_override: str = "",
+        window_start: str = "",
+        window_end: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(model=spec.name, plan_task=None, **kwargs)
         self.spec = spec
         self.rehearsal = rehearsal
         self.with_data = with_data
         self.source_override = source_override
+        self.window_start = window_start
+        self.window_end = window_end
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, snapshot, upload."""
@@ -43,11 +58,12 @@ class IngestOperator(SagewindOperator):
 
     def _ingest(self, context: Context) -> dict[str, Any]:
         spec, ti, run = self.spec, context["ti"], context["dag_run"]
-        override = None if self.source_override in ("", "None") else self.source_override
+        override = None if self.source_override in _NOTHING else self.source_override
+        start, end = self._window(run)
         uri = source.fill_window(
             source.choose(spec.name, spec.data.source, override, os.environ),
-            run.data_interval_start,
-            run.data_interval_end or run.run_after,
+            start,
+            end,
         )
         job_files, script_files = bundle.job_files(), bundle.script_files(spec.train)
         made = plan.make(
@@ -57,8 +73,8 @@ class IngestOperator(SagewindOperator):
             account=str(self.aws.client("sts").get_caller_identity()["Account"]),
             region=self.aws.region_name,
             source=source.parse(uri).shown,
-            window_start=run.data_interval_start,
-            window_end=run.data_interval_end or run.run_after,
+            window_start=start,
+            window_end=end,
             code_hash=bundle.digest(job_files, script_files),
             rehearsal=self.rehearsal,
         )
@@ -73,3 +89,21 @@ class IngestOperator(SagewindOperator):
                 "took %d files, %d bytes from %s", made["snapshot"]["files"], made["snapshot"]["bytes"], made["source"]
             )
         return made
+
+    def _window(self, run: Any) -> tuple[datetime | None, datetime]:
+        """The run's interval, or what its params say instead; a run without an interval begins nowhere and ends now."""
+        start = _moment("window_start", self.window_start) or run.data_interval_start
+        end = _moment("window_end", self.window_end) or run.data_interval_end or run.run_after
+        if start is not None and start >= end:
+            raise Refused(f"the window from {start.isoformat()} to {end.isoformat()} is empty: give an earlier start")
+        return start, end
+
+
+def _moment(name: str, text: str) -> datetime | None:
+    if text in _NOTHING:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{name} is {text!r}: write an ISO time such as 2026-01-31T06:00:00+00:00") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
