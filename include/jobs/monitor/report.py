@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from include.jobs import page
-from include.jobs.checks import Distance, Violation
-from include.jobs.kll import Distribution
+from include.jobs.monitor.checks import Distance, Violation
+from include.jobs.monitor.kll import Distribution
 from include.jobs.svg import Plot, number
 
 #: Columns whose distributions are drawn, the farthest from the baseline first.

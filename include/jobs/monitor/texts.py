@@ -1,0 +1,80 @@
+"""A piece of one column as it is handed to the kernels: texts in Arrow's layout, or the words and values of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Words = NDArray[np.uint64]
+#: Zero bytes behind the data, so that eight bytes can be read from any place in it.
+PADDING = 8
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of one column; `array` is an Arrow array of (large) strings or binaries.
+
+    Where `empty_is_missing` (CSV), a text without characters is no value, as for Spark; else a null alone is none.
+    """
+
+    array: Any
+    empty_is_missing: bool
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @cached_property
+    def offsets(self) -> NDArray[Any]:
+        """Where each text starts in `data`, and where the last one ends."""
+        wide = "large" in str(self.array.type)
+        buffer = self.array.buffers()[1]
+        if buffer is None or not len(self.array):
+            return np.zeros(1, dtype=np.int32)
+        start = self.array.offset
+        return np.frombuffer(buffer, dtype=np.int64 if wide else np.int32)[start : start + len(self.array) + 1]
+
+    @cached_property
+    def data(self) -> Bytes:
+        """The bytes of all texts."""
+        buffer = self.array.buffers()[2]
+        return np.zeros(0, dtype=np.uint8) if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of each text."""
+        ends: NDArray[np.int64] = self.offsets.astype(np.int64)
+        return ends[1:] - ends[:-1]
+
+    @cached_property
+    def present(self) -> Flags:
+        """Which rows hold a value."""
+        if self.empty_is_missing:
+            return self.lengths > 0
+        if not self.array.null_count:
+            return np.ones(len(self.array), dtype=bool)
+        valid: Flags = self.array.is_valid().to_numpy(zero_copy_only=False)
+        return valid
+
+    def at(self, row: int) -> bytes:
+        """The bytes of one text."""
+        return self.data[int(self.offsets[row]) : int(self.offsets[row + 1])].tobytes()
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of one typed column: of the values that are there, doubles and the words that Spark hashes."""
+
+    values: Floats
+    words: Words
+    short: bool
+    integral: bool
+    missing: int
+    #: Of whole numbers, as a 64-bit integer that overflows; None if one does not fit.
+    integer_sum: int | None
