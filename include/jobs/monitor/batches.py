@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from include.jobs.monitor.texts import Numbers, Texts
+from include.jobs.monitor.texts import Numbers, Texts, binary_of
 
 #: Examples of each kind of trouble that are shown; all are counted.
 SHOWN = 20
@@ -53,14 +53,14 @@ def utf8(name: str, array: pa.Array, seen: Seen) -> pa.Array:
     data = texts.data[int(texts.offsets[0]) : int(texts.offsets[-1])]
     if not len(data) or int(data.max()) < 128 or _decodes(data.tobytes()):
         return array
-    cells: Sequence[bytes | None] = array.to_pylist()
+    cells: Sequence[bytes] = array.to_pylist()
     repaired = []
     for cell in cells:
-        fixed = None if cell is None else cell.decode("utf-8", "replace").encode()
+        fixed = cell.decode("utf-8", "replace").encode()
         if fixed != cell:
             seen.add("cells are not UTF-8: what cannot be read is replaced", f"column {name!r} holds {cell!r}")
         repaired.append(fixed)
-    return pa.array(repaired, type=array.type)
+    return binary_of(repaired, array.type)
 
 
 def _decodes(data: bytes) -> bool:
@@ -73,5 +73,4 @@ def _decodes(data: bytes) -> bool:
 
 def texts_of(cells: Sequence[str | None]) -> Texts:
     """Texts of Python strings; None and "" are missing."""
-    data = [None if cell is None else cell.encode("utf-8", "replace") for cell in cells]
-    return Texts(pa.array(data, type=pa.large_binary()), True)
+    return Texts(binary_of([(cell or "").encode("utf-8", "replace") for cell in cells]), True)

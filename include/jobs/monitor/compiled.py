@@ -14,6 +14,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+#: Without Python's errors for a division by zero, of which there is none.
+kernel = njit(nogil=True, cache=True, error_model="numpy")
+
 P1, P2, P3, P4, P5 = (
     np.uint64(0x9E3779B185EBCA87),
     np.uint64(0xC2B2AE3D27D4EB4F),
@@ -60,24 +63,36 @@ def _load64(typing: Any, data: Any, index: Any) -> Any:
     return types.uint64(data, types.int64), code
 
 
-@njit(nogil=True, cache=True)
+@intrinsic
+def _byte(typing: Any, data: Any, index: Any) -> Any:
+    """One byte as a number; unlike `_byte(data, index)` without the check for a negative index."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        loaded = builder.load(builder.gep(array.data, [arguments[1]]))
+        return builder.zext(loaded, ir.IntType(64))
+
+    return types.int64(data, types.int64), code
+
+
+@kernel
 def _rotate(word: Any, by: Any) -> Any:
     return (word << by) | (word >> (U64 - by))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _round(state: Any, lane: Any) -> Any:
     return _rotate(state + lane * P2, np.uint64(31)) * P1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _finish(state: Any) -> Any:
     state = (state ^ (state >> np.uint64(33))) * P2
     state = (state ^ (state >> np.uint64(29))) * P3
     return state ^ (state >> U32)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _stripes(data: Any, low: Any, high: Any) -> Any:
     a, b, c, d = SEED + P1 + P2, SEED + P2, SEED, SEED - P1
     while low + 32 <= high:
@@ -92,7 +107,7 @@ def _stripes(data: Any, low: Any, high: Any) -> Any:
     return state
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _xxh64(data: Any, low: Any, high: Any) -> Any:
     length = high - low
     if length >= 32:
@@ -105,17 +120,17 @@ def _xxh64(data: Any, low: Any, high: Any) -> Any:
         state = _rotate(state ^ _round(ZERO, _load64(data, low)), np.uint64(27)) * P1 + P4
         low += 8
     if low + 4 <= high:
-        word = np.uint64(data[low]) | np.uint64(data[low + 1]) << np.uint64(8)
-        word |= np.uint64(data[low + 2]) << np.uint64(16) | np.uint64(data[low + 3]) << np.uint64(24)
+        word = np.uint64(_byte(data, low)) | np.uint64(_byte(data, low + 1)) << np.uint64(8)
+        word |= np.uint64(_byte(data, low + 2)) << np.uint64(16) | np.uint64(_byte(data, low + 3)) << np.uint64(24)
         state = _rotate(state ^ (word * P1), np.uint64(23)) * P2 + P3
         low += 4
     while low < high:
-        state = _rotate(state ^ (np.uint64(data[low]) * P5), np.uint64(11)) * P1
+        state = _rotate(state ^ (np.uint64(_byte(data, low)) * P5), np.uint64(11)) * P1
         low += 1
     return _finish(state)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _leading_zeros(word: Any) -> Any:
     zeros = 0
     for step in (32, 16, 8, 4, 2, 1):
@@ -125,7 +140,7 @@ def _leading_zeros(word: Any) -> Any:
     return zeros
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _register(registers: Any, code: Any) -> None:
     """HyperLogLog at precision 9; a register holds the longest run of leading zeros plus one."""
     index = np.int64(code >> np.uint64(55))
@@ -137,7 +152,7 @@ def _register(registers: Any, code: Any) -> None:
             registers[index] = rank
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count(keys: Any, tallies: Any, room: Any, code: Any) -> Any:
     """Add one to a value's tally; 1 if the value is new, -1 if it is new and there is no room left, else 0."""
     key = code if code != ZERO else ONE
@@ -157,7 +172,7 @@ def _count(keys: Any, tallies: Any, room: Any, code: Any) -> Any:
     return 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _wide(left: Any, right: Any) -> Any:
     """The 128-bit product as high and low word."""
     low_mask = np.uint64(0xFFFFFFFF)
@@ -167,7 +182,7 @@ def _wide(left: Any, right: Any) -> Any:
     return a * c + (bc >> U32) + (ad >> U32) + (middle >> U32), left * right
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _eisel_lemire(digits: Any, exponent: Any) -> Any:
     """Bits of the double nearest to digits * 10**exponent, or 0 where the approximation does not decide."""
     if digits == ZERO or exponent < LOWEST_POWER or exponent > HIGHEST_POWER:
@@ -199,11 +214,11 @@ def _eisel_lemire(digits: Any, exponent: Any) -> Any:
     return np.uint64(binary) << np.uint64(52) | mantissa & np.uint64(0xFFFFFFFFFFFFF)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _digits(data: Any, low: Any, high: Any, value: Any, seen: Any) -> Any:
     """Read digits: where they end, their value, how many significant ones were seen (the value holds 19 of them)."""
     while low < high:
-        digit = np.int64(data[low]) - 48
+        digit = _byte(data, low) - 48
         if digit < 0 or digit > 9:
             break
         if seen > 0 or digit > 0:
@@ -214,18 +229,18 @@ def _digits(data: Any, low: Any, high: Any, value: Any, seen: Any) -> Any:
     return low, value, seen
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _exponent(data: Any, low: Any, high: Any) -> Any:
     """The number after e or E up to the end: (valid, value)."""
     negative = False
-    if low < high and (data[low] == 43 or data[low] == 45):
-        negative = data[low] == 45
+    if low < high and (_byte(data, low) == 43 or _byte(data, low) == 45):
+        negative = _byte(data, low) == 45
         low += 1
     if low == high:
         return False, 0
     value = 0
     while low < high:
-        digit = np.int64(data[low]) - 48
+        digit = _byte(data, low) - 48
         if digit < 0 or digit > 9:
             return False, 0
         if value < 100000:
@@ -234,7 +249,7 @@ def _exponent(data: Any, low: Any, high: Any) -> Any:
     return True, -value if negative else value
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _number(data: Any, low: Any, high: Any) -> Any:
     """Deequ's classification of a text: (kind, digits, how many of them, power of ten)."""
     start, digits, seen = low, ZERO, 0
@@ -244,14 +259,14 @@ def _number(data: Any, low: Any, high: Any) -> Any:
     if low == high:
         return IS_INTEGRAL, digits, seen, 0
     power = 0
-    if data[low] == 46:
+    if _byte(data, low) == 46:
         point = low + 1
         low, digits, seen = _digits(data, point, high, digits, seen)
         power = point - low
         if power == 0:
             return NOT_A_NUMBER, ZERO, 0, 0
     if low < high:
-        if data[low] != 69 and data[low] != 101:
+        if _byte(data, low) != 69 and _byte(data, low) != 101:
             return NOT_A_NUMBER, ZERO, 0, 0
         valid, exponent = _exponent(data, low + 1, high)
         if not valid:
@@ -260,7 +275,7 @@ def _number(data: Any, low: Any, high: Any) -> Any:
     return IS_FRACTIONAL, digits, seen, power
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _double(digits: Any, seen: Any, power: Any, negative: Any, bits: Any, values: Any, place: Any) -> Any:
     """Store the double nearest to digits * 10**power; False where that needs a slower way."""
     if seen > 19:
@@ -279,17 +294,17 @@ def _double(digits: Any, seen: Any, power: Any, negative: Any, bits: Any, values
     return word != ZERO
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_boolean(data: Any, low: Any, high: Any) -> Any:
     if high - low == 4:
-        return data[low] == 116 and data[low + 1] == 114 and data[low + 2] == 117 and data[low + 3] == 101
+        return _byte(data, low) == 116 and _byte(data, low + 1) == 114 and _byte(data, low + 2) == 117 and _byte(data, low + 3) == 101
     if high - low == 5:
-        false = data[low] == 102 and data[low + 1] == 97 and data[low + 2] == 108
-        return false and data[low + 3] == 115 and data[low + 4] == 101
+        false = _byte(data, low) == 102 and _byte(data, low + 1) == 97 and _byte(data, low + 2) == 108
+        return false and _byte(data, low + 3) == 115 and _byte(data, low + 4) == 101
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def seed(keys: Any, tallies: Any, room: Any, codes: Any) -> None:
     """Enter values that are counted from the start, with no appearance yet."""
     for code in codes:
@@ -297,7 +312,7 @@ def seed(keys: Any, tallies: Any, room: Any, codes: Any) -> None:
     tallies[:] = 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan_texts(  # noqa: C901 - one loop over the cells: calls out of it would pass a dozen arrays each
     data: Any,
     offsets: Any,
@@ -339,10 +354,10 @@ def scan_texts(  # noqa: C901 - one loop over the cells: calls out of it would p
             elif added < 0 and not seeded:
                 counting = False
         start, negative, spaced = low, False, False
-        if low < high and (data[low] == 43 or data[low] == 45):
-            negative = data[low] == 45
+        if low < high and (_byte(data, low) == 43 or _byte(data, low) == 45):
+            negative = _byte(data, low) == 45
             low += 1
-        if low < high and data[low] == 32:
+        if low < high and _byte(data, low) == 32:
             # The pattern allows one blank here; after a sign the cast to a number then fails, as it does in Spark.
             spaced = low > start
             low += 1
@@ -366,7 +381,7 @@ def scan_texts(  # noqa: C901 - one loop over the cells: calls out of it would p
     return counting
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def hash_words(words: Any, rows: Any, short: Any, registers: Any) -> None:
     """XXH64 of 8-byte (or, if `short`, 4-byte) values into the registers."""
     for row in range(rows):
@@ -378,7 +393,7 @@ def hash_words(words: Any, rows: Any, short: Any, registers: Any) -> None:
         _register(registers, _finish(state))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def add_moments(values: Any, count: Any, moments: Any) -> None:
     """Running sum, Spark's Welford step, extremes; `moments` is (sum, count, mean, squares, min, max)."""
     total, n, mean, squares = moments[0], moments[1], moments[2], moments[3]
@@ -399,39 +414,38 @@ def add_moments(values: Any, count: Any, moments: Any) -> None:
     moments[4], moments[5] = least, most
 
 
-@njit(nogil=True, cache=True)
-def sort_doubles(items: Any, count: Any, words: Any, spare: Any) -> None:
-    """Sort in Java's order of doubles (-0.0 before 0.0): radix sort on the bits, eight digits of eight bits."""
-    bits = items.view(np.uint64)
-    tallies = np.zeros((8, 256), dtype=np.int32)
-    for place in range(count):
-        word = bits[place]
-        word = ~word if word & SIGN_BIT else word | SIGN_BIT
-        words[place] = word
-        for digit in range(8):
-            tallies[digit, np.int64((word >> np.uint64(8 * digit)) & np.uint64(255))] += 1
-    source, target = words, spare
-    for digit in range(8):
-        shift = np.uint64(8 * digit)
-        if tallies[digit, np.int64((source[0] >> shift) & np.uint64(255))] == count:
-            continue
-        start = 0
-        for slot in range(256):
-            size = tallies[digit, slot]
-            tallies[digit, slot] = start
-            start += size
-        for place in range(count):
-            word = source[place]
-            slot = np.int64((word >> shift) & np.uint64(255))
-            target[tallies[digit, slot]] = word
-            tallies[digit, slot] += 1
-        source, target = target, source
-    for place in range(count):
-        word = source[place]
-        bits[place] = word & ~SIGN_BIT if word & SIGN_BIT else ~word
+@kernel
+def negative_zeros(items: Any) -> Any:
+    """How many items are -0.0."""
+    found = 0
+    for item in items:
+        if item == 0.0 and np.signbit(item):
+            found += 1
+    return found
 
 
-@njit(nogil=True, cache=True)
+@kernel
+def order_zeros(items: Any, negative: Any) -> None:
+    """Put so many -0.0 before the 0.0 among sorted items, as Java sorts doubles.
+
+    Numpy takes them for equal, and its vectorised sort may even make one of the other.
+    """
+    count = len(items)
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if items[middle] < 0.0:
+            low = middle + 1
+        else:
+            high = middle
+    end = low
+    while end < count and items[end] == 0.0:
+        end += 1
+    for place in range(low, end):
+        items[place] = -0.0 if place < low + negative else 0.0
+
+
+@kernel
 def merge_runs(items: Any, count: Any, words: Any, spare: Any) -> None:
     """Sort a few sorted runs that lie one after the other (any level but the lowest), in Java's order of doubles."""
     bits = items.view(np.uint64)
@@ -467,7 +481,7 @@ def merge_runs(items: Any, count: Any, words: Any, spare: Any) -> None:
         bits[place] = word & ~SIGN_BIT if word & SIGN_BIT else ~word
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _compact(arena: Any, lengths: Any, compactions: Any, offsets: Any, level: Any, levels: Any) -> Any:
     """Move every second item of a level up. Levels lie in the arena from the highest down to 0, so they only shift."""
     start = 0
@@ -477,14 +491,13 @@ def _compact(arena: Any, lengths: Any, compactions: Any, offsets: Any, level: An
         offsets[level] = 1 - offsets[level]
     compactions[level] += 1
     even = lengths[level] - lengths[level] % 2
-    words, spare = np.empty(even, dtype=np.uint64), np.empty(even, dtype=np.uint64)
-    if level == 0:
-        sort_doubles(arena[start : start + even], even, words, spare)
-    else:
+    if level > 0:
+        words, spare = np.empty(even, dtype=np.uint64), np.empty(even, dtype=np.uint64)
         merge_runs(arena[start : start + even], even, words, spare)
     half = even // 2
+    first = start + offsets[level]
     for place in range(half):
-        arena[start + place] = arena[start + 2 * place + offsets[level]]
+        arena[start + place] = arena[first + 2 * place]
     rest = lengths[level] % 2
     for below in range(level):
         rest += lengths[below]
@@ -495,26 +508,37 @@ def _compact(arena: Any, lengths: Any, compactions: Any, offsets: Any, level: An
     return half
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def add_to_sketch(
-    values: Any, count: Any, arena: Any, lengths: Any, compactions: Any, offsets: Any, sizes: Any, meta: Any
-) -> None:
-    """Add values one by one to a sketch; `meta` is (levels, items held, capacity of the levels)."""
+    values: Any, taken: Any, ordered: Any, arena: Any, lengths: Any, compactions: Any, offsets: Any, sizes: Any, meta: Any
+) -> Any:
+    """Add values from `taken` on, one by one; `meta` is (levels, items held, capacity of the levels).
+
+    Stops where level 0 must be compacted and returns how many values are in; the caller then sorts the level (numpy's
+    sort is several times faster than one written here) and calls again with `ordered`.
+    """
     levels, held, capacity = meta[0], meta[1], meta[2]
-    taken = 0
-    while taken < count:
+    count = len(values)
+    while True:
+        if held > capacity:
+            full = 0
+            while full < levels and lengths[full] < sizes[full]:
+                full += 1
+            if full == 0 and not ordered:
+                break
+            if full < levels:
+                ordered = ordered and full != 0
+                if full + 1 == levels:
+                    levels += 1
+                    capacity += sizes[full + 1]
+                held -= _compact(arena, lengths, compactions, offsets, full, levels)
+        if taken == count:
+            break
         piece = min(max(1, capacity - held + 1), count - taken)
         for place in range(piece):
             arena[held + place] = values[taken + place]
         lengths[0] += piece
         held += piece
         taken += piece
-        if held > capacity:
-            for level in range(levels):
-                if lengths[level] >= sizes[level]:
-                    if level + 1 == levels:
-                        levels += 1
-                        capacity += sizes[level + 1]
-                    held -= _compact(arena, lengths, compactions, offsets, level, levels)
-                    break
     meta[0], meta[1], meta[2] = levels, held, capacity
+    return taken

@@ -125,11 +125,14 @@ class Sketch:
 
 
 def _sorted(items: Floats) -> Floats:
-    """Sorted as Java sorts doubles: -0.0 before 0.0, which numpy takes for equal."""
+    """Sorted as Java sorts doubles: -0.0 before 0.0.
+
+    Numpy takes them for equal, and its vectorised sort may even make one of the other.
+    """
     ordered = np.sort(items)
     low, high = np.searchsorted(ordered, 0.0, side="left"), np.searchsorted(ordered, 0.0, side="right")
     if high - low > 1:
-        negative = int(np.signbit(ordered[low:high]).sum())
+        negative = int(np.signbit(items[items == 0.0]).sum())
         ordered[low : low + negative] = -0.0
         ordered[low + negative : high] = 0.0
     return ordered

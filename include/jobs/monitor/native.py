@@ -116,16 +116,21 @@ class Compiled:
 
     def add_to_sketch(self, values: Floats, sketch: kll.Sketch) -> None:
         """Add values in their order."""
-        compiled.add_to_sketch(
-            values,
-            len(values),
-            sketch.arena,
-            sketch.lengths,
-            sketch.compactions,
-            sketch.offsets,
-            kll.SIZES,
-            sketch.meta,
-        )
+        state = (sketch.arena, sketch.lengths, sketch.compactions, sketch.offsets, kll.SIZES, sketch.meta)
+        taken, ordered = 0, False
+        while True:
+            taken = compiled.add_to_sketch(values, taken, ordered, *state)
+            held, waiting = int(sketch.meta[1]), int(sketch.lengths[0])
+            if held <= sketch.meta[2] or waiting < kll.SIZES[0]:
+                return
+            # An odd last item stays behind unsorted.
+            items = sketch.arena[held - waiting : held - waiting % 2]
+            negative = compiled.negative_zeros(items)
+            items.sort()
+            if negative:
+                compiled.order_zeros(items, negative)
+            ordered = True
+
 
 
 def _scan(texts: Texts, scratch: _Scratch, numeric: bool) -> Scan:

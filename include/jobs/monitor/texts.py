@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
@@ -15,6 +17,26 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 #: Zero bytes behind the data, so that eight bytes can be read from any place in it.
 PADDING = 8
+
+
+def mask_of(flags: Flags) -> pa.Array:
+    """Flags as an Arrow array. (`pyarrow.array` of a numpy array or a list would import pandas.)"""
+    bits = np.packbits(flags, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(flags), [None, pa.py_buffer(bits)])
+
+
+def places_of(places: NDArray[np.int64]) -> pa.Array:
+    """Row numbers as an Arrow array."""
+    return pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(np.ascontiguousarray(places))])
+
+
+def binary_of(values: Sequence[bytes], kind: pa.DataType | None = None) -> pa.Array:
+    """Values as an Arrow array of binaries (large ones unless `kind` says otherwise)."""
+    kind = pa.large_binary() if kind is None else kind
+    width = np.int64 if "large" in str(kind) else np.int32
+    offsets = np.zeros(len(values) + 1, dtype=width)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from include.jobs.monitor import kll
 from include.jobs.monitor.hyperloglog import PRECISION, REGISTERS, Registers
 from include.jobs.monitor.tally import Scan, Tally
-from include.jobs.monitor.texts import PADDING, Bytes, Floats, Texts, Words
+from include.jobs.monitor.texts import PADDING, Bytes, Floats, Texts, Words, binary_of, mask_of, places_of
 
 Places = NDArray[np.int64]
 P1, P2, P3, P4, P5 = (
@@ -206,7 +206,7 @@ def kind(value: bytes) -> str:
 
 def _few(texts: Texts, present: NDArray[np.bool_]) -> dict[bytes, int] | None:
     """The different texts and their counts in the order of appearance, or None if there are too many."""
-    array = texts.array if present.all() else texts.array.filter(pa.array(present))
+    array = texts.array if present.all() else texts.array.filter(mask_of(present))
     counted = pc.value_counts(array.view(_binary(array.type)))
     if len(counted) > max(64, len(array) // FEW):
         return None
@@ -216,7 +216,7 @@ def _few(texts: Texts, present: NDArray[np.bool_]) -> dict[bytes, int] | None:
 def _known(texts: Texts, domain: Mapping[bytes, int]) -> dict[bytes, int]:
     """How often each value of the domain appears."""
     array = texts.array.view(_binary(texts.array.type))
-    wanted = pc.is_in(array, value_set=pa.array(list(domain), type=array.type))
+    wanted = pc.is_in(array, value_set=binary_of(list(domain), array.type))
     counted = pc.value_counts(array.filter(wanted))
     return dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
 
@@ -254,12 +254,8 @@ def _classify(texts: Texts, rows: Places, data: Bytes, starts: Places, lengths: 
         strange[filled] = np.add.reduceat(OTHER[data[:-PADDING]], starts[filled], dtype=np.int64) > 0
     open_rows = rows[~strange]
     found.text += int(strange.sum())
-    words = int(
-        sum(
-            pc.sum(pc.equal(texts.array.view(_binary(texts.array.type)), word)).as_py() or 0
-            for word in (b"true", b"false")
-        )
-    )
+    array = texts.array.view(_binary(texts.array.type))
+    words = int(pc.sum(pc.is_in(array, value_set=binary_of([b"true", b"false"], array.type))).as_py() or 0)
     found.text -= words
     found.boolean += words
     for row in open_rows.tolist():
@@ -268,7 +264,7 @@ def _classify(texts: Texts, rows: Places, data: Bytes, starts: Places, lengths: 
 
 def _parse(texts: Texts, rows: Places, found: Scan) -> None:
     """The doubles of texts that are all numbers, and the sum of whole ones as a 64-bit integer."""
-    array = texts.array if len(rows) == len(texts) else texts.array.take(pa.array(rows))
+    array = texts.array if len(rows) == len(texts) else texts.array.take(places_of(rows))
     array = array.view(pa.large_string() if "large" in str(array.type) else pa.string())
     try:
         found.values = pc.cast(array, pa.float64()).to_numpy()
