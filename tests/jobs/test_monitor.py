@@ -127,7 +127,11 @@ def test_shifted_columns_and_no_others_are_named(monitor, container, tumour, shi
     descriptions = [entry["description"] for entry in container.json("constraint_violations.json")["violations"]]
     assert all("Numerical distance: 0." in text and text.endswith("threshold: 0.1") for text in descriptions)
     report = (container.output("") / "report.html").read_text()
-    assert report.index("2 violations") < report.index("What is wrong") < report.index(header[shifted[0]] + "</h3>")
+    assert (
+        report.index("2 violations")
+        < report.index("What is wrong")
+        < report.index(f"<strong>{header[shifted[0]]}</strong>")
+    )
 
 
 def test_a_batch_without_header_is_checked_like_captured_rows(monitor, tumour) -> None:

@@ -297,10 +297,11 @@ def _double(digits: Any, seen: Any, power: Any, negative: Any, bits: Any, values
 @kernel
 def _is_boolean(data: Any, low: Any, high: Any) -> Any:
     if high - low == 4:
-        return _byte(data, low) == 116 and _byte(data, low + 1) == 114 and _byte(data, low + 2) == 117 and _byte(data, low + 3) == 101
+        start = _byte(data, low) == 116 and _byte(data, low + 1) == 114
+        return start and _byte(data, low + 2) == 117 and _byte(data, low + 3) == 101
     if high - low == 5:
-        false = _byte(data, low) == 102 and _byte(data, low + 1) == 97 and _byte(data, low + 2) == 108
-        return false and _byte(data, low + 3) == 115 and _byte(data, low + 4) == 101
+        start = _byte(data, low) == 102 and _byte(data, low + 1) == 97 and _byte(data, low + 2) == 108
+        return start and _byte(data, low + 3) == 115 and _byte(data, low + 4) == 101
     return False
 
 
@@ -510,7 +511,15 @@ def _compact(arena: Any, lengths: Any, compactions: Any, offsets: Any, level: An
 
 @kernel
 def add_to_sketch(
-    values: Any, taken: Any, ordered: Any, arena: Any, lengths: Any, compactions: Any, offsets: Any, sizes: Any, meta: Any
+    values: Any,
+    taken: Any,
+    ordered: Any,
+    arena: Any,
+    lengths: Any,
+    compactions: Any,
+    offsets: Any,
+    sizes: Any,
+    meta: Any,
 ) -> Any:
     """Add values from `taken` on, one by one; `meta` is (levels, items held, capacity of the levels).
 

@@ -50,7 +50,7 @@ class Constraint:
     name: str
     inferred_type: str
     completeness: float
-    domain: frozenset[str] | None
+    domain: tuple[str, ...] | None
     settings: Settings
 
 
@@ -110,7 +110,7 @@ def _read(entry: Mapping[str, Any], common: Mapping[str, Any]) -> Constraint:
         name=str(entry["name"]),
         inferred_type=str(entry["inferred_type"]),
         completeness=float(entry["completeness"]),
-        domain=None if domains is None else frozenset(map(str, domains)),
+        domain=None if domains is None else tuple(map(str, domains)),
         settings=_settings(common, _overrides(entry)),
     )
 

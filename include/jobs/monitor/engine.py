@@ -156,9 +156,9 @@ def _merged(states: Sequence[State]) -> State:
 
 def _by_columns(parts: Sequence[Part], domains: Domains, kernels: Kernels, cores: int) -> State:
     """Each process reads all parts for its share of the columns."""
-    names = list(dict.fromkeys(name for part in parts for name in part.names))
+    names = list(dict.fromkeys(name for part in parts for name in part.columns))
     shares = [names[share::cores] for share in range(cores)]
-    tasks = [[part.only([n for n in share if n in part.names]) for part in parts] for share in shares if share]
+    tasks = [[part.only([n for n in share if n in part.columns]) for part in parts] for share in shares if share]
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
         run: Callable[..., Iterator[State]] = pool.map
         states = list(run(_run_in_order, tasks, *_constant(len(tasks), dict(domains), kernels.name)))

@@ -230,7 +230,7 @@ def _parts(
     chosen = kernels.choose(os.environ.get(contract.ANALYSIS_KERNELS) or kernels.AUTO, size)
     notes.append(f"read in {mode} mode with the {chosen.name} kernels")
     state = engine.analyse([_without_added(part, known) for part in parts], domains, chosen, mode)
-    names = dict.fromkeys(name for part in parts for name in _without_added(part, known).names)
+    names = dict.fromkeys(name for part in parts for name in _without_added(part, known).columns)
     for name in names:  # a file with a header and no row has columns, too
         state.column(name)
     state.columns = {name: state.columns[name] for name in [*names, *state.columns] if name in state.columns}

@@ -132,7 +132,6 @@ class Compiled:
             ordered = True
 
 
-
 def _scan(texts: Texts, scratch: _Scratch, numeric: bool) -> Scan:
     counts = scratch.counts.tolist()
     found = Scan(

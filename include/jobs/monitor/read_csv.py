@@ -44,6 +44,11 @@ class CsvPart:
     quoted: bool
     wanted: tuple[str, ...] | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return self.names if self.wanted is None else self.wanted
+
     def only(self, wanted: Sequence[str]) -> CsvPart:
         """The same rows with some of the columns."""
         return replace(self, wanted=tuple(wanted))
@@ -161,7 +166,7 @@ def split(part: CsvPart, pieces: int) -> list[CsvPart]:
 
 def read(part: CsvPart, seen: Seen) -> Iterator[Batch]:
     """The part's rows in their order; ragged ones come last."""
-    wanted = part.names if part.wanted is None else part.wanted
+    wanted = part.columns
     aside: list[str] = []
 
     def ragged(row: Any) -> str:

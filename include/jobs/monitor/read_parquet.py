@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from include.jobs.job import UserError
 from include.jobs.monitor.batches import Batch, Seen
-from include.jobs.monitor.texts import Numbers, Texts
+from include.jobs.monitor.texts import Numbers, Texts, numpy_of
 
 ROWS = 65_536
 
@@ -27,6 +27,11 @@ class ParquetPart:
     names: tuple[str, ...]
     groups: tuple[int, ...] | None = None
     wanted: tuple[str, ...] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return self.names if self.wanted is None else self.wanted
 
     def only(self, wanted: Sequence[str]) -> ParquetPart:
         """The same rows with some of the columns."""
@@ -62,7 +67,7 @@ def split(part: ParquetPart, pieces: int) -> list[ParquetPart]:
 
 def read(part: ParquetPart, seen: Seen) -> Iterator[Batch]:
     """The part's rows in their order."""
-    wanted = list(part.names if part.wanted is None else part.wanted)
+    wanted = list(part.columns)
     file = _opened(part.path)
     groups = list(range(file.num_row_groups)) if part.groups is None else list(part.groups)
     for batch in file.iter_batches(batch_size=ROWS, row_groups=groups, columns=wanted):
@@ -87,7 +92,7 @@ def _numbers(array: pa.Array) -> Numbers:
     missing = array.null_count
     if missing:
         array = array.drop_null()
-    raw = array.to_numpy(zero_copy_only=False)
+    raw = numpy_of(array)
     values = raw.astype(np.float64)
     if raw.dtype.kind == "f":
         short = raw.dtype.itemsize < 8

@@ -30,6 +30,15 @@ def places_of(places: NDArray[np.int64]) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(np.ascontiguousarray(places))])
 
 
+def numpy_of(array: pa.Array) -> NDArray[Any]:
+    """The numbers of an Arrow array without nulls. (Its own `to_numpy` would import pandas.)"""
+    kind = np.dtype(array.type.to_pandas_dtype())
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return np.empty(0, dtype=kind)
+    return np.frombuffer(buffer, dtype=kind)[array.offset : array.offset + len(array)]
+
+
 def binary_of(values: Sequence[bytes], kind: pa.DataType | None = None) -> pa.Array:
     """Values as an Arrow array of binaries (large ones unless `kind` says otherwise)."""
     kind = pa.large_binary() if kind is None else kind
@@ -81,8 +90,8 @@ class Texts:
             return self.lengths > 0
         if not self.array.null_count:
             return np.ones(len(self.array), dtype=bool)
-        valid: Flags = self.array.is_valid().to_numpy(zero_copy_only=False)
-        return valid
+        bits = np.unpackbits(np.frombuffer(self.array.buffers()[0], dtype=np.uint8), bitorder="little")
+        return bits[self.array.offset : self.array.offset + len(self.array)].astype(bool)
 
     def at(self, row: int) -> bytes:
         """The bytes of one text."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from include.jobs.monitor import kll
 from include.jobs.monitor.hyperloglog import PRECISION, REGISTERS, Registers
 from include.jobs.monitor.tally import Scan, Tally
-from include.jobs.monitor.texts import PADDING, Bytes, Floats, Texts, Words, binary_of, mask_of, places_of
+from include.jobs.monitor.texts import PADDING, Bytes, Floats, Texts, Words, binary_of, mask_of, numpy_of, places_of
 
 Places = NDArray[np.int64]
 P1, P2, P3, P4, P5 = (
@@ -188,7 +188,10 @@ class Vectorised:
             mean += step
             squares += delta * (delta - step)
         moments[1:4] = count, mean, squares
-        moments[4], moments[5] = min(moments[4], values.min()), max(moments[5], values.max())
+        # Of equal values the first counts: 0.0 and -0.0 are equal.
+        least, most = values[np.argmin(values)], values[np.argmax(values)]
+        moments[4] = least if least < moments[4] else moments[4]
+        moments[5] = most if most > moments[5] else moments[5]
 
     def add_to_sketch(self, values: Floats, sketch: kll.Sketch) -> None:
         """Add values in their order."""
@@ -267,10 +270,10 @@ def _parse(texts: Texts, rows: Places, found: Scan) -> None:
     array = texts.array if len(rows) == len(texts) else texts.array.take(places_of(rows))
     array = array.view(pa.large_string() if "large" in str(array.type) else pa.string())
     try:
-        found.values = pc.cast(array, pa.float64()).to_numpy()
+        found.values = numpy_of(pc.cast(array, pa.float64()))
         if not found.fractional:
             with np.errstate(over="ignore"):
-                found.integer_sum = int(np.sum(pc.cast(array, pa.int64()).to_numpy()))
+                found.integer_sum = int(np.sum(numpy_of(pc.cast(array, pa.int64()))))
     except pa.ArrowInvalid:
         _parse_singly(texts, rows, found)
 
