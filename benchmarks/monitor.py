@@ -26,7 +26,7 @@ ROWS, SMALL_ROWS = 2_000_000, 200_000
 CSV, PARQUET = '{"csv": {"header": true}}', '{"parquet": {}}'
 PEERS = {
     "bench-monitor": ("polars==2.1.0", "duckdb==2.0.0", "pandas==3.1.1", "pyarrow"),
-    "bench-whylogs": ("whylogs==1.6.4", "numpy<2", "pandas<3", "pyarrow", "setuptools<80"),
+    "bench-whylogs": ("whylogs==1.6.4", "numpy<2", "pandas<3", "pyarrow<20", "setuptools<80"),
 }
 HOUSING = "SAGEWIND_DATA"
 #: Seconds in which the housing data must be analysed, imports included.

@@ -37,9 +37,10 @@ CELLS = st.lists(
     ),
     max_size=40,
 )
-NUMBERS = st.lists(st.one_of(DECIMAL, st.floats(allow_nan=False).map(repr), st.integers().map(str)), max_size=60)
+FINITE = st.floats(allow_nan=False, allow_infinity=False).map(repr)
+NUMBERS = st.lists(st.one_of(DECIMAL, FINITE, st.integers().map(str)), max_size=60)
 SIGNED = st.sampled_from([0.0, -0.0, 1.0, -1.0]) | st.floats(-5, 5)
-ONCE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ONCE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def state_of(pieces, kernels, domain=None) -> Column:
@@ -99,7 +100,7 @@ def test_many_values_and_a_domain(size) -> None:
     assert both[0].tally.domain == {value.encode(): flat.count(value) for value in domain}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5]) | st.floats(-5, 5), min_size=1, max_size=30),
     st.integers(1, 900),

@@ -50,8 +50,22 @@ class Distance:
 
     @property
     def exceeded(self) -> bool:
-        """True if this is a violation."""
-        return self.value > self.threshold
+        """True if this is a violation: a distance above the threshold, a p-value below it."""
+        return self.value < self.threshold if self.method == drift.CHI_SQUARED else self.value > self.threshold
+
+    @property
+    def excess(self) -> float:
+        """How far towards a violation this is, to sort by; above 1 it is one."""
+        if self.method == drift.CHI_SQUARED:
+            return self.threshold / self.value if self.value else math.inf
+        return self.value / (self.threshold or 1)
+
+    def words(self) -> str:
+        """The description of a violation."""
+        word = self.kind.lower()
+        if self.method == drift.CHI_SQUARED:
+            return f"{self.kind} chi-squared p-value: {self.value} is below {word} threshold: {self.threshold}"
+        return f"{self.kind} distance: {self.value} exceeds {word} threshold: {self.threshold}"
 
 
 def distances(
@@ -82,7 +96,7 @@ def _distance(constraint: Constraint, baseline: Mapping[str, Any], profile: Colu
     if not counts or not current:
         return None
     if settings.categorical_method == drift.CHI_SQUARED:
-        value = 1.0 - drift.chi_squared({name: float(count) for name, count in current.items()}, counts)[1]
+        value = drift.chi_squared({name: float(count) for name, count in current.items()}, counts)[1]
         # With fewer than two categories there is no test, and no distance.
         if math.isnan(value):
             return None
@@ -132,12 +146,7 @@ def _of_feature(constraint: Constraint, profile: ColumnProfile, distance: Distan
             f"Observed: Only {profile.completeness * 100}% of data is present.",
         )
     if distance is not None and distance.exceeded:
-        word = distance.kind.lower()
-        yield Violation(
-            name,
-            "baseline_drift_check",
-            f"{distance.kind} distance: {distance.value} exceeds {word} threshold: {distance.threshold}",
-        )
+        yield Violation(name, "baseline_drift_check", distance.words())
     share = _share_in_domain(constraint, profile)
     if share < constraint.settings.domain_threshold:
         yield Violation(name, "categorical_values_check", f"Value: {share} does not meet the constraint requirement!")

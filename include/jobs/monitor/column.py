@@ -64,6 +64,7 @@ class Column:
             if not finite.all():
                 infinite = int(len(finite) - finite.sum())
                 self.fractional -= infinite
+                self.too_large = True
                 self._lose(infinite)
             self._add_values(found.values if finite.all() else found.values[finite], kernels)
 
@@ -94,6 +95,8 @@ class Column:
         self.missing += rows
 
     def _add_values(self, values: Floats, kernels: Kernels) -> None:
+        if not len(values):
+            return
         kernels.add_moments(values, self.moments)
         kernels.add_to_sketch(values, self.sketch)
 

@@ -5,8 +5,8 @@ L-infinity is the largest difference between the two cumulative shares (numbers,
 1.8 * sqrt((n + m) / (n * m)), and is never below zero.
 
 `ChiSquared` tests the categories' counts against the baseline's shares, after small categories are joined as Deequ
-joins them. How AWS's analyzer compares it with its threshold is not known: here the distance is 1 - p, which grows
-with the difference as the others do, so that the threshold 0.1 would ask for p < 0.9; see docs/monitoring.md.
+joins them; its value is a p-value. How AWS's analyzer holds that against its threshold is not known: here a p-value
+below the threshold is a violation, which is what a test at that level means.
 """
 
 from __future__ import annotations

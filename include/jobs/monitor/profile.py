@@ -67,7 +67,8 @@ class ColumnProfile:
     @property
     def mean(self) -> float:
         """Mean of a numeric column."""
-        return self.sum / float(self._column.moments[COUNT])
+        count = float(self._column.moments[COUNT])
+        return self.sum / count if count else math.nan
 
     @property
     def min(self) -> float:
@@ -142,15 +143,22 @@ class ColumnProfile:
         buckets = kll.Distribution.of(data).buckets(self.min, self.max)
         return {
             "common": common,
-            "mean": self.mean,
-            "sum": self.sum,
-            "std_dev": self.std_dev,
+            "mean": written(self.mean),
+            "sum": written(self.sum),
+            "std_dev": written(self.std_dev),
             "min": self.min,
             "max": self.max,
             "approximate_num_distinct_values": self._distinct,
             "completeness": self.completeness,
             "distribution": {"kll": {"buckets": buckets, "sketch": sketch}},
         }
+
+
+def written(value: float) -> float | str:
+    """The number as JSON holds it: sums of huge numbers may be infinite, which Jackson writes as texts."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def profiles(columns: Sequence[Column]) -> list[ColumnProfile]:

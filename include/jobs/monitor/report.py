@@ -113,14 +113,15 @@ def _columns(
     more = page.details(f"{len(rows) - OPEN} more columns", page.card(page.table(headings, rows[OPEN:])))
     explained = (
         "The distance is the largest gap between the two cumulative distributions (or shares of a category), less what "
-        "samples of these sizes differ by from chance; 0 is no difference, 1 is nothing in common."
+        "samples of these sizes differ by from chance; 0 is no difference, 1 is nothing in common. (Where the baseline "
+        "asks for ChiSquared it is a p-value, and a small one is a difference.)"
     )
     intro = page.paragraph(explained, "muted") if distances else ""
     return page.section("Every column", intro, shown, more if len(rows) > OPEN else "")
 
 
 def _excess(distance: Distance | None) -> float:
-    return 0.0 if distance is None else distance.value / (distance.threshold or 1)
+    return 0.0 if distance is None else distance.excess
 
 
 def _row(name: str, now: Document, before: Document | None, distance: Distance | None, bad: bool) -> tuple[str, ...]:
@@ -159,7 +160,7 @@ def _distinct(feature: Document) -> str:
 def _values(feature: Document) -> str:
     numbers = feature.get("numerical_statistics")
     if numbers:
-        return f"{number(numbers['min'])} … {number(numbers['max'])}, mean {number(numbers['mean'])}"
+        return f"{number(numbers['min'])} … {number(numbers['max'])}, mean {number(float(numbers['mean']))}"
     common = sorted(category_counts(feature).items(), key=lambda pair: -pair[1])[:3]
     if not common:
         return "no value" if not _block(feature)["common"]["num_present"] else "too many values to list"

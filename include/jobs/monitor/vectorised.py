@@ -179,7 +179,8 @@ class Vectorised:
     def add_moments(self, values: Floats, moments: Floats) -> None:
         """Running sum, Spark's Welford step, extremes; `moments` is (sum, count, mean, squares, min, max)."""
         # numpy's sum is pairwise and Python 3.12's is compensated; a running sum is neither.
-        moments[0] = np.cumsum(np.concatenate([moments[:1], values]))[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            moments[0] = np.cumsum(np.concatenate([moments[:1], values]))[-1]
         count, mean, squares = moments[1:4].tolist()
         for value in values.tolist():
             count += 1.0
