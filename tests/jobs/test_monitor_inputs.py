@@ -367,3 +367,26 @@ def test_a_script_that_cannot_be_used_is_one_sentence(container, text, words) ->
     settings = {"record_preprocessor_script": f"{IN}/code/script.py"}
     assert analyse(container, {"d.csv": "a\n1\n"}, **settings) == 1
     assert words in container.message()
+
+
+def test_the_bundle_runs_as_a_program(python, tmp_path) -> None:
+    """What travels with a run is enough for `python3 -m include.jobs.monitor` in a container."""
+    from include.pipeline import bundle
+
+    for name, content in bundle.job_files().items():
+        path = tmp_path / "code" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "d.csv").write_text("a,b\n1,x\n2,y\n")
+    done = python(
+        "-m",
+        "include.jobs.monitor",
+        cwd=tmp_path / "code",
+        SAGEMAKER_BASE_DIR=str(tmp_path / "ml"),
+        dataset_source=str(tmp_path / "d.csv"),
+        dataset_format=HEADER,
+        output_path="/opt/ml/processing/output",
+    )
+    assert done.returncode == 0, done.stderr
+    statistics = json.loads((tmp_path / "ml/processing/output/statistics.json").read_text())
+    assert [feature["name"] for feature in statistics["features"]] == ["a", "b"]
