@@ -363,6 +363,18 @@ def test_metrics_for_cloudwatch_only_if_enabled(monitor, container) -> None:
     assert metrics["feature_baseline_drift_n"]["Value"] == 0.0
 
 
+def test_a_feature_whose_baseline_emits_no_metrics_has_none(monitor, container) -> None:
+    monitor.baseline(SMALL)
+    path = container.input("baseline") / "constraints.json"
+    document = json.loads(path.read_text())
+    document["features"][0]["monitoringConfigOverrides"] = {"emit_metrics": "Disabled"}
+    path.write_text(json.dumps(document))
+    monitor.check(as_lines(ordinary()), publish_cloudwatch_metrics="Enabled")
+    metrics = container.base / "output" / "metrics" / "cloudwatch" / "cloudwatch_metrics.jsonl"
+    names = {json.loads(line)["MetricName"] for line in metrics.read_text().splitlines()}
+    assert names == {"feature_non_null_c", "feature_baseline_drift_c"}
+
+
 def test_metrics_fit_what_cloudwatch_accepts(monitor, container) -> None:
     import botocore.session
     from botocore.validate import ParamValidator

@@ -48,7 +48,7 @@ def main() -> None:
     output = contract.resolve(inputs.required(contract.OUTPUT_PATH))
     statistics = write_statistics(output, dataset.rows, profiles)
     outcome = _check(output, baseline, profiles, statistics) if baseline else None
-    _publish(profiles, outcome)
+    _publish(profiles, baseline, outcome)
     write_report(
         output, statistics, baseline, outcome, [*dataset.notes, f"The window: {Window.of_environment().words()}."]
     )
@@ -121,11 +121,13 @@ def write_report(
     (output / contract.REPORT_HTML).write_text(page, encoding="utf-8")
 
 
-def _publish(profiles: Sequence[ColumnProfile], outcome: Outcome | None) -> None:
+def _publish(profiles: Sequence[ColumnProfile], baseline: Baseline | None, outcome: Outcome | None) -> None:
     if os.environ.get(contract.PUBLISH_CLOUDWATCH) != constraints.ENABLED:
         return
     given = os.environ.get(contract.METRIC_TIME) or os.environ.get(contract.END_TIME)
     moment = parse_time(given, "the time of the metrics") if given else datetime.now(timezone.utc)  # noqa: UP017
+    silent = {each.name for each in baseline.constraints if not each.settings.emit_metrics} if baseline else set()
+    profiles = [each for each in profiles if each.name not in silent]
     path = cloudwatch.write(contract.cloudwatch_dir(), profiles, outcome.distances if outcome else {}, moment)
     print(f"monitor: metrics for CloudWatch in {path}")
 
