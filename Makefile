@@ -85,7 +85,7 @@ lock: setup  ## renew constraints.txt from requirements.txt
 coverage-page: setup  ## write docs/localaws-coverage.md from the code and the tests
 	@.venv/bin/python -m tools.coverage_page
 
-bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead"
+bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead monitor"
 	@$(PY) -m benchmarks.run $(BENCH)
 
 env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never overwrites)

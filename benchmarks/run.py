@@ -60,7 +60,15 @@ def bench_batch(rounds: int) -> str:
     return render("Batch work, seconds", localaws_batch.FLOOR, localaws_batch.measure(ROOT, max(2, rounds // 2)))
 
 
+def bench_monitor(rounds: int) -> str:
+    """The tables of the analyzer beside its peers."""
+    from benchmarks import monitor
+
+    return monitor.render(monitor.measure(ROOT, max(2, rounds // 2)))
+
+
 BENCHMARKS = {
+    "monitor": bench_monitor,
     "jobs": bench_jobs,
     "batch": bench_batch,
     "parse": bench_parse,

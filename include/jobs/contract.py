@@ -35,6 +35,7 @@ REPORT_HTML = "report.html"
 STATISTICS_JSON = "statistics.json"
 CONSTRAINTS_JSON = "constraints.json"
 VIOLATIONS_JSON = "constraint_violations.json"
+DRIFT_JSON = "drift.json"
 CLOUDWATCH_FILE = "cloudwatch_metrics.jsonl"
 
 # Files inside a model artifact.
@@ -57,14 +58,17 @@ SCHEDULE_NAME = "sagemaker_monitoring_schedule_name"
 METRIC_TIME = "metric_time"
 #: A setting of our own: captured requests whose inference id begins with it are nobody's traffic and left out.
 EXCLUDED_INFERENCE_IDS = "excluded_inference_id_prefix"
+ANALYSIS_TYPE = "analysis_type"
+PREPROCESSOR = "record_preprocessor_script"
+POSTPROCESSOR = "post_analytics_processor_script"
+CATEGORICAL_DRIFT = "categorical_drift_method"
+#: Settings of our own: `exact` or `parallel`, and which kernels run (`auto`, `compiled`, `numpy`).
+ANALYSIS_MODE = "analysis_mode"
+ANALYSIS_KERNELS = "analysis_kernels"
 #: Settings of AWS's analyzer that this one does not implement: a value other than the harmless ones is refused.
 UNSUPPORTED: dict[str, tuple[str, ...]] = {
-    "analysis_type": ("", "DATA_QUALITY"),
-    "record_preprocessor_script": ("",),
-    "post_analytics_processor_script": ("",),
     "data_quality_monitoring_config": ("",),
     "exclude_features_attribute": ("",),
-    "categorical_drift_method": ("", "LInfinity"),
 }
 
 

@@ -17,9 +17,9 @@ from include.pipeline.spec import Train
 
 
 def job_files(folder: Path = JOBS) -> dict[str, bytes]:
-    """Key below the code prefix -> content, for every job program."""
-    paths = sorted(folder.rglob("*.py"))
-    return {f"include/jobs/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}
+    """Key below the code prefix -> content, for every job program and what lies in their packages."""
+    files = sorted(folder.rglob("*.py"))
+    return {f"include/jobs/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
 
 
 def script_files(train: Train, project: Path = PROJECT) -> dict[str, bytes]:

@@ -51,7 +51,8 @@ class Container:
         with self.monkeypatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            return run(import_module(f"include.jobs.{program}").main)
+            module = "monitor.analyses" if program == "monitor" else program
+            return run(import_module(f"include.jobs.{module}").main)
 
     def message(self) -> str:
         return contract.message_file().read_text()

@@ -127,7 +127,11 @@ def test_shifted_columns_and_no_others_are_named(monitor, container, tumour, shi
     descriptions = [entry["description"] for entry in container.json("constraint_violations.json")["violations"]]
     assert all("Numerical distance: 0." in text and text.endswith("threshold: 0.1") for text in descriptions)
     report = (container.output("") / "report.html").read_text()
-    assert report.index("2 violations") < report.index("What is wrong") < report.index(header[shifted[0]] + "</h3>")
+    assert (
+        report.index("2 violations")
+        < report.index("What is wrong")
+        < report.index(f"<strong>{header[shifted[0]]}</strong>")
+    )
 
 
 def test_a_batch_without_header_is_checked_like_captured_rows(monitor, tumour) -> None:
@@ -359,6 +363,18 @@ def test_metrics_for_cloudwatch_only_if_enabled(monitor, container) -> None:
     assert metrics["feature_baseline_drift_n"]["Value"] == 0.0
 
 
+def test_a_feature_whose_baseline_emits_no_metrics_has_none(monitor, container) -> None:
+    monitor.baseline(SMALL)
+    path = container.input("baseline") / "constraints.json"
+    document = json.loads(path.read_text())
+    document["features"][0]["monitoringConfigOverrides"] = {"emit_metrics": "Disabled"}
+    path.write_text(json.dumps(document))
+    monitor.check(as_lines(ordinary()), publish_cloudwatch_metrics="Enabled")
+    metrics = container.base / "output" / "metrics" / "cloudwatch" / "cloudwatch_metrics.jsonl"
+    names = {json.loads(line)["MetricName"] for line in metrics.read_text().splitlines()}
+    assert names == {"feature_non_null_c", "feature_baseline_drift_c"}
+
+
 def test_metrics_fit_what_cloudwatch_accepts(monitor, container) -> None:
     import botocore.session
     from botocore.validate import ParamValidator
@@ -389,7 +405,7 @@ ERRORS = {
         ["'input'", "endpointInput"],
     ),
     "not implemented": ([record("1.5,a")], {"record_preprocessor_script": "s3://x"}, ["record_preprocessor_script"]),
-    "model quality": ([record("1.5,a")], {"analysis_type": "MODEL_QUALITY"}, ["analysis_type", "'MODEL_QUALITY'"]),
+    "unknown analysis": ([record("1.5,a")], {"analysis_type": "QUALITY"}, ["analysis_type", "'QUALITY'", "MODEL_BIAS"]),
     "baseline is missing": (
         [record("1.5,a")],
         {"baseline_constraints": f"{IN}/none.json"},

@@ -27,7 +27,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     started = Endpoint(Options(state=state, images=(IMAGES,), cache=default_cache(), port=0, grace=2.0))
     started.start()
     yield started
-    started.stop()
+    started.close()
 
 
 def analyse(endpoint: Endpoint, name: str, rows: str, baseline: bool = False) -> dict[str, Any]:

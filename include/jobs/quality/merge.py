@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from include.jobs import contract, page
-from include.jobs.capture import Window
 from include.jobs.job import UserError, run, write_json, write_message
+from include.jobs.monitor.window import Window
 from include.jobs.quality import report, settings
 from include.jobs.quality.join import Label, LabelIndex
 from include.jobs.quality.payload import BadRecord

@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from include.jobs.capture import Window
 from include.jobs.config import parse_time
 from include.jobs.job import UserError
+from include.jobs.monitor.window import Window
 from include.jobs.quality import payload, settings
 from include.jobs.quality.payload import BadRecord
 from include.jobs.quality.settings import Attributes

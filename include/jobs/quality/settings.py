@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from include.jobs import contract
-from include.jobs.capture import Window
 from include.jobs.config import parse_time
 from include.jobs.job import UserError
+from include.jobs.monitor.window import Window
 
 PROBLEM_TYPE = "problem_type"
 INFERENCE_ATTRIBUTE = "inference_attribute"

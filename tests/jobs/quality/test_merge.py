@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.capture import Window
+from include.jobs.monitor.window import Window
 from include.jobs.quality.merge import merge
 
 HOUR = "2026/11/20/03"

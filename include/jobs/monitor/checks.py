@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from include.jobs import drift
-from include.jobs.constraints import Constraint
-from include.jobs.kll import Distribution
-from include.jobs.profile import ColumnProfile
+from include.jobs.monitor import drift
+from include.jobs.monitor.constraints import Constraint
+from include.jobs.monitor.kll import Distribution
+from include.jobs.monitor.profile import ColumnProfile
 
 STANDARD_ERRORS = 3.0
 
@@ -46,11 +46,26 @@ class Distance:
     kind: str
     value: float
     threshold: float
+    method: str
 
     @property
     def exceeded(self) -> bool:
-        """True if this is a violation."""
-        return self.value > self.threshold
+        """True if this is a violation: a distance above the threshold, a p-value below it."""
+        return self.value < self.threshold if self.method == drift.CHI_SQUARED else self.value > self.threshold
+
+    @property
+    def excess(self) -> float:
+        """How far towards a violation this is, to sort by; above 1 it is one."""
+        if self.method == drift.CHI_SQUARED:
+            return self.threshold / self.value if self.value else math.inf
+        return self.value / (self.threshold or 1)
+
+    def words(self) -> str:
+        """The description of a violation."""
+        word = self.kind.lower()
+        if self.method == drift.CHI_SQUARED:
+            return f"{self.kind} chi-squared p-value: {self.value} is below {word} threshold: {self.threshold}"
+        return f"{self.kind} distance: {self.value} exceeds {word} threshold: {self.threshold}"
 
 
 def distances(
@@ -75,16 +90,23 @@ def _distance(constraint: Constraint, baseline: Mapping[str, Any], profile: Colu
     if numbers and profile.numeric:
         reference = Distribution.of(numbers["distribution"]["kll"]["sketch"]["data"])
         value = drift.numeric(reference, Distribution.of(profile.sketch()), settings.method)
-        return Distance(profile.name, "Numerical", value, settings.numeric_threshold)
-    counts = _category_counts(baseline)
+        return Distance(profile.name, "Numerical", value, settings.numeric_threshold, settings.method)
+    counts = category_counts(baseline)
     current = profile.counts()
-    if counts and current:
-        value = drift.categorical(counts, current, settings.method)
-        return Distance(profile.name, "Categorical", value, settings.categorical_threshold)
-    return None
+    if not counts or not current:
+        return None
+    if settings.categorical_method == drift.CHI_SQUARED:
+        value = drift.chi_squared({name: float(count) for name, count in current.items()}, counts)[1]
+        # With fewer than two categories there is no test, and no distance.
+        if math.isnan(value):
+            return None
+        return Distance(profile.name, "Categorical", value, settings.categorical_threshold, drift.CHI_SQUARED)
+    value = drift.categorical(counts, current, settings.method)
+    return Distance(profile.name, "Categorical", value, settings.categorical_threshold, settings.method)
 
 
-def _category_counts(baseline: Mapping[str, Any]) -> dict[str, float]:
+def category_counts(baseline: Mapping[str, Any]) -> dict[str, float]:
+    """The counts of a feature's categories in statistics.json; empty if it has none."""
     texts = baseline.get("string_statistics") or {}
     buckets = ((texts.get("distribution") or {}).get("categorical") or {}).get("buckets") or ()
     return {str(bucket["value"]): float(bucket["count"]) for bucket in buckets}
@@ -124,12 +146,7 @@ def _of_feature(constraint: Constraint, profile: ColumnProfile, distance: Distan
             f"Observed: Only {profile.completeness * 100}% of data is present.",
         )
     if distance is not None and distance.exceeded:
-        word = distance.kind.lower()
-        yield Violation(
-            name,
-            "baseline_drift_check",
-            f"{distance.kind} distance: {distance.value} exceeds {word} threshold: {distance.threshold}",
-        )
+        yield Violation(name, "baseline_drift_check", distance.words())
     share = _share_in_domain(constraint, profile)
     if share < constraint.settings.domain_threshold:
         yield Violation(name, "categorical_values_check", f"Value: {share} does not meet the constraint requirement!")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from include.jobs import drift
 from include.jobs.job import UserError
-from include.jobs.profile import ColumnProfile
+from include.jobs.monitor import drift
+from include.jobs.monitor.profile import ColumnProfile
 
 VERSION = 0.0
 ENABLED = "Enabled"
@@ -40,6 +40,7 @@ class Settings:
     numeric_threshold: float
     categorical_threshold: float
     method: str
+    categorical_method: str
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,27 @@ class Constraint:
     name: str
     inferred_type: str
     completeness: float
-    domain: frozenset[str] | None
+    domain: tuple[str, ...] | None
     settings: Settings
 
 
-def suggest(profiles: Sequence[ColumnProfile]) -> dict[str, Any]:
-    """The document for a baseline of these columns."""
+def suggest(profiles: Sequence[ColumnProfile], categorical_method: str | None = None) -> dict[str, Any]:
+    """The document for a baseline of these columns; the setting `categorical_drift_method` is written into it."""
+    config = MONITORING_CONFIG
+    if categorical_method is not None:
+        _one_of("setting categorical_drift_method", categorical_method, drift.CATEGORICAL_METHODS)
+        compared = {**config["distribution_constraints"], "categorical_drift_method": categorical_method}
+        config = {**config, "distribution_constraints": compared}
     return {
         "version": VERSION,
         "features": [_suggest(profile) for profile in profiles],
-        "monitoring_config": MONITORING_CONFIG,
+        "monitoring_config": config,
     }
+
+
+def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(f"the {what} is {value!r}: use one of {', '.join(allowed)}")
 
 
 def _suggest(profile: ColumnProfile) -> dict[str, Any]:
@@ -76,9 +87,15 @@ def _suggest(profile: ColumnProfile) -> dict[str, Any]:
     return entry
 
 
-def read(document: Mapping[str, Any]) -> list[Constraint]:
-    """The features of a constraints document in their order; UserError names what it lacks."""
+def read(document: Mapping[str, Any], categorical_method: str | None = None) -> list[Constraint]:
+    """The features of a constraints document in their order; UserError names what it lacks.
+
+    `categorical_method` (the setting of the environment) goes before what the document says.
+    """
     common = document.get("monitoring_config") or MONITORING_CONFIG
+    if categorical_method is not None:
+        compared = {**(common.get("distribution_constraints") or {}), "categorical_drift_method": categorical_method}
+        common = {**common, "distribution_constraints": compared}
     try:
         return [_read(entry, common) for entry in document["features"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -93,7 +110,7 @@ def _read(entry: Mapping[str, Any], common: Mapping[str, Any]) -> Constraint:
         name=str(entry["name"]),
         inferred_type=str(entry["inferred_type"]),
         completeness=float(entry["completeness"]),
-        domain=None if domains is None else frozenset(map(str, domains)),
+        domain=None if domains is None else tuple(map(str, domains)),
         settings=_settings(common, _overrides(entry)),
     )
 
@@ -110,16 +127,8 @@ def _settings(common: Mapping[str, Any], own: Mapping[str, Any]) -> Settings:
         **(common.get("distribution_constraints") or {}),
         **(own.get("distribution_constraints") or {}),
     }
-    if compared["comparison_method"] not in drift.METHODS:
-        raise UserError(
-            f"the baseline's comparison_method is {compared['comparison_method']!r}: use one of "
-            f"{', '.join(drift.METHODS)}"
-        )
-    if compared["categorical_drift_method"] != "LInfinity":
-        raise UserError(
-            f"the baseline's categorical_drift_method is {compared['categorical_drift_method']!r}: "
-            "only LInfinity is implemented"
-        )
+    _one_of("baseline's comparison_method", compared["comparison_method"], drift.METHODS)
+    _one_of("baseline's categorical_drift_method", compared["categorical_drift_method"], drift.CATEGORICAL_METHODS)
     return Settings(
         evaluate=plain["evaluate_constraints"] == ENABLED,
         emit_metrics=plain["emit_metrics"] == ENABLED,
@@ -129,4 +138,5 @@ def _settings(common: Mapping[str, Any], own: Mapping[str, Any]) -> Settings:
         numeric_threshold=float(compared["comparison_threshold"]),
         categorical_threshold=float(compared["categorical_comparison_threshold"]),
         method=str(compared["comparison_method"]),
+        categorical_method=str(compared["categorical_drift_method"]),
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from include.jobs import contract
-from include.jobs.checks import Distance
-from include.jobs.profile import ColumnProfile
+from include.jobs.monitor.checks import Distance
+from include.jobs.monitor.profile import ColumnProfile
 
 
 def write(folder: Path, profiles: Sequence[ColumnProfile], distances: Mapping[str, Distance], moment: datetime) -> Path:
