@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tests.faults.stack import MODEL, Stack, poll
 DAG = f"{MODEL}_lifecycle"
 HOUSEKEEPING = "sagemaker_housekeeping"
 ENDED = ("success", "failed")
+_BEGUN = time.monotonic()
 
 
 @dataclass
@@ -131,5 +133,5 @@ class Campaign:
 
 def say(line: str) -> None:
     """To standard error: the table alone goes to standard output."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(f"{time.monotonic() - _BEGUN:5.0f} s  {line}\n")
     sys.stderr.flush()

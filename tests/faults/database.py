@@ -8,7 +8,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import psycopg2
 from tests.compose.services import postgres_program
 
 USER = "airflow"
-PRIVATE = "harness"  # application_name of our own connections, which are never cut
 
 
 def missing() -> str | None:
@@ -35,6 +34,7 @@ class Database:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
+        self._connection: Any = None
 
     @property
     def url(self) -> str:
@@ -76,21 +76,12 @@ class Database:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)
 
-    @contextlib.contextmanager
-    def _cursor(self) -> Iterator[Any]:
-        connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user=USER, dbname="postgres", application_name=PRIVATE
-        )
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                yield cursor
-        finally:
-            connection.close()
-
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """The answer to one query."""
-        with self._cursor() as cursor:
+        """The answer to one query, on a connection that stays open: the moment of a fault may depend on the answer."""
+        if self._connection is None:
+            self._connection = psycopg2.connect(host="127.0.0.1", port=self.port, user=USER, dbname="postgres")
+            self._connection.autocommit = True
+        with self._connection.cursor() as cursor:
             cursor.execute(query, values)
             return list(cursor.fetchall())
 

@@ -75,7 +75,7 @@ class Witness:
         return Task(str(item["state"]), _epoch(item["start_date"]), _epoch(item["end_date"]), reason)
 
     def _reason(self, dag_id: str, run_id: str, item: dict[str, Any]) -> str:
-        """What the log of the last try says, or of the one before if that try was killed before it could say anything."""
+        """What the log of the last try says, or an earlier one if that try was killed before it could."""
         for attempt in range(item["try_number"], 0, -1):
             events = self._log(dag_id, run_id, item["task_id"], attempt)
             if found := failure_reason(events):

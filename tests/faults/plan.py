@@ -60,7 +60,7 @@ DECK: tuple[tuple[Kind, str, Moment], ...] = (
 
 def deal(seed: int) -> Iterator[Fault]:
     """Faults without end: the deck, shuffled anew for each round. The same for the same seed."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    chance = random.Random(seed)
     while True:
         for kind, target, moment in chance.sample(DECK, len(DECK)):
             # A task's process lives for a second or two, so that is when a random moment of it lies.

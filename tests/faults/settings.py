@@ -36,7 +36,7 @@ AIRFLOW = {
 #: Seconds before the next try of a task, instead of ten that double with each.
 RETRY_SECONDS = 2
 #: How long a job stays in `Starting`, so that a fault meets waiting tasks too and not only running ones.
-JOB_START = 4.0
+JOB_START = 3.0
 #: Pauses of the triggerer are longer than its silence, so that it comes back after it was replaced.
 TRIGGERER_PAUSE = (TRIGGERER_SILENCE + 2.0, TRIGGERER_SILENCE + 5.0)
 #: A worker that was paused before its task created the job comes back after another try of the task was started.

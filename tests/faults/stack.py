@@ -49,9 +49,12 @@ def poll(question: Callable[[], T | None], what: str, seconds: float, pause: flo
 class Stack:
     """A context manager: everything is started on entering and ended on leaving."""
 
-    def __init__(self, signals: Signals | None = None, keep: bool = False) -> None:
+    def __init__(
+        self, signals: Signals | None = None, *, keep: bool = False, add: Callable[[Checkout], None] | None = None
+    ) -> None:
         self._signals = signals or Signals()
         self._keep = keep
+        self._add = add
         self._times_started: dict[str, int] = {}
 
     def __enter__(self) -> Stack:
@@ -100,14 +103,15 @@ class Stack:
         airflow_settings.write_configuration(self.home, self.secrets)
         checkout = self.checkout
         checkout.add_model(MODEL)
+        if self._add:
+            self._add(checkout)
         retry = f'"retry_delay": timedelta(seconds={settings.RETRY_SECONDS})'
         checkout.replace("include/workflows/common.py", '"retry_delay": timedelta(seconds=10)', retry)
         checkout.replace(
             "include/workflows/common.py", '"retry_exponential_backoff": True', '"retry_exponential_backoff": False'
         )
-        checkout.replace(
-            "include/localaws/profile.py", "FAST = Profile()", f"FAST = Profile(start={settings.JOB_START})"
-        )
+        slow = f"FAST = Profile(start={settings.JOB_START})"
+        checkout.replace("include/localaws/profile.py", "FAST = Profile()", slow)
         for other in ("census", "tumor"):  # parsing them would only take time
             (checkout.root / f"dags/{other}.py").unlink()
 
