@@ -17,6 +17,8 @@ BAD = ("Failed", "Stopped")
 OVER = ("failed", "success", "skipped", "upstream_failed", "removed")
 #: Clocks of Airflow's database and of localaws are the same one; a state may be written just after the call it led to.
 SLACK = 2.0
+#: Begins the reason of a task whose processes were killed before they could write one: Airflow's event log has it.
+UNLOGGED = "(event log)"
 
 
 @dataclass(frozen=True)

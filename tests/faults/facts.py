@@ -12,7 +12,7 @@ from typing import Any
 from include.stack.aws import KINDS
 from include.stack.rest import failure_reason, one_line
 from tests.faults.calls import OWN, CallFile
-from tests.faults.counting import Facts, Job, Run, Task
+from tests.faults.counting import UNLOGGED, Facts, Job, Run, Task
 from tests.faults.stack import Stack
 
 _RESOURCES = {
@@ -93,7 +93,7 @@ class Witness:
         query = "SELECT event, extra FROM log WHERE dag_id = %s AND run_id = %s AND task_id = %s ORDER BY id DESC"
         for event, extra in self.stack.database.rows(query, dag_id, run_id, task_id):
             if re.search("heartbeat|timeout|state mismatch|stuck|fail", str(event), re.IGNORECASE) and extra:
-                return one_line(f"{event}: {extra}")
+                return f"{UNLOGGED} {one_line(str(extra))}"
         return ""
 
 

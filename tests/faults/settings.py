@@ -7,7 +7,7 @@ they are as short as two loaded cores allow; a harness that waits for the long o
 from __future__ import annotations
 
 #: A triggerer that has not been heard of for so long is dead: others take its triggers over (Airflow: 30).
-TRIGGERER_SILENCE = 6
+TRIGGERER_SILENCE = 8
 #: A task whose supervisor has not been heard of for so long is dead and tried again (Airflow: 300). It must be more
 #: than the longest pause of the API server and its start, or every such fault would end all tasks.
 TASK_SILENCE = 15
@@ -15,10 +15,10 @@ TASK_SILENCE = 15
 SCHEDULER_SILENCE = 10
 
 AIRFLOW = {
-    ("triggerer", "job_heartbeat_sec"): "1",  # a sixth of the silence that counts as death
+    ("triggerer", "job_heartbeat_sec"): "1",  # an eighth of the silence that counts as death
     ("triggerer", "triggerer_health_check_threshold"): str(TRIGGERER_SILENCE),
-    # The watchdog inside a triggerer: shorter than the silence, else a hung event loop looks alive twice as long.
-    ("triggerer", "runner_health_check_threshold"): "5",
+    # The watchdog inside a triggerer: not longer than the silence, else a hung event loop looks alive twice as long.
+    ("triggerer", "runner_health_check_threshold"): str(TRIGGERER_SILENCE),
     ("scheduler", "job_heartbeat_sec"): "1",
     ("scheduler", "scheduler_heartbeat_sec"): "1",
     ("scheduler", "scheduler_health_check_threshold"): str(SCHEDULER_SILENCE),
@@ -33,8 +33,9 @@ AIRFLOW = {
     ("database", "sql_alchemy_pool_pre_ping"): "True",  # Airflow's default, which a cut connection needs: stated
 }
 
-#: Seconds before the next try of a task, instead of ten that double with each.
-RETRY_SECONDS = 2
+#: Seconds before the second try of a task, doubled for each further one, instead of ten: together with the retries of
+#: its calls the tries of a task outlast a restart of the API server, which takes most of a minute on loaded cores.
+RETRY_SECONDS = 4
 #: How long a job stays in `Starting`, so that a fault meets waiting tasks too and not only running ones.
 JOB_START = 3.0
 #: Pauses of the triggerer are longer than its silence, so that it comes back after it was replaced.

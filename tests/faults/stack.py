@@ -107,9 +107,6 @@ class Stack:
             self._add(checkout)
         retry = f'"retry_delay": timedelta(seconds={settings.RETRY_SECONDS})'
         checkout.replace("include/workflows/common.py", '"retry_delay": timedelta(seconds=10)', retry)
-        checkout.replace(
-            "include/workflows/common.py", '"retry_exponential_backoff": True', '"retry_exponential_backoff": False'
-        )
         slow = f"FAST = Profile(start={settings.JOB_START})"
         checkout.replace("include/localaws/profile.py", "FAST = Profile()", slow)
         for other in ("census", "tumor"):  # parsing them would only take time

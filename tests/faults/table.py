@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tests.faults.calls import CREATES
 from tests.faults.campaign import Result
-from tests.faults.counting import Facts, causes
+from tests.faults.counting import UNLOGGED, Facts, causes
 from tests.faults.plan import DECK
 
 
@@ -34,6 +34,9 @@ def _faults(result: Result) -> Iterable[str]:
 def _counts(facts: Facts) -> Iterable[str]:
     states = Counter(run.state for run in facts.runs)
     yield f"{'runs':<14}{len(facts.runs):>8}   " + _listed(states)
+    failed = [task.reason for run in facts.runs for task in run.tasks.values() if task.state == "failed"]
+    unlogged = sum(reason.startswith(UNLOGGED) for reason in failed)
+    yield f"{'failed tasks':<14}{len(failed):>8}   of {unlogged} only Airflow's event log says why"
     generations = Counter(f"generation {job.generation}" for job in facts.jobs)
     yield f"{'jobs':<14}{len(facts.jobs):>8}   " + _listed(generations)
     yield f"{'':<14}{'':>8}   " + _listed(Counter(job.status for job in facts.jobs))

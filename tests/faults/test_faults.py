@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import Checkout
@@ -61,27 +62,23 @@ def stack() -> Iterator[Stack]:
 
 def test_a_triggerer_that_comes_back_after_it_was_replaced_stops_no_job(stack: Stack) -> None:
     stack.client("s3").create_bucket(Bucket="held")
-    away, stays = "triggerer-1", "triggerer-2"
-    other = stack.process(stays)
-    assert other is not None
-    kill_all(tree(other))  # so that the trigger cannot but go to the one that will be paused
-    poll(lambda: stack.process(stays) is None, stays, 20)
+    names = name_triggerers(stack)
     stack.ask(lambda api: api.unpause(DAG))
     stack.ask(lambda api: api.trigger(DAG, RUN, {}))
-    holder = poll(lambda: holder_of(stack), "the trigger", settings.RUN_SECONDS)
-    stack.start(stays)
-    poll(lambda: living(stack, holder), stays, settings.START_SECONDS)
+    poll(lambda: holder_of(stack), "the trigger", settings.RUN_SECONDS)
 
-    paused = stack.process(away)
-    assert paused is not None
-    processes = tree(paused)
+    holder, processes = pause_holder(stack, names)
+    said = len(told(stack, holder))
     try:
-        for process in processes:
-            process.suspend()
         poll(lambda: holder_of(stack) not in (None, holder), "the other triggerer", 20 * settings.TRIGGERER_SILENCE)
     finally:
         resume(processes)
-    poll(lambda: on_kill_is_over(stack, holder), "on_kill of the triggerer that came back", settings.START_SECONDS)
+
+    def on_kill_is_over() -> bool:
+        _, _, after = told(stack, holder)[said:].partition("invoking on_kill")
+        return "trigger completed" in after
+
+    poll(on_kill_is_over, "on_kill of the triggerer that came back", settings.START_SECONDS)
     assert stops(stack) == []
 
     stack.client("s3").put_object(Bucket="held", Key="go on", Body=b"")
@@ -96,6 +93,32 @@ def test_a_triggerer_that_comes_back_after_it_was_replaced_stops_no_job(stack: S
     assert [(call.tag("generation"), call.outcome) for call in trainings] == [("1", "ok")]
 
 
+def name_triggerers(stack: Stack) -> dict[int, str]:
+    """Airflow's numbers of the two triggerers: the second is started anew, and gets the number that appears."""
+    first, second = "triggerer-1", "triggerer-2"
+    process = stack.process(second)
+    assert process is not None
+    kill_all(tree(process))
+    poll(lambda: stack.process(second) is None, "the end of the second triggerer", 20)
+    query = "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
+    (alive,) = poll(lambda: only(stack.database.rows(f"{query} AND {FRESH}")), first, settings.START_SECONDS)
+    known = {number for (number,) in stack.database.rows(query)}
+    stack.start(second)
+
+    def new() -> list[int]:
+        return [number for (number,) in stack.database.rows(f"{query} AND {FRESH}") if number not in known]
+
+    return {alive: first, poll(new, second, settings.START_SECONDS)[0]: second}
+
+
+FRESH = "latest_heartbeat > now() - interval '3 seconds'"
+
+
+def only(rows: list[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The one row, once it is the only one."""
+    return rows[0] if len(rows) == 1 else None
+
+
 def holder_of(stack: Stack) -> int | None:
     """The triggerer that holds the trigger of the training's task."""
     query = (
@@ -106,21 +129,29 @@ def holder_of(stack: Stack) -> int | None:
     return found[0][0] if found else None
 
 
-def living(stack: Stack, holder: int) -> bool:
-    """Whether another triggerer than the holder lives."""
-    query = (
-        "SELECT 1 FROM job WHERE job_type = 'TriggererJob' AND state = 'running' AND id <> %s"
-        " AND latest_heartbeat > now() - interval '3 seconds'"
-    )
-    return bool(stack.database.rows(query, holder))
+def pause_holder(stack: Stack, names: dict[int, str]) -> tuple[int, list[psutil.Process]]:
+    """Stop the triggerer that runs the trigger. On a loaded machine it may have moved meanwhile: then the other one."""
+
+    def stopped() -> tuple[int, list[psutil.Process]] | None:
+        holder = holder_of(stack)
+        process = stack.process(names[holder]) if holder in names else None
+        if holder is None or process is None or " starting" not in told(stack, holder):
+            return None
+        processes = tree(process)
+        for part in processes:
+            part.suspend()
+        if holder_of(stack) == holder:
+            return holder, processes
+        resume(processes)
+        return None
+
+    return poll(stopped, "a triggerer that holds the trigger", settings.START_SECONDS)
 
 
-def on_kill_is_over(stack: Stack, holder: int) -> bool:
-    """Airflow has called it on the triggerer that came back, and it has returned."""
+def told(stack: Stack, holder: int) -> str:
+    """What a triggerer has written into the log of the training's task."""
     folder = stack.home.airflow / f"logs/dag_id={DAG}/run_id={RUN}/task_id=train"
-    text = "".join(path.read_text() for path in Path(folder).glob(f"*.trigger.{holder}.log"))
-    called, _, after = text.partition("invoking on_kill")
-    return bool(called) and "trigger completed" in after
+    return "".join(path.read_text() for path in Path(folder).glob(f"*.trigger.{holder}.log"))
 
 
 def calls(stack: Stack) -> list[Call]:
