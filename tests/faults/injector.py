@@ -10,7 +10,7 @@ import psutil
 from tests.faults import settings
 from tests.faults.plan import Fault
 from tests.faults.stack import Stack, resume
-from tests.faults.workers import Missed, Workers
+from tests.faults.workers import Missed, Workers, busy
 
 
 class Injector:
@@ -59,7 +59,7 @@ class Injector:
         if fault.moment == "any":
             _wait(fault.delay)
         process = running.worker if fault.target == "worker" else running.process
-        if not process.is_running():
+        if not process.is_running() or not busy(running.worker):
             raise Missed(f"{running.run}/{running.task} had ended")
         if fault.kind == "pause":
             _pause([process] if fault.target == "task" else tree(process), fault.seconds)

@@ -78,6 +78,15 @@ class Workers:
         return self._job_tasks[instance]
 
 
+def busy(worker: psutil.Process) -> bool:
+    """Whether a worker still runs a task.
+
+    An idle one is not killed: it may hold the lock of the executor's queue, which then nobody ever gets again, and the
+    LocalExecutor of Airflow 3.3.2 runs no task until the scheduler is restarted (seen).
+    """
+    return WORKER.match(_title(worker)) is not None
+
+
 def _owns(running: Running, call: Call) -> bool:
     """A Create carries its owner's tags; a Describe has none, but the step is part of the job's name."""
     if call.tags:
