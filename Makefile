@@ -17,6 +17,8 @@ PY := . .venv/registry.sh && .venv/bin/python
 export PORT ?=
 export AWS_PORT ?=
 export STATE ?=
+export FAULTS ?= 200
+export SEED ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
 # The fast tests do not share anything: one process a core, a file stays together because it shares an endpoint.
 FAST := -m "not e2e" --numprocesses auto --dist loadfile
@@ -59,8 +61,6 @@ test: setup  ## every test: the fast ones first, then those that start Airflow o
 test-fast: setup  ## the tests that start no Airflow
 	@$(PY) -m pytest $(FAST)
 
-export FAULTS ?= 200
-export SEED ?=
 faults: setup  ## kill, pause and cut off a real stack on PostgreSQL while models run: FAULTS=200 SEED=7 (docs/faults.md)
 	@$(PY) -m tests.faults --faults "$$FAULTS" $${SEED:+--seed "$$SEED"}
 

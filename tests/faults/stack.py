@@ -129,8 +129,8 @@ class Stack:
             self.start(name)
         self.api = AirflowApi(f"http://127.0.0.1:{self.port}")
         poll(self.api.answers, "the API server", settings.START_SECONDS)
-        self.api.login(self.secrets.user, self.secrets.password)
-        self.api.warm_up()
+        self.ask(lambda api: api.login(self.secrets.user, self.secrets.password))
+        self.ask(lambda api: api.warm_up())
         poll(lambda: self.database.rows("SELECT 1 FROM dag LIMIT 1"), "the DAGs", settings.START_SECONDS)
 
     def _aws(self) -> Aws | None:
