@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import time
@@ -21,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--faults", type=int, default=200, help="how many (default: %(default)s)")
     found.add_argument("--seed", type=int, help="repeats the faults of an earlier run (default: a new one, printed)")
     found.add_argument("--parallel", type=int, default=2, help="runs at once (default: %(default)s)")
+    found.add_argument("--minutes", type=float, default=math.inf, help="no further fault after so long")
     found.add_argument("--keep-files", action="store_true", help="leave logs and state where they are, and say where")
     return found
 
@@ -38,8 +40,8 @@ def main() -> int:
     try:
         with Stack(signals, keep=options.keep_files) as stack:
             say(f"files: {stack.folder}" if options.keep_files else "stack is up")
-            campaign = Campaign(stack, faults=options.faults, seed=seed, parallel=options.parallel, say=say)
-            result = campaign.run()
+            limits = {"faults": options.faults, "parallel": options.parallel, "minutes": options.minutes}
+            result = Campaign(stack, seed=seed, say=say, **limits).run()
     except Interrupted as interrupted:
         say("Ended early: everything that was started has been ended.")
         return 128 + interrupted.signum

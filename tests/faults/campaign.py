@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -39,11 +40,21 @@ class Result:
 
 
 class Campaign:
-    """Keeps `parallel` runs going until `faults` faults were injected, then lets them end."""
+    """Keeps `parallel` runs going until `faults` faults were injected or `minutes` are over, then lets them end."""
 
-    def __init__(self, stack: Stack, *, faults: int, seed: int, parallel: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        *,
+        faults: int,
+        seed: int,
+        parallel: int,
+        say: Callable[[str], None],
+        minutes: float = math.inf,
+    ) -> None:
         self.stack = stack
         self.faults = faults
+        self.deadline = time.monotonic() + minutes * 60
         self.parallel = parallel
         self.say = say
         self.result = Result(seed)
@@ -55,7 +66,7 @@ class Campaign:
         """Everything; the result holds the broken rules."""
         self.stack.ask(lambda api: api.unpause(DAG))
         injector, dealt = Injector(self.stack), deal(self.result.seed)
-        while len(self.result.injected) < self.faults:
+        while len(self.result.injected) < self.faults and time.monotonic() < self.deadline:
             self._keep_running()
             self._inject(injector, next(dealt))
             self._collect()
