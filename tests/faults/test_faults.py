@@ -133,6 +133,7 @@ def pause_holder(stack: Stack, names: dict[int, str]) -> tuple[int, list[psutil.
     """Stop the triggerer that runs the trigger. On a loaded machine it may have moved meanwhile: then the other one."""
 
     def stopped() -> tuple[int, list[psutil.Process]] | None:
+        assert stops(stack) == [], "a move on a loaded machine is the very thing that must not stop a job"
         holder = holder_of(stack)
         process = stack.process(names[holder]) if holder in names else None
         if holder is None or process is None or " starting" not in told(stack, holder):
