@@ -19,6 +19,8 @@ AIRFLOW = {
     ("triggerer", "triggerer_health_check_threshold"): str(TRIGGERER_SILENCE),
     # The watchdog inside a triggerer: not longer than the silence, else a hung event loop looks alive twice as long.
     ("triggerer", "runner_health_check_threshold"): str(TRIGGERER_SILENCE),
+    # Airflow gives up on a trigger's on_kill after 30: on loaded cores it would then be proved harmless by not running.
+    ("triggerer", "on_kill_timeout"): "150",
     ("scheduler", "job_heartbeat_sec"): "1",
     ("scheduler", "scheduler_heartbeat_sec"): "1",
     ("scheduler", "scheduler_health_check_threshold"): str(SCHEDULER_SILENCE),
