@@ -26,6 +26,9 @@ AIRFLOW = {
     ("scheduler", "scheduler_health_check_threshold"): str(SCHEDULER_SILENCE),
     ("scheduler", "task_instance_heartbeat_timeout"): str(TASK_SILENCE),
     ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): "2",  # how often dead tasks are looked for
+    # A task whose worker was killed between taking it and starting it stays queued so long (Airflow: 600, every 120).
+    ("scheduler", "task_queued_timeout"): "60",
+    ("scheduler", "task_queued_timeout_check_interval"): "5",
     ("scheduler", "orphaned_tasks_check_interval"): "3",  # how often a dead scheduler's tasks are looked for
     # A task ends itself after so many heartbeats that the API server did not take: together they outlast its restart.
     ("workers", "min_heartbeat_interval"): "2",
