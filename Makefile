@@ -19,12 +19,14 @@ PY := . .venv/registry.sh && .venv/bin/python
 export PORT ?=
 export AWS_PORT ?=
 export STATE ?=
+export FAULTS ?= 200
+export SEED ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
 # The fast tests do not share anything: one process a core, a file stays together because it shares an endpoint.
 FAST := -m "not e2e" --numprocesses auto --dist loadfile
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast check lint fmt types arrows lock bench coverage-page env clean
+.PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast faults check lint fmt types arrows lock bench coverage-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +65,9 @@ test: setup  ## every test: the fast ones first, then those that start Airflow o
 
 test-fast: setup  ## the tests that start no Airflow
 	@$(PY) -m pytest $(FAST)
+
+faults: setup  ## kill, pause and cut off a real stack on PostgreSQL while models run: FAULTS=200 SEED=7 (docs/faults.md)
+	@$(PY) -m tests.faults --faults "$$FAULTS" $${SEED:+--seed "$$SEED"}
 
 check: lint types arrows  ## lint, types and import arrows
 

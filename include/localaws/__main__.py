@@ -98,6 +98,9 @@ def _serve_parser() -> argparse.ArgumentParser:
         "--quota", action="append", default=[], metavar="TYPE/USE=N",
         help="most instances in use at once, e.g. ml.m5.xlarge/training=2 or all/endpoint=4 (repeatable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--call-log", type=Path, metavar="FILE", help="append a JSON line for each call of the SageMaker API"
+    )
     parser.add_argument("--json", action="store_true", help="log to standard error as JSON, one object per line")
     _common(parser)
     return parser
@@ -145,6 +148,7 @@ def serve(argv: list[str]) -> int:
             allowed_hosts=tuple(options.allow_host),
             profile=PROFILES[options.profile],
             quotas=Quotas.parse(options.quota),
+            call_log=options.call_log,
         )
     )
     lines.hide(endpoint.ctx.config.secret_key)

@@ -19,6 +19,7 @@ from include.localaws.engine.sandbox import choose
 from include.localaws.engine.scheduler import SHUTDOWN_GRACE, Scheduler
 from include.localaws.faults import Faults
 from include.localaws.front.auth import Environ, state_credentials
+from include.localaws.front.calls import CallLog
 from include.localaws.front.dispatch import Application
 from include.localaws.front.foreign import Moto
 from include.localaws.front.http_server import Server
@@ -59,6 +60,7 @@ class Options:
     allowed_hosts: tuple[str, ...] = ()
     profile: Profile = FAST
     quotas: Quotas = field(default_factory=Quotas)
+    call_log: Path | None = None
 
 
 class Endpoint:
@@ -117,7 +119,8 @@ class Endpoint:
             profile=options.profile,
             quotas=options.quotas,
         )
-        self._application = Application(ctx, moto, s3_app(s3, hosts=("localhost", *options.allowed_hosts)))
+        calls = CallLog(options.call_log, ctx.clock) if options.call_log else None
+        self._application = Application(ctx, moto, s3_app(s3, hosts=("localhost", *options.allowed_hosts)), calls)
         return ctx
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

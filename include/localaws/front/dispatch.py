@@ -20,6 +20,7 @@ from include.localaws.errors import (
 from include.localaws.faults import check_tags
 from include.localaws.front import admin, faulty, statuspage
 from include.localaws.front.auth import Environ, Refused, authenticate, read_body
+from include.localaws.front.calls import CallLog
 from include.localaws.front.foreign import Moto
 from include.localaws.front.wire import REFUSALS, RUNTIME_OPERATIONS, StartResponse, error_xml, respond, respond_error
 from include.localaws.listing import as_listed
@@ -37,8 +38,9 @@ LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]")
 class Application:
     """Answers every request of the one port."""
 
-    def __init__(self, ctx: Context, moto: Moto, s3: Wsgi) -> None:
+    def __init__(self, ctx: Context, moto: Moto, s3: Wsgi, calls: CallLog | None = None) -> None:
         self.ctx = ctx
+        self._calls = calls
         self._moto = moto
         self._s3 = s3
         self._runtime: Wsgi | None = None
@@ -135,9 +137,15 @@ class Application:
 
     def _sagemaker(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         name = environ["HTTP_X_AMZ_TARGET"].removeprefix(TARGET)
-        return self._answer(
-            start_response, name, "application/x-amz-json-1.1", lambda: self.call(name, read_body(environ))
-        )
+        body = read_body(environ)
+
+        def handler() -> Any:
+            if self._calls is None:
+                return self.call(name, body)
+            with self._calls.written(name, body, environ.get("HTTP_USER_AGENT", "")):
+                return self.call(name, body)
+
+        return self._answer(start_response, name, "application/x-amz-json-1.1", handler)
 
     def _answer(
         self, start_response: StartResponse, name: str, kind: str, handler: Callable[[], Any]

@@ -1,0 +1,177 @@
+"""Faults on a real stack: a short run of random ones, and a triggerer that comes back after it was replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Checkout
+from tests.faults import settings
+from tests.faults.calls import CREATES, STOPS, Call, CallFile
+from tests.faults.campaign import Campaign, say
+from tests.faults.database import missing
+from tests.faults.injector import kill_all, tree
+from tests.faults.stack import Stack, poll, resume
+from tests.faults.table import table
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+FAULTS, SEED = 8, 11
+MARK = 'if __name__ == "__main__":\n'
+#: A training that goes on until an object is there, so that the test decides when the job ends.
+HELD = f"""
+def _hold() -> None:
+    import time
+
+    import boto3
+
+    deadline = time.monotonic() + 300
+    while not boto3.client("s3").list_objects_v2(Bucket="held").get("KeyCount") and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+{MARK}    _hold()
+"""
+DAG, RUN = "held_lifecycle", "paused"
+
+
+def add_held(checkout: Checkout) -> None:
+    text = (checkout.root / "include/jobs/train.py").read_text()
+    assert MARK in text
+    train = {
+        "framework": "sklearn",
+        "script": checkout.add_script("held.py", text.replace(MARK, HELD)),
+        "serve": "include/jobs/serve.py",
+        "hyperparameters": {"estimator": "logistic_regression", "problem": "binary"},
+    }
+    checkout.add_model("held", train=train)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with Stack(add=add_held) as found:
+        yield found
+
+
+def test_a_triggerer_that_comes_back_after_it_was_replaced_stops_no_job(stack: Stack) -> None:
+    stack.client("s3").create_bucket(Bucket="held")
+    names = name_triggerers(stack)
+    stack.ask(lambda api: api.unpause(DAG))
+    stack.ask(lambda api: api.trigger(DAG, RUN, {}))
+    poll(lambda: holder_of(stack), "the trigger", settings.RUN_SECONDS)
+
+    holder, processes = pause_holder(stack, names)
+    said = len(told(stack, holder))
+    try:
+        poll(lambda: holder_of(stack) not in (None, holder), "the other triggerer", 20 * settings.TRIGGERER_SILENCE)
+    finally:
+        resume(processes)
+
+    def on_kill_is_over() -> bool:
+        _, _, after = told(stack, holder)[said:].partition("invoking on_kill")
+        return "trigger completed" in after
+
+    poll(on_kill_is_over, "on_kill of the triggerer that came back", settings.START_SECONDS)
+    assert "on_kill() timed out" not in told(stack, holder), "it proves nothing"
+    assert stops(stack) == []
+
+    stack.client("s3").put_object(Bucket="held", Key="go on", Body=b"")
+
+    def ended() -> str | None:
+        state = stack.ask(lambda api: api.run_state(DAG, RUN))
+        return state if state in ("success", "failed") else None
+
+    assert poll(ended, "the run", settings.RUN_SECONDS, pause=0.5) == "success"
+    assert stops(stack) == []
+    trainings = [call for call in calls(stack) if call.operation == "CreateTrainingJob"]
+    assert [(call.tag("generation"), call.outcome) for call in trainings] == [("1", "ok")]
+
+
+def name_triggerers(stack: Stack) -> dict[int, str]:
+    """Airflow's numbers of the two triggerers: the second is started anew, and gets the number that appears."""
+    first, second = "triggerer-1", "triggerer-2"
+    process = stack.process(second)
+    assert process is not None
+    kill_all(tree(process))
+    poll(lambda: stack.process(second) is None, "the end of the second triggerer", 20)
+    query = "SELECT id FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"
+    (alive,) = poll(lambda: only(stack.database.rows(f"{query} AND {FRESH}")), first, settings.START_SECONDS)
+    known = {number for (number,) in stack.database.rows(query)}
+    stack.start(second)
+
+    def new() -> list[int]:
+        return [number for (number,) in stack.database.rows(f"{query} AND {FRESH}") if number not in known]
+
+    return {alive: first, poll(new, second, settings.START_SECONDS)[0]: second}
+
+
+FRESH = "latest_heartbeat > now() - interval '3 seconds'"
+
+
+def only(rows: list[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The one row, once it is the only one."""
+    return rows[0] if len(rows) == 1 else None
+
+
+def holder_of(stack: Stack) -> int | None:
+    """The triggerer that holds the trigger of the training's task."""
+    query = (
+        "SELECT triggerer_id FROM trigger JOIN task_instance AS task ON task.trigger_id = trigger.id"
+        " WHERE dag_id = %s AND run_id = %s AND task_id = 'train' AND task.state = 'deferred'"
+    )
+    found = stack.database.rows(query, DAG, RUN)
+    return found[0][0] if found else None
+
+
+def pause_holder(stack: Stack, names: dict[int, str]) -> tuple[int, list[psutil.Process]]:
+    """Stop the triggerer that runs the trigger. On a loaded machine it may have moved meanwhile: then the other one."""
+
+    def stopped() -> tuple[int, list[psutil.Process]] | None:
+        assert stops(stack) == [], "a move on a loaded machine is the very thing that must not stop a job"
+        holder = holder_of(stack)
+        process = stack.process(names[holder]) if holder in names else None
+        if holder is None or process is None or "InProgress" not in told(stack, holder):
+            return None  # until it has looked at the job once: then it has all it needs to stop one
+        processes = tree(process)
+        for part in processes:
+            part.suspend()
+        if holder_of(stack) == holder:
+            return holder, processes
+        resume(processes)
+        return None
+
+    return poll(stopped, "a triggerer that holds the trigger", settings.START_SECONDS)
+
+
+def told(stack: Stack, holder: int) -> str:
+    """What a triggerer has written into the log of the training's task."""
+    folder = stack.home.airflow / f"logs/dag_id={DAG}/run_id={RUN}/task_id=train"
+    return "".join(path.read_text() for path in Path(folder).glob(f"*.trigger.{holder}.log"))
+
+
+def calls(stack: Stack) -> list[Call]:
+    """Calls about jobs of the run that were not only looks."""
+    names = {**CREATES, **STOPS}
+    found = [call for call in CallFile(stack.calls).more() if call.operation in names]
+    of_run = {call.name for call in found if call.tag("run") == RUN}
+    return [call for call in found if call.name in of_run]
+
+
+def stops(stack: Stack) -> list[Call]:
+    return [call for call in calls(stack) if call.operation in STOPS]
+
+
+def test_a_short_fault_run_breaks_no_rule(stack: Stack) -> None:
+    result = Campaign(stack, faults=FAULTS, seed=SEED, parallel=2, say=say).run()
+    assert result.broken == [], table(result)
+    assert len(result.injected) == FAULTS
+    assert result.facts is not None
+    assert {run.state for run in result.facts.runs} <= {"success", "failed"}
+    say(table(result))
