@@ -17,6 +17,8 @@ from sagewind.triggers.waiting import WaitingTrigger
 
 #: Seconds without news after which a wait looks whether its limit is over; and whether there are new log lines.
 _BREATH, _LIVE_BREATH = 30.0, 5.0
+#: Seconds until Describe is asked again where a list already shows the end of a job.
+_AHEAD = 2.0
 
 
 class JobWait(WaitingTrigger):
@@ -48,7 +50,11 @@ class JobWait(WaitingTrigger):
                     found = await self.call(jobs.look, self.aws, kind, self.name)
                     if found is None or jobs.ended(kind, found):
                         return found
-                    continue  # the list was ahead of Describe, or the job only left the reconciled list
+                    if summary is not None:
+                        # The list is ahead of Describe. The poller will not tell the same end again: keep it in mind.
+                        await asyncio.sleep(_AHEAD)
+                        news.put_nowait(summary)
+                    continue
                 line = await self._progress(summary)
                 if line != said:
                     self.log.info("%s job %s: %s", self.kind, self.name, line)
