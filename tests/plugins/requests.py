@@ -8,7 +8,9 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/line:1"
 ROLE = "arn:aws:iam::123456789012:role/service-role"
 LIMIT = {"MaxRuntimeInSeconds": 600}
 CLUSTER = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+INPUT = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/in/"}}
 TRAINING: dict[str, Any] = {
+    "InputDataConfig": [{"ChannelName": "train", "DataSource": INPUT}],
     "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
     "OutputDataConfig": {"S3OutputPath": "s3://bucket/models"},
     "ResourceConfig": CLUSTER,
@@ -34,7 +36,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     },
     "transform": {
         "ModelName": "model",
-        "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/in/"}}},
+        "TransformInput": {"DataSource": INPUT},
         "TransformOutput": {"S3OutputPath": "s3://bucket/out/"},
         "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"},
     },

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from botocore import xform_name
@@ -66,6 +67,10 @@ class Job:
         kind = {"tuning": "hyper-parameter-tuning-job"}.get(self.kind.name, f"{self.kind.name}-job")
         return f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:{kind}/{self.name}"
 
+    @property
+    def alive(self) -> bool:
+        return self._at(None) is not None
+
     def description(self, shape: Any, age: int | None = None) -> dict[str, Any]:
         """The job at an age, with the members that `shape` knows."""
         everything = {**self.request, **self._times(age), **self._kind(age)}
@@ -96,7 +101,10 @@ class Job:
             age = self.age if age is None else age
             states = [*self.script.alive[: age + 1], *([] if alive else [self.script.secondary or status])]
             known["SecondaryStatus"] = states[-1]
-            known["SecondaryStatusTransitions"] = [{"Status": s, "StartTime": self.created} for s in states]
+            known["SecondaryStatusTransitions"] = [
+                {"Status": state, "StartTime": self.created, "StatusMessage": f"{state} the instances"}
+                for state in states
+            ]
             known["ModelArtifacts"] = {"S3ModelArtifacts": f"s3://bucket/{self.name}/model.tar.gz"}
         if self.kind.name == "tuning":
             config = self.request["HyperParameterTuningJobConfig"]
@@ -138,7 +146,7 @@ class World:
         answer = self._answer(operation, request, model.output_shape)
         if model.output_shape is not None:
             self._check(answer, model.output_shape, f"answer of {operation}")
-        return answer
+        return answer | {"ResponseMetadata": {"HTTPStatusCode": 200}}
 
     def _check(self, value: Any, shape: Any, where: str) -> None:
         report = self._validator.validate(value, shape)
@@ -149,6 +157,9 @@ class World:
             return _logs(operation, request)
         if operation in ("ListTags", "AddTags"):
             return self._tags(operation, request)
+        if operation == "DescribeModel":
+            arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model/{request['ModelName']}"
+            return {"ModelName": request["ModelName"], "ModelArn": arn, "CreationTime": BEGIN}
         kind = _kind_of(operation)
         if operation.startswith("Create"):
             return self._create(kind, request)
@@ -174,7 +185,7 @@ class World:
         self.now += timedelta(seconds=1)
         for name, job in list(self.jobs.items()):
             job.age += 1
-            if job._at(None) is None:
+            if not job.alive:
                 if job.script.stop_tag:
                     job.tags["sagewind:stop"] = job.script.stop_tag
                 if job.script.deleted:
@@ -207,10 +218,15 @@ class Client:
     def __init__(self, world: World, service: str) -> None:
         self._world = world
         self._service = service
+        self.meta = SimpleNamespace(
+            service_model=shapes.service(service), region_name="us-east-1", partition="aws", events=None
+        )
         self._operations = {xform_name(name): name for name in shapes.service(service).operation_names}
 
     def __getattr__(self, method: str) -> Any:
-        operation = self._operations[method]
+        operation = self._operations.get(method)
+        if operation is None:
+            raise AttributeError(method)
         return lambda **request: self._world.call(self._service, operation, request)
 
     def get_paginator(self, method: str) -> Any:
@@ -235,4 +251,6 @@ def _kind_of(operation: str) -> JobKind:
 def _logs(operation: str, request: dict[str, Any]) -> dict[str, Any]:
     if operation == "DescribeLogStreams":
         return {"logStreams": [{"logStreamName": f"{request['logStreamNamePrefix']}algo-1"}]}
-    return {"events": [{"timestamp": number, "message": text} for number, text in enumerate(LINES)]}
+    lines = [] if "nextToken" in request else LINES
+    events = [{"timestamp": number, "message": text} for number, text in enumerate(lines)]
+    return {"events": events, "nextForwardToken": "end"}
