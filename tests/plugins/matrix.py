@@ -60,6 +60,7 @@ def failed(reason: str) -> Script:
 SAID = tuple(f"] {line}" for line in LINES)
 USER = "AlgorithmError: ExecuteUserScriptError: exit code 1"
 CAPACITY = "CapacityError: Unable to provision requested ML compute capacity. Please retry"
+ALL_FAILED = "All training jobs failed. Please take a look at the training jobs failures to get more details."
 AWS_ERROR = "InternalServerError: We encountered an internal error. Please try again."
 STOPS = ("Starting", "Starting", "Training", "Stopping")
 GOOD = (" is Completed",)
@@ -74,6 +75,24 @@ ENDINGS = (
         AGAIN,
         60,
         says=(f"failed outside its code: {CAPACITY}", *SAID),
+    ),
+    Ending(
+        "failed for capacity, all its trainings",
+        Script("Failed", fields={"FailureReason": ALL_FAILED}, trainings=(CAPACITY, CAPACITY)),
+        Cause.CAPACITY,
+        errors.NoCapacity,
+        AGAIN,
+        60,
+        says=(f"failed outside its code: {CAPACITY} ({ALL_FAILED})", *SAID),
+        kinds=("tuning",),
+    ),
+    Ending(
+        "failed by user code, one of its trainings",
+        Script("Failed", fields={"FailureReason": ALL_FAILED}, trainings=(CAPACITY, USER)),
+        Cause.USER_CODE,
+        errors.JobFailed,
+        says=(f"failed: {USER} ({ALL_FAILED})", *SAID),
+        kinds=("tuning",),
     ),
     Ending(
         "failed by AWS",

@@ -37,6 +37,7 @@ class Script:
     `stop_tag`: one of us stopped it. `deleted`: it is gone instead of ending. `faults` are answered first, once each,
     by Describe and List after the job was made. `pictures` is what List shows instead of the truth, as steps of the
     job's life: an eventual list shows the future before Describe does, and the past after it.
+    `trainings` are the reasons why the trainings of a tuning job failed.
     """
 
     status: str = "Completed"
@@ -48,6 +49,7 @@ class Script:
     deleted: bool = False
     faults: tuple[tuple[str, int], ...] = ()
     pictures: tuple[int, ...] = ()
+    trainings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -160,6 +162,8 @@ class World:
         if operation == "DescribeModel":
             arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model/{request['ModelName']}"
             return {"ModelName": request["ModelName"], "ModelArn": arn, "CreationTime": BEGIN}
+        if operation == "ListTrainingJobsForHyperParameterTuningJob":
+            return {"TrainingJobSummaries": self._trainings(self.jobs[request["HyperParameterTuningJobName"]])}
         kind = _kind_of(operation)
         if operation.startswith("Create"):
             return self._create(kind, request)
@@ -204,6 +208,19 @@ class World:
             if job.kind is kind and summary["LastModifiedTime"] > after and summary[kind.status_field] == status:
                 found.append(summary)
         return found
+
+    def _trainings(self, job: Job) -> list[dict[str, Any]]:
+        return [
+            {
+                "TrainingJobName": f"{job.name}-{number}",
+                "TrainingJobArn": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:training-job/{job.name}-{number}",
+                "CreationTime": job.created,
+                "TrainingJobStatus": "Failed",
+                "TunedHyperParameters": {},
+                "FailureReason": reason,
+            }
+            for number, reason in enumerate(job.script.trainings)
+        ]
 
     def _tags(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         job = next(job for job in self.jobs.values() if job.arn == request["ResourceArn"])

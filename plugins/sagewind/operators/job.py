@@ -247,16 +247,17 @@ class JobOperator(SagewindOperator):
         kind = KINDS[self.kind]
         if found is None:
             self._again(context, endings.disappeared(kind, name))
-        record = jobs.record(self.aws, kind, cast("dict[str, Any]", found), generation)
+        found = jobs.with_cause(self.aws, kind, cast("dict[str, Any]", found))
+        record = jobs.record(self.aws, kind, found, generation)
         if record["status"] == "Completed":
             for line in joblogs.last_words(self.aws, kind, record):
                 self.log.info(line)
             return self._hand_over(record)
-        if timed_out or not jobs.ended(kind, cast("dict[str, Any]", found)):
+        if timed_out or not jobs.ended(kind, found):
             ending = endings.at_our_limit(kind, name)
         else:
             stopped_by = tags.read(self.aws, record["arn"]).get("stop")
-            ending = endings.classify(kind, cast("dict[str, Any]", found), stopped_by)
+            ending = endings.classify(kind, found, stopped_by)
         for line in joblogs.tail(self.aws, kind, name):
             self.log.info("[%s] %s", name, line)
         context["ti"].xcom_push(key="job", value={**record, "cause": ending.cause.value})
