@@ -83,8 +83,8 @@ coverage-page: setup  ## write docs/localaws-coverage.md from the code and the t
 provider-page: setup  ## play every ending to the stock operators and ours, write docs/provider-comparison.md (20 s)
 	@$(PY) -m tools.provider_comparison >/dev/null
 
-bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead waiting"
-	@$(PY) -m benchmarks.run $(BENCH)
+bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead waiting" QUICK=1
+	@$(PY) -m benchmarks.run $(BENCH) $${QUICK:+--quick}
 
 env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never overwrites)
 	@python=$$(tools/setup.sh --which) && "$$python" -m tools.make_env
