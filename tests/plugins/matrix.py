@@ -17,7 +17,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent
 
-from sagewind import aws, errors
+from sagewind import aws, errors, joblogs
+from sagewind.budget import Budget
 from sagewind.endings import Cause
 from sagewind.kinds import KINDS
 from sagewind.operators.job import JobOperator
@@ -62,10 +63,11 @@ USER = "AlgorithmError: ExecuteUserScriptError: exit code 1"
 CAPACITY = "CapacityError: Unable to provision requested ML compute capacity. Please retry"
 ALL_FAILED = "All training jobs failed. Please take a look at the training jobs failures to get more details."
 AWS_ERROR = "InternalServerError: We encountered an internal error. Please try again."
+REFUSED = "its log could not be read: An error occurred (AccessDeniedException)"
 STOPS = ("Starting", "Starting", "Training", "Stopping")
 GOOD = (" is Completed",)
 ENDINGS = (
-    Ending("completed", Script(), says=GOOD),
+    Ending("completed", Script(), says=(*GOOD, *SAID)),
     Ending("failed by user code", failed(USER), Cause.USER_CODE, errors.JobFailed, says=(f"failed: {USER}", *SAID)),
     Ending(
         "failed for capacity",
@@ -162,6 +164,20 @@ ENDINGS = (
         "5xx, then completed",
         Script(faults=(("InternalFailure", 500), ("ServiceUnavailable", 503))),
         says=("AWS did not answer", "InternalFailure", *GOOD),
+    ),
+    Ending(
+        "completed, its log refused",
+        Script(log_fault=("AccessDeniedException", 400)),
+        says=(*GOOD, REFUSED),
+        sensor_says=GOOD,
+    ),
+    Ending(
+        "failed by user code, its log refused",
+        Script("Failed", "Failed", {"FailureReason": USER}, log_fault=("AccessDeniedException", 400)),
+        Cause.USER_CODE,
+        errors.JobFailed,
+        says=(f"failed: {USER}", REFUSED),
+        sensor_says=(f"failed: {USER}",),
     ),
     Ending("slow", Script(alive=("Starting",) * 20 + ("Training",) * 60), says=GOOD),
     Ending(
@@ -310,6 +326,9 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(poller, "LONGEST_PAUSE", 0.0005)
     patch.setattr(poller, "CROWD", 1e9)
     patch.setattr(poller, "_POLLERS", {})
+    plenty = Budget(rate=1e6, burst=1_000_000)
+    patch.setattr(joblogs, "LOGS", plenty)
+    patch.setattr(job_trigger, "PROGRESS", plenty)
 
 
 def set_stage(ending: Ending, kind: str, way: str, patch: pytest.MonkeyPatch) -> Stage:

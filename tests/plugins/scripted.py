@@ -37,7 +37,7 @@ class Script:
     `stop_tag`: one of us stopped it. `deleted`: it is gone instead of ending. `faults` are answered first, once each,
     by Describe and List after the job was made. `pictures` is what List shows instead of the truth, as steps of the
     job's life: an eventual list shows the future before Describe does, and the past after it.
-    `trainings` are the reasons why the trainings of a tuning job failed.
+    `trainings` are the reasons why the trainings of a tuning job failed. `log_fault`: reading the log is refused so.
     """
 
     status: str = "Completed"
@@ -50,6 +50,7 @@ class Script:
     faults: tuple[tuple[str, int], ...] = ()
     pictures: tuple[int, ...] = ()
     trainings: tuple[str, ...] = ()
+    log_fault: tuple[str, int] | None = None
 
 
 @dataclass
@@ -156,6 +157,8 @@ class World:
 
     def _answer(self, operation: str, request: dict[str, Any], shape: Any) -> dict[str, Any]:
         if operation in ("DescribeLogStreams", "GetLogEvents"):
+            if self.script.log_fault:
+                raise error(*self.script.log_fault, operation, "no")
             return _logs(operation, request)
         if operation in ("ListTags", "AddTags"):
             return self._tags(operation, request)
