@@ -241,6 +241,7 @@ class Client:
         self.meta = SimpleNamespace(
             service_model=shapes.service(service), region_name="us-east-1", partition="aws", events=None
         )
+        self.exceptions = SimpleNamespace(ResourceNotFoundException=type("ResourceNotFound", (ClientError,), {}))
         self._operations = {xform_name(name): name for name in shapes.service(service).operation_names}
 
     def __getattr__(self, method: str) -> Any:

@@ -154,6 +154,8 @@ def told(world: World, play: Callable[[], Any]) -> str:
         play()
     except Endless:
         return NEVER_ENDS
+    except (AttributeError, TypeError, AssertionError):
+        raise  # the fake is not good enough: that is nothing of the provider's
     except Exception as error:
         cause = f" {error}" if isinstance(error, KeyError) else ""
         alive = ", the job runs on" if any(job.alive for job in world.jobs.values()) else ""
