@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.waiting import SECONDS, cpu_seconds, ready, stack
+from include.stack.errors import StackError
 from include.stack.launch import Stack
 
 WIDTH = 25
@@ -99,11 +100,27 @@ class Watch:
 
     def deferred(self, count: int) -> None:
         """Until so many tasks wait in the triggerer, each of which has asked for its job."""
-        supervision = self.stack.supervision
-        supervision.wait(
-            f"{count} deferred tasks", lambda: self.states().get("deferred", 0) == count or None, SECONDS, poll=1
-        )
-        supervision.wait("All waits", lambda: self.calls() >= count or None, SECONDS, poll=1)
+
+        def all_wait() -> bool | None:
+            states = self.states()
+            if states.get("failed"):
+                raise SystemExit(f"{states['failed']} waits failed: nothing was measured")
+            return (states.get("deferred", 0) == count and self.calls() >= count) or None
+
+        self.stack.supervision.wait(f"{count} waits", all_wait, SECONDS, poll=1)
+
+
+def trigger(started: Stack, dag_id: str, run_id: str) -> None:
+    """Start a run; SQLite refuses a writer now and then while a crowd is being deferred."""
+
+    def begun() -> bool | None:
+        try:
+            started.api.trigger(dag_id, run_id, {})
+        except StackError as error:
+            return True if " 409: " in str(error) else None  # the run is there: it was made all the same
+        return True
+
+    started.supervision.wait(f"The start of {run_id}", begun, SECONDS, poll=2)
 
 
 def measure(stages: tuple[int, ...]) -> Crowd:
@@ -117,14 +134,14 @@ def measure(stages: tuple[int, ...]) -> Crowd:
         for dag_id in ("few", "wide"):
             ready(started, dag_id)
         idle = watch.memory()
-        started.api.trigger("few", "few-0", {})
+        trigger(started, "few", "few-0")
         found.calls[stages[0]] = _calls_of(watch, stages[0])
         watch.finish("few")
         runs = 0
         for stage in stages[1:]:
             begun = time.monotonic()
             while runs * WIDTH < stage:
-                started.api.trigger("wide", f"wide-{runs}", {})
+                trigger(started, "wide", f"wide-{runs}")
                 runs += 1
             watch.deferred(stage)
             found.seconds = time.monotonic() - begun
