@@ -26,10 +26,10 @@ STATE_OPTION = $${STATE:+--state "$$STATE"}
 FAST := -m "not e2e" --numprocesses auto --dist loadfile
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast faults check lint fmt types arrows lock bench coverage-page env clean
+.PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast faults check lint fmt types arrows lock bench coverage-page provider-page env clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:  ## make .venv from constraints.txt (every other target does it when needed; PYTHON= chooses the Python)
 	@tools/setup.sh
@@ -90,8 +90,11 @@ lock: setup  ## renew constraints.txt from requirements.txt
 coverage-page: setup  ## write docs/localaws-coverage.md from the code and the tests
 	@.venv/bin/python -m tools.coverage_page
 
-bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead monitor"
-	@$(PY) -m benchmarks.run $(BENCH)
+provider-page: setup  ## play every ending to the stock operators and ours, write docs/provider-comparison.md (20 s)
+	@$(PY) -m tools.provider_comparison >/dev/null
+
+bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead waiting monitor" QUICK=1
+	@$(PY) -m benchmarks.run $(BENCH) $${QUICK:+--quick}
 
 env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never overwrites)
 	@python=$$(tools/setup.sh --which) && "$$python" -m tools.make_env

@@ -2,6 +2,8 @@
 
 make bench                  everything
 make bench BENCH=parse      DAG files beside a bare import of the provider's operators (1 minute)
+make bench BENCH=waiting    steps that wait, beside the provider's deferrable operator; a thousand waits (12 minutes)
+                            QUICK=1: a hundred waits (7 minutes)
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from benchmarks.table import render
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def bench_parse(rounds: int) -> str:
+def bench_parse(rounds: int, quick: bool) -> str:
     """The table of DAG parsing."""
     rows = parse.measure(ROOT, dict(os.environ), rounds)
     return render("DAG parsing, seconds in a fresh process", parse.FLOOR, rows)
 
 
-def bench_overhead(rounds: int) -> str:
+def bench_overhead(rounds: int, quick: bool) -> str:
     """The table of what a task costs."""
     from benchmarks import overhead
 
@@ -32,39 +34,46 @@ def bench_overhead(rounds: int) -> str:
     return table + "".join(f"{name}: {value}\n" for name, value in overhead.summary(measured).items())
 
 
-def bench_s3(rounds: int) -> str:
+def bench_s3(rounds: int, quick: bool) -> str:
     """The table of the local S3."""
     from benchmarks import localaws_s3
 
     return localaws_s3.bench(max(2, rounds // 2))
 
 
-def bench_invoke(rounds: int) -> str:
+def bench_invoke(rounds: int, quick: bool) -> str:
     """The table of InvokeEndpoint."""
     from benchmarks import localaws_invoke
 
     return localaws_invoke.render(localaws_invoke.measure(ROOT, rounds))
 
 
-def bench_jobs(rounds: int) -> str:
+def bench_jobs(rounds: int, quick: bool) -> str:
     """The tables of the job engine."""
     from benchmarks import localaws_jobs
 
     return localaws_jobs.bench(ROOT, rounds)
 
 
-def bench_batch(rounds: int) -> str:
+def bench_batch(rounds: int, quick: bool) -> str:
     """The table of tuning and transform jobs."""
     from benchmarks import localaws_batch
 
     return render("Batch work, seconds", localaws_batch.FLOOR, localaws_batch.measure(ROOT, max(2, rounds // 2)))
 
 
-def bench_monitor(rounds: int) -> str:
+def bench_monitor(rounds: int, quick: bool) -> str:
     """The tables of the analyzer beside its peers."""
     from benchmarks import monitor
 
     return monitor.render(monitor.measure(ROOT, max(2, rounds // 2)))
+
+
+def bench_waiting(rounds: int, quick: bool) -> str:
+    """The tables of steps that wait, and of a crowd of waits."""
+    from benchmarks import waiting
+
+    return waiting.bench(max(1, rounds // 2), quick=quick)
 
 
 BENCHMARKS = {
@@ -75,6 +84,7 @@ BENCHMARKS = {
     "overhead": bench_overhead,
     "s3": bench_s3,
     "invoke": bench_invoke,
+    "waiting": bench_waiting,
 }
 
 
@@ -83,12 +93,13 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("make bench", description="Measure the project beside its floors.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="smaller crowds, where a benchmark has one")
     options = parser.parse_args(argv)
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
     for name in options.names or BENCHMARKS:
-        sys.stdout.write(BENCHMARKS[name](options.rounds) + "\n")
+        sys.stdout.write(BENCHMARKS[name](options.rounds, options.quick) + "\n")
         sys.stdout.flush()
     return 0
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import lru_cache
 from typing import Any
+
+_MAKING = threading.Lock()
 
 
 class Aws:
@@ -29,7 +32,9 @@ class Aws:
 
 def _client(connection: str, region: str | None, service: str) -> Any:
     """A client that lives for a quarter of an hour at most, so that rotated credentials are picked up."""
-    return _made(connection, region, service, int(time.time() // 900))
+    # One at a time: the waits of a triggerer ask all at once, and each client made holds SageMaker's whole model.
+    with _MAKING:
+        return _made(connection, region, service, int(time.time() // 900))
 
 
 @lru_cache(maxsize=64)

@@ -77,13 +77,21 @@ def at_our_limit(kind: JobKind, name: str) -> Ending:
     return Ending(Cause.TIME_LIMIT, f"{kind.name} job {name} passed its time limit and was stopped: raise max_minutes")
 
 
-def _failed(what: str, reason: str, message: str) -> Ending:
+def of_reason(reason: str) -> Cause:
+    """The cause that a `FailureReason` names."""
     for words, cause in _REASONS:
         # A prefix or a whole phrase: a user's own text may speak of errors too, but does not begin so.
         if any(reason.startswith(word) or (" " in word and word in reason) for word in words):
-            return Ending(cause, f"{what} failed outside its code: {reason}")
+            return cause
+    return Cause.USER_CODE
+
+
+def _failed(what: str, reason: str, message: str) -> Ending:
+    cause = of_reason(reason)
+    if cause is not Cause.USER_CODE:
+        return Ending(cause, f"{what} failed outside its code: {reason}")
     # A job program's own sentence says more than "AlgorithmError, see the log"; other failures have none.
-    return Ending(Cause.USER_CODE, f"{what} failed: {message or reason or 'no reason given'}")
+    return Ending(cause, f"{what} failed: {message or reason or 'no reason given'}")
 
 
 def _stopped(kind: JobKind, what: str, description: Mapping[str, Any], stopped_by: str | None) -> Ending:

@@ -16,7 +16,20 @@ _AT_ONCE = 1000
 
 
 def tail(aws: Aws, kind: JobKind, name: str, lines: int = BAD_LINES) -> list[str]:
-    """The last log lines of the job, oldest first; empty if it wrote none."""
+    """The last log lines of the job, oldest first; empty if it wrote none.
+
+    A log that cannot be read (a role without CloudWatch, throttling) is one line that says so: how a job ended does not
+    depend on its log.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        return _tail(aws, kind, name, lines)
+    except ClientError as error:
+        return [f"its log could not be read: {error}"]
+
+
+def _tail(aws: Aws, kind: JobKind, name: str, lines: int) -> list[str]:
     logs, found = aws.client("logs"), []
     for stream in _streams(aws, kind, name):
         events = logs.get_log_events(

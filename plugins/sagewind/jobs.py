@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sagewind import tags
+from sagewind import endings, tags
 from sagewind.aws import Aws, is_missing
 from sagewind.kinds import ENDED, JobKind
 
 Description = dict[str, Any]
+#: How the reason of a tuning job begins that had no good training.
+_ALL_FAILED = "All training jobs failed"
 
 
 def look(aws: Aws, kind: JobKind, name: str) -> Description | None:
@@ -65,6 +67,24 @@ def progress(kind: JobKind, description: Description) -> str:
         found = f", best {best['MetricName']} {best['Value']:.5g}" if best else ""
         return f"{status}: {counters.get('Completed', 0)} of {total} trainings done{found}"
     return status
+
+
+def with_cause(aws: Aws, kind: JobKind, description: Description) -> Description:
+    """The description of an ended job, with the reason that tells why it failed.
+
+    A tuning job without a single good training says only that: why they failed stands with them. A reason that is the
+    user's matter goes before one that is AWS's, so that no fault of the code is tried again.
+    """
+    if kind.name != "tuning" or not str(description.get("FailureReason")).startswith(_ALL_FAILED):
+        return description
+    page = aws.client("sagemaker").list_training_jobs_for_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=description[kind.name_field], StatusEquals="Failed", MaxResults=100
+    )
+    reasons = [str(item["FailureReason"]) for item in page["TrainingJobSummaries"] if item.get("FailureReason")]
+    reasons.sort(key=lambda reason: endings.of_reason(reason) is not endings.Cause.USER_CODE)  # stable
+    if not reasons:
+        return description
+    return {**description, "FailureReason": f"{reasons[0]} ({description['FailureReason']})"}
 
 
 def hand_over(aws: Aws, record: dict[str, Any]) -> None:

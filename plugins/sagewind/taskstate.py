@@ -54,3 +54,19 @@ def newer_try(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> bool
         return False
     held = tags.read(aws, found[kind.arn_field]).get("try", "0")
     return held.isdigit() and int(held) > int(owner["try_number"])
+
+
+def stop_if_over(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> str:
+    """Stop the job of a task that is really over and that no newer try holds; returns what was done, as a sentence.
+
+    One call, to be made in a thread: Airflow cancels a trigger's `on_kill` after 30 seconds (`[triggerer]
+    on_kill_timeout`), and a thread goes on where a chain of awaits would end between the question and the stop.
+    """
+    what, state = f"{kind.name} job {name}", task_state(owner)
+    if state not in OVER:
+        return f"{what} goes on: its task is {state or 'not over'}"
+    if newer_try(aws, kind, name, owner):
+        return f"{what} goes on: a newer try holds it"
+    if jobs.stop(aws, kind, name, f"task {state}"):
+        return f"{what} is being stopped: its task was ended as {state}"
+    return f"{what} had ended"

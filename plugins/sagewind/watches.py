@@ -38,6 +38,7 @@ def job(aws: Aws, *, kind: KindName, job_name: str) -> Seen:
 
 def job_ended(aws: Aws, kind: KindName, found: dict[str, Any]) -> Seen:
     """The end of a job from its description."""
+    found = jobs.with_cause(aws, KINDS[kind], found)
     record = jobs.record(aws, KINDS[kind], found, 0)
     if record["status"] == "Completed":
         return Seen("good", f"{kind} job {record['name']} is Completed", record)

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TaskSuccessEvent
 
 from include.pipeline.names import run_hash
+from sagewind import taskstate
 from sagewind.errors import JobFailed, Refused
 from sagewind.operators.job import JobOperator
 from sagewind.triggers import job as job_trigger
@@ -129,7 +130,7 @@ def test_a_kill_stops_the_job_only_if_the_task_is_really_over(
     task, sagemaker, monkeypatch: pytest.MonkeyPatch, state: str | None, stopped: bool
 ) -> None:
     trigger = start(task, program=ENDLESS)
-    monkeypatch.setattr(job_trigger, "task_state", lambda owner: state)
+    monkeypatch.setattr(taskstate, "task_state", lambda owner: state)
     asyncio.run(trigger.on_kill())
     status = sagemaker.describe_processing_job(ProcessingJobName=trigger.name)["ProcessingJobStatus"]
     assert (status in ("Stopping", "Stopped")) is stopped

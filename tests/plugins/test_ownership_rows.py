@@ -92,7 +92,7 @@ def test_o11_a_kill_of_an_older_try_leaves_the_job_to_the_newer(sagemaker, task,
     old = start(task, program=ENDLESS)
     task.retry()
     new = start(task, program=ENDLESS)
-    monkeypatch.setattr("sagewind.triggers.job.task_state", lambda owner: "failed")
+    monkeypatch.setattr(taskstate, "task_state", lambda owner: "failed")
     asyncio.run(old.on_kill())
     assert status(sagemaker, old.name) == "InProgress"
     asyncio.run(new.on_kill())

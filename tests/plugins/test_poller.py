@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,7 @@ class World:
         self.hidden: set[str] = set()
         self.faults: list[Exception] = []
         self.asked: list[dict[str, Any]] = []
+        self.dated = False
 
     def change(self, name: str, status: str, *, at: datetime | None = None) -> None:
         self.now += timedelta(seconds=1)
@@ -47,7 +49,9 @@ class World:
         if "LastModifiedTimeAfter" in filters:
             found = [job for job in found if job["LastModifiedTime"] > filters["LastModifiedTimeAfter"]]
         start = int(NextToken)
-        page = {"TrainingJobSummaries": found[start : start + MaxResults]}
+        page: dict[str, Any] = {"TrainingJobSummaries": found[start : start + MaxResults]}
+        if self.dated:
+            page["ResponseMetadata"] = {"HTTPHeaders": {"date": format_datetime(self.now, usegmt=True)}}
         return page | ({"NextToken": str(start + MaxResults)} if start + MaxResults < len(found) else {})
 
 
@@ -137,6 +141,24 @@ def test_a_poll_asks_for_what_changed_and_not_for_each_wait(world: World) -> Non
         assert len(world.asked) - pages == 3  # one call a poll, whatever number waits
         for wait in waits:
             await wait.__aexit__(None, None, None)
+
+    run(world, scene)
+
+
+def test_a_crowd_that_changed_at_once_is_not_listed_for_ever(world: World) -> None:
+    """Nothing changes after it, so only the date of the answers tells that it has been heard."""
+    for number in range(250):
+        world.change(f"job-{number}", "InProgress", at=BEGIN)
+    world.dated = True
+
+    async def scene(made: JobPoller) -> None:
+        async with made.wait("job-7", BEGIN.timestamp()) as news:
+            assert await status_of(news) == "InProgress"
+            world.now += timedelta(minutes=5)
+            await polled(world, 3 + 3 + 1)  # pages of a poll that was under way, of one that looks back, and one more
+            assert world.asked[-1]["LastModifiedTimeAfter"] > BEGIN
+            world.change("job-7", "Completed")
+            assert await status_of(news) == "Completed"
 
     run(world, scene)
 

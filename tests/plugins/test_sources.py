@@ -140,8 +140,8 @@ def test_ingest_plans_snapshots_and_uploads_what_the_jobs_need(task) -> None:
     assert plan["source"] == "sklearn://breast_cancer"
     assert plan["snapshot"]["files"] == 1
     assert json.loads(s3.get_text(AWS, f"{plan['config']}/job.json"))["data"]["target"] == "target"
-    code = {item["Key"].rsplit("/", 1)[1] for item in s3.listing(AWS, plan["code"])}
-    assert {"prepare.py", "evaluate.py", "monitor.py"} <= code
+    code = {item["Key"].partition("/include/jobs/")[2] for item in s3.listing(AWS, plan["code"])}
+    assert {"prepare.py", "evaluate.py", "monitor/__main__.py", "quality/analyze.py"} <= code
     assert [item["Key"].rsplit("/", 1)[1] for item in s3.listing(AWS, plan["sourcedir"])] == ["sourcedir.tar.gz"]
     assert ingest(task, "None")["prefix"] == plan["prefix"]
 

@@ -124,17 +124,12 @@ class JobOperator(SagewindOperator):
 
     def on_kill(self) -> None:
         """The worker's half of a kill: stop the job if the task is really over (a clear keeps it, see JobTrigger)."""
-        from sagewind.taskstate import OVER, newer_try, task_state
+        from sagewind.taskstate import stop_if_over
 
         held = getattr(self, "_held", None)
-        if held is None:
-            return
-        name, owner = held
-        kind, state = KINDS[self.kind], task_state(owner)
-        if state not in OVER or newer_try(self.aws, kind, name, owner):
-            return
-        if jobs.stop(self.aws, kind, name, f"task {state}"):
-            self.log.info("%s job %s is being stopped: its task was ended as %s", self.kind, name, state)
+        if held is not None:
+            name, owner = held
+            self.log.info(stop_if_over(self.aws, KINDS[self.kind], name, owner))
 
     def _known(self, context: Context) -> dict[str, Any]:
         return dict(cast("dict[str, Any]", context["task_state_store"].get(STATE_KEY) or {}))
@@ -247,16 +242,17 @@ class JobOperator(SagewindOperator):
         kind = KINDS[self.kind]
         if found is None:
             self._again(context, endings.disappeared(kind, name))
-        record = jobs.record(self.aws, kind, cast("dict[str, Any]", found), generation)
+        found = jobs.with_cause(self.aws, kind, cast("dict[str, Any]", found))
+        record = jobs.record(self.aws, kind, found, generation)
         if record["status"] == "Completed":
             for line in joblogs.last_words(self.aws, kind, record):
                 self.log.info(line)
             return self._hand_over(record)
-        if timed_out or not jobs.ended(kind, cast("dict[str, Any]", found)):
+        if timed_out or not jobs.ended(kind, found):
             ending = endings.at_our_limit(kind, name)
         else:
             stopped_by = tags.read(self.aws, record["arn"]).get("stop")
-            ending = endings.classify(kind, cast("dict[str, Any]", found), stopped_by)
+            ending = endings.classify(kind, found, stopped_by)
         for line in joblogs.tail(self.aws, kind, name):
             self.log.info("[%s] %s", name, line)
         context["ti"].xcom_push(key="job", value={**record, "cause": ending.cause.value})

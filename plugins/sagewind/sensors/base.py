@@ -10,7 +10,7 @@ from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.configuration import conf
 from airflow.triggers.base import StartTriggerArgs
 
-from sagewind.aws import Aws
+from sagewind.aws import Aws, is_passing
 from sagewind.errors import Refused
 
 if TYPE_CHECKING:
@@ -80,22 +80,30 @@ class WatchSensor(BaseSensorOperator):
         raise AssertionError("defer() raises")
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """One look from a worker."""
-        seen = self._look()
+        """One look from a worker; faults of AWS that pass by themselves are waited out, as in the triggerer."""
+        try:
+            seen = self._look(context)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            self.log.warning("AWS did not answer (%s), asking again in %.0f s", error, self.poke_interval)
+            return PokeReturnValue(is_done=False)
         self.log.info(seen.line)
         return PokeReturnValue(is_done=seen.verdict == "good", xcom_value=seen.record)
 
     def ended(self, context: Context, event: Any = None) -> dict[str, Any] | None:
         """Only `dag.test()` comes here, after the trigger has run: the triggerer ends the task itself."""
-        seen = self._look()
+        seen = self._look(context)
         if seen.verdict == "waiting":
             raise Refused(f"not within this sensor's limit: {seen.line}")
         return seen.record
 
-    def _look(self) -> Seen:
+    def _look(self, context: Context) -> Seen:
         from sagewind.watches import WATCHES
 
         seen = WATCHES[self.watch](Aws(self.connection, self.region), **self.arguments)
         if seen.verdict == "bad":
+            if seen.record:
+                context["ti"].xcom_push(key="return_value", value=seen.record)
             raise Refused(seen.line)
         return seen

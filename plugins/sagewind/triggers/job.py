@@ -11,12 +11,14 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from sagewind import joblogs, jobs
 from sagewind.budget import PROGRESS
 from sagewind.kinds import KINDS, KindName
-from sagewind.taskstate import OVER, newer_try, task_state
+from sagewind.taskstate import stop_if_over
 from sagewind.triggers.poller import has_ended, poller_of
 from sagewind.triggers.waiting import WaitingTrigger
 
 #: Seconds without news after which a wait looks whether its limit is over; and whether there are new log lines.
 _BREATH, _LIVE_BREATH = 30.0, 5.0
+#: Seconds until Describe is asked again where a list already shows the end of a job.
+_AHEAD = 2.0
 
 
 class JobWait(WaitingTrigger):
@@ -48,7 +50,11 @@ class JobWait(WaitingTrigger):
                     found = await self.call(jobs.look, self.aws, kind, self.name)
                     if found is None or jobs.ended(kind, found):
                         return found
-                    continue  # the list was ahead of Describe, or the job only left the reconciled list
+                    if summary is not None:
+                        # The list is ahead of Describe. The poller will not tell the same end again: keep it in mind.
+                        await asyncio.sleep(_AHEAD)
+                        news.put_nowait(summary)
+                    continue
                 line = await self._progress(summary)
                 if line != said:
                     self.log.info("%s job %s: %s", self.kind, self.name, line)
@@ -146,12 +152,4 @@ class JobTrigger(JobWait):
         comes back after another one took its triggers over (apache/airflow#73454). A cleared or live task still owns
         its job: the next try attaches to it.
         """
-        state = await self.call(task_state, self.owner)
-        if state not in OVER:
-            self.log.info("%s job %s goes on: its task is %s", self.kind, self.name, state or "not over")
-            return
-        if await self.call(newer_try, self.aws, KINDS[self.kind], self.name, self.owner):
-            self.log.info("%s job %s goes on: a newer try holds it", self.kind, self.name)
-            return
-        if await self.call(jobs.stop, self.aws, KINDS[self.kind], self.name, f"task {state}"):
-            self.log.info("%s job %s is being stopped: its task was ended as %s", self.kind, self.name, state)
+        self.log.info(await self.call(stop_if_over, self.aws, KINDS[self.kind], self.name, self.owner))

@@ -4,10 +4,11 @@ A wait alone would ask DescribeXJob every few seconds: a thousand waits are a th
 ListXJobs for what changed since the last answer, whoever waits for it: the number of calls follows the changes in the
 account, not the number of waits. A wait asks Describe once, when its job seems to have ended.
 
-The listing's own times are used, never this machine's clock: `LastModifiedTimeAfter` is the newest time seen, less an
-overlap for lists that are eventually consistent. What such a list leaves out all the same is found by the
-reconciliation: every few minutes the jobs that are alive are listed, and who waits for one that is not among them is
-told to look for itself. So a wait ends even if the list never shows its job, and a deleted job is noticed.
+AWS's own times are used, never this machine's clock: `LastModifiedTimeAfter` is the newest time seen, in the list or
+as the date of the last answer, less an overlap for lists that are eventually consistent. What such a list leaves out
+all the same is found by the reconciliation: every few minutes the jobs that are alive are listed, and who waits for one
+that is not among them is told to look for itself. So a wait ends even if the list never shows its job, and a deleted
+job is noticed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from sagewind.aws import Aws, is_passing
@@ -114,9 +116,12 @@ class JobPoller:
         late, self._late = self._late, None
         after = min(moment for moment in (late, self._after) if moment is not None)
         try:
-            for summary in await self._list(LastModifiedTimeAfter=after):
+            summaries, asked = await self._list(LastModifiedTimeAfter=after)
+            for summary in summaries:
                 self._tell(summary)
-            self._after = self._after or after
+            # What changed before this answer has been heard: a crowd that changed at once is not listed for ever.
+            known = (after, self._after, asked and asked - OVERLAP)
+            self._after = max(moment for moment in known if moment is not None)
             if time.monotonic() - self._reconciled > RECONCILE_SECONDS:
                 await self._reconcile()
         except Exception as error:
@@ -131,19 +136,22 @@ class JobPoller:
             return
         self._back_off = max(1.0, self._back_off / 2)
 
-    async def _list(self, **filters: Any) -> list[Summary]:
+    async def _list(self, **filters: Any) -> tuple[list[Summary], datetime | None]:
         return await asyncio.to_thread(self._pages, filters)
 
-    def _pages(self, filters: dict[str, Any]) -> list[Summary]:
+    def _pages(self, filters: dict[str, Any]) -> tuple[list[Summary], datetime | None]:
+        """All pages, and AWS's own time when it answered the first of them."""
         call = getattr(self.aws().client("sagemaker"), self.kind.list)
         found: list[Summary] = []
         token: dict[str, str] = {}
+        asked: datetime | None = None
         while True:
             self.calls += 1
             page = call(MaxResults=PAGE, **filters, **token)
+            asked = asked or answered_at(page)
             found += page[self.kind.summaries]
             if not page.get("NextToken"):
-                return found
+                return found, asked
             token = {"NextToken": page["NextToken"]}
 
     def _tell(self, summary: Summary) -> None:
@@ -161,7 +169,8 @@ class JobPoller:
     async def _reconcile(self) -> None:
         """Tell those whose job is not among the living to look for themselves."""
         self._reconciled = time.monotonic()
-        alive = {item[self.kind.name_field] for item in await self._list(StatusEquals="InProgress")}
+        living, _ = await self._list(StatusEquals="InProgress")
+        alive = {item[self.kind.name_field] for item in living}
         for wait in self._everybody():
             if wait.name not in alive:
                 wait.news.put_nowait(None)
@@ -176,6 +185,12 @@ def poller_of(connection: str, region: str | None, kind: KindName) -> JobPoller:
     if key not in _POLLERS:
         _POLLERS[key] = JobPoller(lambda: Aws(connection, region), KINDS[kind])
     return _POLLERS[key]
+
+
+def answered_at(answer: dict[str, Any]) -> datetime | None:
+    """The `Date` of an answer: AWS's clock, not this machine's."""
+    text = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(text) if text else None
 
 
 def has_ended(kind: JobKind, summary: Summary) -> bool:
