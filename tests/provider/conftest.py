@@ -226,7 +226,8 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Fails a test that passes without having run what it is marked with."""
     yield
     claimed = {name for mark in item.iter_markers("exercises") for name in mark.args}
-    missing = sorted(claimed - item.stash.get(RAN, set()))
+    ran: set[str] = item.stash.get(RAN, set())
+    missing = sorted(claimed - ran)
     assert not missing, f"marked as run, but not run: {missing}"
 
 

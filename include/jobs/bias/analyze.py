@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from include.jobs import contract
+from include.jobs import contract, dataset
 from include.jobs.bias import config as configuration
 from include.jobs.bias import drift, metrics, report
 from include.jobs.bias.columns import Column, Selected, require_some, select, text_of
@@ -24,6 +24,7 @@ from include.jobs.bias.config import Config, Facet
 from include.jobs.bias.drift import POST, PRE, Key, Violation
 from include.jobs.bias.metrics import Bools, Floats, Rows
 from include.jobs.job import UserError, read_json, write_json
+from include.jobs.monitor.window import Window
 from include.jobs.quality import output, records, settings
 from include.jobs.quality.outcomes import number
 from include.jobs.quality.payload import BadRecord
@@ -115,8 +116,8 @@ def main() -> None:
 def source(config: Config) -> Source:
     """Where the rows come from, by environment and configuration."""
     text = os.environ.get(contract.DATASET_FORMAT) or configuration.table_format(config)
-    kind, options = settings.dataset_format(text)
-    captured = kind in (settings.CAPTURE, settings.MERGED)
+    kind, options = dataset.dataset_format(text)
+    captured = kind in (dataset.CAPTURE, dataset.MERGED)
     wanted = settings.attributes()
     threshold = wanted.threshold
     if config.threshold is not None and not os.environ.get(settings.THRESHOLD_ATTRIBUTE):
@@ -139,10 +140,10 @@ def source(config: Config) -> Source:
             threshold=threshold,
             features=wanted.features or config.features,
         ),
-        window=settings.window(),
+        window=Window.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         headers=headers,
-        labelled=kind != settings.CAPTURE,
+        labelled=kind != dataset.CAPTURE,
     )
 
 
@@ -186,7 +187,7 @@ def analyse(config: Config, where: Source, kinds: Mapping[str, bool] | None) -> 
 
 def _no_features(where: Source, names: list[str]) -> frozenset[str]:
     """The columns of a table that are label or prediction; a captured request has none."""
-    if where.kind in (settings.CAPTURE, settings.MERGED):
+    if where.kind in (dataset.CAPTURE, dataset.MERGED):
         return frozenset()
     wanted = where.attributes
     given = [name for name in (wanted.ground_truth, wanted.inference, wanted.probability) if name]

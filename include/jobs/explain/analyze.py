@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from include.jobs import contract, scoring
+from include.jobs import contract, dataset, scoring
 from include.jobs.bias.analyze import DATA, OUTPUT
 from include.jobs.bias.config import ANALYSIS_JSON, FORMATS
 from include.jobs.explain import config as configuration
@@ -26,6 +26,7 @@ from include.jobs.explain.explainers import Attributions
 from include.jobs.explain.ndcg import THRESHOLD, ndcg
 from include.jobs.job import UserError, read_json, write_json
 from include.jobs.metrics import Floats
+from include.jobs.monitor.window import Window
 from include.jobs.quality import output, settings
 from include.jobs.quality.records import Source, Tally
 
@@ -88,9 +89,9 @@ def source(config: Config) -> Source:
     if not text:
         form = FORMATS[config.dataset_type]
         text = form % ("false" if config.headers else "true") if "%s" in form else form
-    kind, options = settings.dataset_format(text)
+    kind, options = dataset.dataset_format(text)
     headers = list(config.headers)
-    if kind in (settings.CAPTURE, settings.MERGED):
+    if kind in (dataset.CAPTURE, dataset.MERGED):
         left_out = {
             headers[each] if isinstance(each, int) and each < len(headers) else each for each in _left_out(config)
         }
@@ -101,7 +102,7 @@ def source(config: Config) -> Source:
         kind=kind,
         options=options,
         attributes=settings.Attributes(features=wanted.features or config.features),
-        window=settings.window(),
+        window=Window.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         headers=headers,
         labelled=False,
@@ -116,7 +117,7 @@ def _left_out(config: Config) -> list[str | int]:
 def explain(config: Config, where: Source) -> Result:
     """Global attributions of the model in the input `model` on the rows of the source."""
     tally = Tally()
-    captured = where.kind in (settings.CAPTURE, settings.MERGED)
+    captured = where.kind in (dataset.CAPTURE, dataset.MERGED)
     most = config.max_rows or max(configuration.MOST_ROWS.values())
     sampler = features.sample(where, [] if captured else _left_out(config), most, config.seed, tally)
     with tempfile.TemporaryDirectory() as unpacked:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from include.jobs import contract
-from include.jobs.config import parse_time
+from include.jobs.dataset import metric_time, required
 from include.jobs.job import UserError, read_json, write_json, write_message
 from include.jobs.monitor import checks, cloudwatch, constraints, drift_file, inputs, profile, report, scripts
 from include.jobs.monitor.constraints import Constraint
@@ -45,7 +44,7 @@ def main() -> None:
     domains = {each.name: each.domain for each in baseline.constraints if each.domain is not None} if baseline else {}
     dataset = inputs.read(known, domains)
     profiles = profile.profiles(dataset.columns)
-    output = contract.resolve(inputs.required(contract.OUTPUT_PATH))
+    output = contract.resolve(required(contract.OUTPUT_PATH))
     statistics = write_statistics(output, dataset.rows, profiles)
     outcome = _check(output, baseline, profiles, statistics) if baseline else None
     _publish(profiles, baseline, outcome)
@@ -124,11 +123,9 @@ def write_report(
 def _publish(profiles: Sequence[ColumnProfile], baseline: Baseline | None, outcome: Outcome | None) -> None:
     if os.environ.get(contract.PUBLISH_CLOUDWATCH) != constraints.ENABLED:
         return
-    given = os.environ.get(contract.METRIC_TIME) or os.environ.get(contract.END_TIME)
-    moment = parse_time(given, "the time of the metrics") if given else datetime.now(timezone.utc)  # noqa: UP017
     silent = {each.name for each in baseline.constraints if not each.settings.emit_metrics} if baseline else set()
     profiles = [each for each in profiles if each.name not in silent]
-    path = cloudwatch.write(contract.cloudwatch_dir(), profiles, outcome.distances if outcome else {}, moment)
+    path = cloudwatch.write(contract.cloudwatch_dir(), profiles, outcome.distances if outcome else {}, metric_time())
     print(f"monitor: metrics for CloudWatch in {path}")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from include.jobs import contract
 from include.jobs.config import parse_time
+from include.jobs.dataset import CAPTURE, JSON, MERGED, PARQUET, TRUE, dataset_format, required
 from include.jobs.job import UserError
 from include.jobs.monitor import engine, kernels, read_csv, read_parquet, rows, scripts
 from include.jobs.monitor.batches import Seen
@@ -23,9 +24,6 @@ from include.jobs.monitor.engine import Domains, Part, State
 from include.jobs.monitor.rows import Row
 from include.jobs.monitor.window import Window
 
-CSV, JSON, PARQUET, CAPTURE, MERGED = "csv", "json", "parquet", "sagemakerCaptureJson", "sagemakerMergeJson"
-FORMATS = (CSV, JSON, PARQUET, CAPTURE, MERGED)
-TRUE = (True, "true", "True")
 CAPTURE_SUFFIXES = (".jsonl", ".json", ".gz")
 #: Columns that batch transform appends to a CSV line for monitoring: the inference id and its time.
 ADDED_COLUMNS = 2
@@ -40,28 +38,6 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
 
 
-def required(name: str) -> str:
-    """A setting of the environment; UserError if it is missing."""
-    value = os.environ.get(name)
-    if not value:
-        raise UserError(f"the environment variable {name} is missing: set it as for SageMaker Model Monitor's analyzer")
-    return value
-
-
-def dataset_format() -> tuple[str, Mapping[str, Any]]:
-    """The kind of data and its options; UserError if the setting is not understood."""
-    text = required(contract.DATASET_FORMAT)
-    try:
-        ((kind, options),) = json.loads(text).items()
-    except (ValueError, AttributeError) as error:
-        raise UserError(
-            f'{contract.DATASET_FORMAT} is {text!r}: write JSON such as {{"csv": {{"header": true}}}}'
-        ) from error
-    if kind not in FORMATS:
-        raise UserError(f"{contract.DATASET_FORMAT} is {kind!r}: use one of {', '.join(FORMATS)}")
-    return kind, options or {}
-
-
 def read(known: Sequence[str], domains: Domains) -> Dataset:
     """Read the data set; `known` are the baseline's columns, which name those of files without header.
 
@@ -69,7 +45,7 @@ def read(known: Sequence[str], domains: Domains) -> Dataset:
     """
     begun = time.perf_counter()
     source = contract.resolve(required(contract.DATASET_SOURCE))
-    kind, options = dataset_format()
+    kind, options = dataset_format(required(contract.DATASET_FORMAT))
     window = Window.of_environment()
     notes: list[str] = []
     files = _files(source, window, kind, notes)

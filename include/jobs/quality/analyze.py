@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from include.jobs import contract
+from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, write_json
+from include.jobs.monitor.window import Window
 from include.jobs.quality import constraints, outcomes, output, records, report, settings, statistics
 from include.jobs.quality.constraints import Violation
 from include.jobs.quality.payload import BadRecord
@@ -66,21 +67,21 @@ def main() -> None:
 
 def source() -> Source:
     """Where the rows come from, by the environment."""
-    kind, options = settings.dataset_format(settings.required(contract.DATASET_FORMAT))
+    kind, options = dataset.dataset_format(dataset.required(contract.DATASET_FORMAT))
     wanted = settings.attributes()
-    if kind == settings.CAPTURE:
+    if kind == dataset.CAPTURE:
         raise UserError(
             f"{contract.DATASET_FORMAT} is {kind}, which holds no labels: merge the captured data with "
-            f"its ground truth and give {settings.MERGED}"
+            f"its ground truth and give {dataset.MERGED}"
         )
-    if kind != settings.MERGED:
+    if kind != dataset.MERGED:
         _require_columns(wanted)
     return Source(
         folder=settings.folder(contract.DATASET_SOURCE, DATA),
         kind=kind,
         options=options,
         attributes=wanted,
-        window=settings.window(),
+        window=Window.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         requested=False,
     )

@@ -86,7 +86,7 @@ def main() -> None:
     truth = _folder(settings.GROUND_TRUTH_SOURCE, TRUTH, "ground truth")
     target = settings.folder(contract.OUTPUT_PATH)
     excluded = os.environ.get(contract.EXCLUDED_INFERENCE_IDS, "")
-    merged = merge(captured, truth, target / MERGE_FOLDER, settings.window(), excluded)
+    merged = merge(captured, truth, target / MERGE_FOLDER, Window.of_environment(), excluded)
     write_json(target / MERGE_JSON, merged.document())
     (target / contract.REPORT_HTML).write_text(render(merged), encoding="utf-8")
     for name, value in merged.document().items():

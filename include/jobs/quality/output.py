@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from include.jobs import contract
+from include.jobs import contract, dataset
 from include.jobs.job import write_message
 from include.jobs.quality import settings
 
@@ -32,7 +32,7 @@ def publish(metrics: Iterable[Metric], program: str) -> None:
     """
     if os.environ.get(contract.PUBLISH_CLOUDWATCH) != settings.ENABLED:
         return
-    stamp = settings.metric_time().strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = dataset.metric_time().strftime("%Y-%m-%dT%H:%M:%SZ")
     folder = contract.cloudwatch_dir()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / contract.CLOUDWATCH_FILE

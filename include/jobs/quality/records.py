@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from include.jobs import dataset
 from include.jobs.config import parse_time
 from include.jobs.job import UserError
 from include.jobs.monitor.window import Window
@@ -95,12 +96,12 @@ class Source:
 
 def read(source: Source, tally: Tally) -> Iterator[Sample]:
     """All rows of the source, one at a time; UserError if there is no file, or an attribute names no column."""
-    suffixes = {settings.MERGED: (".jsonl",), settings.CAPTURE: (".jsonl",)}.get(source.kind)
+    suffixes = {dataset.MERGED: (".jsonl",), dataset.CAPTURE: (".jsonl",)}.get(source.kind)
     paths = [source.folder] if source.folder.is_file() else sorted(source.folder.rglob("*"))
     paths = [path for path in paths if path.is_file() and (suffixes is None or path.suffix in suffixes)]
     if not paths:
         raise UserError(f"no data: {source.folder} holds no file to analyse, check the job's input")
-    readers = {settings.CSV: _csv, settings.JSON: _json_lines, settings.PARQUET: _parquet}
+    readers = {dataset.CSV: _csv, dataset.JSON: _json_lines, dataset.PARQUET: _parquet}
     for path in paths:
         yield from readers.get(source.kind, _captured)(path, source, tally)
 
@@ -117,7 +118,7 @@ def _csv(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
     # A byte that is no UTF-8 spoils its own cell, not the file.
     with path.open(encoding=ENCODING, errors="replace", newline="") as file:
         reader = csv.reader(file, skipinitialspace=True)
-        header = next(reader, None) if source.options.get("header") in settings.TRUE else None
+        header = next(reader, None) if source.options.get("header") in dataset.TRUE else None
         names = [name.strip() for name in header] if header else list(source.headers)
         width = len(names) or None
         while True:

@@ -5,19 +5,14 @@ Documented names: SageMaker developer guide, container contract inputs, and the 
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from include.jobs import contract
-from include.jobs.config import parse_time
+from include.jobs.dataset import required
 from include.jobs.job import UserError
-from include.jobs.monitor.window import Window
 
 PROBLEM_TYPE = "problem_type"
 INFERENCE_ATTRIBUTE = "inference_attribute"
@@ -31,11 +26,6 @@ ENABLED = "Enabled"
 
 #: Settings of AWS's analyzers that change what is analysed and are not implemented here: any value is refused.
 UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script", "exclude_features_attribute")
-
-CSV, JSON, PARQUET = "csv", "json", "parquet"
-CAPTURE, MERGED = "sagemakerCaptureJson", "sagemakerMergeJson"
-FORMATS = (CSV, JSON, PARQUET, CAPTURE, MERGED)
-TRUE = (True, "true", "True")
 
 
 @dataclass(frozen=True)
@@ -82,14 +72,6 @@ def refuse_unsupported() -> None:
             )
 
 
-def required(name: str) -> str:
-    """The variable's value; UserError if it is absent or empty."""
-    value = os.environ.get(name)
-    if not value:
-        raise UserError(f"the environment variable {name} is missing: set it as for SageMaker Model Monitor's analyzer")
-    return value
-
-
 def choice(name: str, allowed: tuple[str, ...]) -> str:
     """The variable's value, one of `allowed`; UserError otherwise."""
     value = required(name)
@@ -101,30 +83,3 @@ def choice(name: str, allowed: tuple[str, ...]) -> str:
 def folder(name: str, default: str | None = None) -> Path:
     """The path that a variable gives, below the container's root; `default` where it is absent."""
     return contract.resolve(os.environ.get(name) or default or required(name))
-
-
-def dataset_format(text: str) -> tuple[str, Mapping[str, Any]]:
-    """Kind and options of a `dataset_format` document; UserError if it is none that is known."""
-    try:
-        ((kind, options),) = json.loads(text).items()
-    except (ValueError, AttributeError) as error:
-        raise UserError(
-            f'{contract.DATASET_FORMAT} is {text!r}: write JSON such as {{"csv": {{"header": true}}}}'
-        ) from error
-    if kind not in FORMATS:
-        raise UserError(f"{contract.DATASET_FORMAT} is {kind!r}: use one of {', '.join(FORMATS)}")
-    return kind, options if isinstance(options, Mapping) else {}
-
-
-def window() -> Window:
-    """The times whose requests count; no bound where the environment gives none."""
-    start, end = (os.environ.get(name) for name in (contract.START_TIME, contract.END_TIME))
-    return Window(
-        parse_time(start, contract.START_TIME) if start else None, parse_time(end, contract.END_TIME) if end else None
-    )
-
-
-def metric_time() -> datetime:
-    """The time stamp of published metrics: metric_time, else the window's end, else now."""
-    given = os.environ.get(contract.METRIC_TIME) or os.environ.get(contract.END_TIME)
-    return parse_time(given, "the time of the metrics") if given else datetime.now(timezone.utc)  # noqa: UP017
