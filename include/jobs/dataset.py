@@ -14,9 +14,18 @@ from include.jobs.job import UserError
 
 CSV, JSON, PARQUET = "csv", "json", "parquet"
 CAPTURE, MERGED = "sagemakerCaptureJson", "sagemakerMergeJson"
-FORMATS = (CSV, JSON, PARQUET, CAPTURE, MERGED)
+#: Formats and the options that each takes. `line` and `lines` are both AWS's own spellings.
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    CSV: ("header", "output_columns_position"),
+    JSON: ("lines", "line"),
+    PARQUET: (),
+    CAPTURE: ("captureIndexNames", "output_columns_position"),
+    MERGED: ("captureIndexNames", "output_columns_position"),
+}
+FORMATS = tuple(OPTIONS)
 #: AWS's documentation writes flags both ways.
-TRUE = (True, "true", "True")
+TRUE, FALSE = (True, "true", "True"), (False, "false", "False")
+FLAGS = ("header", "lines", "line")
 
 
 def required(name: str) -> str:
@@ -37,7 +46,20 @@ def dataset_format(text: str) -> tuple[str, Mapping[str, Any]]:
         ) from error
     if kind not in FORMATS:
         raise UserError(f"{contract.DATASET_FORMAT} is {kind!r}: use one of {', '.join(FORMATS)}")
-    return kind, options if isinstance(options, Mapping) else {}
+    if not isinstance(options or {}, Mapping):
+        raise UserError(f"{contract.DATASET_FORMAT} gives {kind} {options!r}: give it an object of options, or {{}}")
+    for name, value in (options or {}).items():
+        _check_option(kind, name, value)
+    return kind, options or {}
+
+
+def _check_option(kind: str, name: str, value: Any) -> None:
+    """A misspelt option would be left out in silence, and a header be read as a row of data."""
+    if name not in OPTIONS[kind]:
+        allowed = f"use one of {', '.join(OPTIONS[kind])}" if OPTIONS[kind] else "it takes none"
+        raise UserError(f"{contract.DATASET_FORMAT} gives {kind} the option {name!r}: {allowed}")
+    if name in FLAGS and value not in (*TRUE, *FALSE):
+        raise UserError(f"{contract.DATASET_FORMAT} gives {kind} the option {name} = {value!r}: write true or false")
 
 
 def metric_time() -> datetime:

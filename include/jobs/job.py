@@ -47,7 +47,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{what} is missing: no file {path}; give the job the input that holds it") from error
+        raise UserError(f"no file {path} ({what}): give the job the input that holds it") from error
     except ValueError as error:
         raise UserError(f"{what} ({path.name}) is not JSON: {error}; write it again") from error
     if not isinstance(value, dict):

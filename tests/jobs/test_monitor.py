@@ -398,6 +398,17 @@ ERRORS = {
     "all unreadable": (["{"], {}, ["no data", "1 unreadable"]),
     "bad time": ([record("1.5,a")], {"start_time": "soon"}, ["start_time is 'soon'", "ISO 8601"]),
     "unknown format": ([record("1.5,a")], {"dataset_format": '{"xml": {}}'}, ["'xml'", "sagemakerCaptureJson"]),
+    "misspelt option": (
+        [record("1.5,a")],
+        {"dataset_format": '{"csv": {"headers": true}}'},
+        ["csv the option 'headers'", "header, output_columns_position"],
+    ),
+    "flag that is none": (
+        [record("1.5,a")],
+        {"dataset_format": '{"csv": {"header": "yes"}}'},
+        ["header = 'yes'", "write true or false"],
+    ),
+    "options that are none": ([record("1.5,a")], {"dataset_format": '{"csv": true}'}, ["gives csv True", "object"]),
     "broken format": ([record("1.5,a")], {"dataset_format": "csv"}, ["dataset_format is 'csv'", "JSON"]),
     "unknown index": (
         [record("1.5,a")],

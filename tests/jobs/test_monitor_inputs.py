@@ -80,7 +80,7 @@ def test_not_a_number_and_infinity_in_parquet_are_missing(container, kernels) ->
 
 SENTENCES = {
     "empty": ({"d.csv": ""}, HEADER, ["no data", "d.csv is empty"]),
-    "header only": ({"d.csv": "a,b\n"}, HEADER, ["no data", "d.csv hold no row"]),
+    "header only": ({"d.csv": "a,b\n"}, HEADER, ["no data", "no row in d.csv"]),
     "no file": ({}, HEADER, ["no data", "holds no file"]),
     "utf-16": ({"d.csv": "a,b\n1,2\n".encode("utf-16")}, HEADER, ["d.csv is UTF-16", "UTF-8"]),
     "twice": ({"d.csv": "a,a\n1,2\n"}, HEADER, ["'a' twice"]),

@@ -57,7 +57,7 @@ def read(known: Sequence[str], domains: Domains) -> Dataset:
     else:
         state = _parts(files, kind, options, known, domains, preprocess, notes)
     if not state.rows:
-        raise UserError(f"no data: {_named(files)} hold no row: give a data set with at least one row")
+        raise UserError(f"no data: no row in {_named(files)}: give a data set with at least one row")
     if kind not in (CAPTURE, MERGED):
         notes.insert(0, f"{state.rows} rows of {_named(files)}")
     notes += state.seen.notes()

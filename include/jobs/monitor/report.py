@@ -50,9 +50,9 @@ def render(
         sections.append(_findings(found, features, baseline))
     sections += [_columns(features, baseline, distances, found or ()), _notes(notes)]
     title = "Baseline of the training data" if found is None else "Data quality of the traffic"
-    footer = (
-        "statistics.json, constraints.json, constraint_violations.json and drift.json beside this page hold it all."
-    )
+    files = ["statistics.json", "constraints.json"]
+    files += [] if found is None else ["constraint_violations.json", "drift.json"]
+    footer = f"{', '.join(files)} beside this page hold it all."
     return page.document(title, f"{rows:,} rows · {len(features)} columns", sections, footer)
 
 

@@ -306,7 +306,7 @@ def test_inputs_that_allow_no_verdict_are_the_users_error(bias, container) -> No
     assert "the baseline's constraints are no analysis.json" in container.message()
     (container.input("config") / "analysis_config.json").unlink()
     assert bias.table(rows()) == 1
-    assert container.message().startswith("the analysis configuration is missing: no file")
+    assert "(the analysis configuration): give the job the input that holds it" in container.message()
 
 
 def column(*cells) -> Column:
