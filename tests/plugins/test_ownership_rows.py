@@ -162,6 +162,11 @@ def test_o16_a_job_without_capacity_is_followed_by_the_next_generation(sagemaker
     assert (again.times, again.since) == (2, error.since)
     assert len(jobs_of(sagemaker, task)) == 2
     assert task.xcoms["job"]["cause"] == "capacity"
+    task.clear()
+    anew = lose(task, made)
+    assert isinstance(anew, NoCapacity)
+    assert anew.times == 1
+    assert anew.since > error.since
 
 
 def test_o16_create_refused_for_the_quota_keeps_the_generation(sagemaker, task, monkeypatch) -> None:

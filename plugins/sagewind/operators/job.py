@@ -139,6 +139,10 @@ class JobOperator(SagewindOperator):
         kind, digest, ti = KINDS[self.kind], fingerprint(self.request), context["ti"]
         known = self._known(context)
         generation = int(known.get("generation", 1))
+        # A job without a record of ours is that of an earlier run of the same id: as if cleared.
+        cleared = known["max_tries"] != ti.max_tries if known else True
+        if cleared:  # a clear is a new beginning: deadlines and counts of the time before it do not go on
+            known = {key: value for key, value in known.items() if key not in ("no_capacity", "since", "lost")}
         while True:
             name = owner.job_name(kind, self.step, generation)
             found = jobs.look(self.aws, kind, name)
@@ -148,8 +152,7 @@ class JobOperator(SagewindOperator):
                     name=name,
                     status=found[kind.status_field] if found else None,
                     same=marks.get("fingerprint") == digest,
-                    # A job without a record of ours is that of an earlier run of the same id: as if cleared.
-                    cleared=known["max_tries"] != ti.max_tries if known else True,
+                    cleared=cleared,
                     handed="handed" in marks,
                     judged=bool(known.get("judged")),
                     stop=marks.get("stop", ""),
@@ -158,8 +161,8 @@ class JobOperator(SagewindOperator):
             if action in ("next", "replace", "await_end"):
                 if action != "next":
                     self._make_it_end(name, action)
-                generation += 1
-                known = {**known, "generation": generation, "max_tries": ti.max_tries, "judged": False}
+                generation, cleared = generation + 1, False
+                known = {**known, "judged": False}
                 continue
             # Stored before the job exists: a crash in between finds nothing under this name and creates it.
             known = {**known, "generation": generation, "max_tries": ti.max_tries, "judged": False}
