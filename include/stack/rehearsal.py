@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from include.pipeline.errors import ModelFileError
+from include.pipeline import source
+from include.pipeline.errors import ModelFileError, SourceError
 from include.pipeline.load import load_model
 from include.stack import summary as summaries
 from include.stack.aws import Job, LocalAws
@@ -53,10 +54,12 @@ class Order:
             raise StackError(f"There is no model named {self.model!r}; the models are: {listed}.")
 
     def validate(self) -> None:
-        """Raise for a model file that cannot be used, before anything is started."""
+        """Raise for a model file or a source that cannot be used, before anything is started."""
         try:
             load_model(self.model, self.models)
-        except ModelFileError as error:
+            if self.source is not None:
+                source.parse(self.source)
+        except (ModelFileError, SourceError) as error:
             raise StackError(str(error)) from None
 
 
