@@ -32,7 +32,7 @@ def _hold() -> None:
 
     import boto3
 
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 800
     while not boto3.client("s3").list_objects_v2(Bucket="held").get("KeyCount") and time.monotonic() < deadline:
         time.sleep(0.5)
 
@@ -67,22 +67,12 @@ def test_a_triggerer_that_comes_back_after_it_was_replaced_stops_no_job(stack: S
     stack.ask(lambda api: api.trigger(DAG, RUN, {}))
     poll(lambda: holder_of(stack), "the trigger", settings.RUN_SECONDS)
 
-    holder, processes = pause_holder(stack, names)
-    said = len(told(stack, holder))
     try:
-        poll(lambda: holder_of(stack) not in (None, holder), "the other triggerer", 20 * settings.TRIGGERER_SILENCE)
-    finally:
-        resume(processes)
-
-    def on_kill_is_over() -> bool:
-        _, _, after = told(stack, holder)[said:].partition("invoking on_kill")
-        return "trigger completed" in after
-
-    poll(on_kill_is_over, "on_kill of the triggerer that came back", settings.START_SECONDS)
-    assert "on_kill() timed out" not in told(stack, holder), "it proves nothing"
-    assert stops(stack) == []
-
-    stack.client("s3").put_object(Bucket="held", Key="go on", Body=b"")
+        poll(lambda: replaced_and_back(stack, names), "on_kill of a triggerer that came back", settings.RUN_SECONDS)
+        assert "on_kill() timed out" not in told(stack), "it proves nothing"
+        assert stops(stack) == []
+    finally:  # the next test's runs are counted too: a training that is held would be a leftover
+        stack.client("s3").put_object(Bucket="held", Key="go on", Body=b"")
 
     def ended() -> str | None:
         state = stack.ask(lambda api: api.run_state(DAG, RUN))
@@ -92,6 +82,27 @@ def test_a_triggerer_that_comes_back_after_it_was_replaced_stops_no_job(stack: S
     assert stops(stack) == []
     trainings = [call for call in calls(stack) if call.operation == "CreateTrainingJob"]
     assert [(call.tag("generation"), call.outcome) for call in trainings] == [("1", "ok")]
+
+
+def replaced_and_back(stack: Stack, names: dict[int, str]) -> bool:
+    """Pause the triggerer that holds the trigger until the other one has it, then resume it; True if it ran `on_kill`.
+
+    On a loaded machine the other one can be so slow with its first trigger that the resumed one takes its trigger
+    back: then nothing was cancelled, and the answer is False.
+    """
+    holder, processes = pause_holder(stack, names)
+    try:
+        poll(lambda: holder_of(stack) not in (None, holder), "the other triggerer", 20 * settings.TRIGGERER_SILENCE)
+    finally:
+        resume(processes)
+
+    def outcome() -> str | None:
+        _, called, after = told(stack).partition("invoking on_kill")
+        if called:
+            return "on_kill" if "trigger completed" in after else None
+        return "taken back" if holder_of(stack) == holder else None
+
+    return poll(outcome, f"on_kill of triggerer {holder} or its trigger", settings.START_SECONDS) == "on_kill"
 
 
 def name_triggerers(stack: Stack) -> dict[int, str]:
@@ -150,8 +161,8 @@ def pause_holder(stack: Stack, names: dict[int, str]) -> tuple[int, list[psutil.
     return poll(stopped, "a triggerer that holds the trigger", settings.START_SECONDS)
 
 
-def told(stack: Stack, holder: int) -> str:
-    """What a triggerer has written into the log of the training's task."""
+def told(stack: Stack, holder: int | str = "*") -> str:
+    """What a triggerer, or each of them, has written into the log of the training's task."""
     folder = stack.home.airflow / f"logs/dag_id={DAG}/run_id={RUN}/task_id=train"
     return "".join(path.read_text() for path in Path(folder).glob(f"*.trigger.{holder}.log"))
 
