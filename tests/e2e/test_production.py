@@ -148,6 +148,8 @@ def test_production_from_training_over_scoring_to_monitoring(stack: Running) -> 
     assert stack.run("plain_training", "live") == "success"
     assert endpoints(stack)["plain"] == "InService"
     assert [item["ModelApprovalStatus"] for item in versions(stack, "plain")] == ["Approved"]
+    links = stack.api._call("GET", "/api/v2/dags/plain_training/dagRuns/live/taskInstances/train/links")
+    assert f"{stack.endpoint_url}/_localaws/page/training-job/plain-train-" in links["extra_links"]["SageMaker job"]
     assert stack.run("plain_batch_scoring", "score") == "success"
     published = stack.api.xcom("plain_batch_scoring", "score", "publish")
     assert published["files"] == 1

@@ -18,6 +18,7 @@ from sagewind.aws import error_code
 from sagewind.endings import Cause, Ending
 from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused
 from sagewind.kinds import KINDS, KindName
+from sagewind.links import JobLink
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import Found, Owner, check_rendered, decide, fingerprint
 from sagewind.patience import until
@@ -49,7 +50,10 @@ class JobOperator(SagewindOperator):
 
     template_fields = ("request",)
     template_fields_renderers = {"request": "json"}  # noqa: RUF012 - Airflow reads the class attribute
+    operator_extra_links = (JobLink(),)
     ui_color = "#d6eaf8"
+    #: The job that this task holds, once it is known.
+    job_name: str | None = None
 
     def __init__(
         self,
@@ -120,7 +124,14 @@ class JobOperator(SagewindOperator):
     def _current(self, context: Context) -> tuple[str, int]:
         """Name and generation of the job that this task holds."""
         generation = int(self._known(context).get("generation", 1))
-        return self.owned_by(context).job_name(KINDS[self.kind], self.step, generation), generation
+        self.job_name = self.owned_by(context).job_name(KINDS[self.kind], self.step, generation)
+        return self.job_name, generation
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """The data sets of the job, for OpenLineage."""
+        from sagewind import lineage
+
+        return lineage.facets(self.kind, self.request)
 
     def on_kill(self) -> None:
         """The worker's half of a kill: stop the job if the task is really over (a clear keeps it, see JobTrigger)."""
@@ -167,7 +178,7 @@ class JobOperator(SagewindOperator):
             # Stored before the job exists: a crash in between finds nothing under this name and creates it.
             known = {**known, "generation": generation, "max_tries": ti.max_tries, "judged": False}
             context["task_state_store"].set(STATE_KEY, known)
-            self._held = (name, owner.task)
+            self.job_name, self._held = name, (name, owner.task)
             if action == "create":
                 self._create(context, owner, name, generation, digest)
             elif found is not None:
