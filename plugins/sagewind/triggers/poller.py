@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -66,6 +67,7 @@ class JobPoller:
         self._after: datetime | None = None
         self._late: datetime | None = None
         self._back_off = 1.0
+        self._polled = -math.inf
         self._reconciled = time.monotonic()
         self._came = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -102,14 +104,19 @@ class JobPoller:
 
     async def _run(self) -> None:
         while self.waits:
-            self._came.clear()
-            pause = self.pause()
-            # A newcomer shortens a long pause; the least pause is kept in any case, or a stream of them would poll.
-            await asyncio.sleep(min(pause, SHORTEST_PAUSE * self._back_off))
-            if pause > SHORTEST_PAUSE * self._back_off:
+            # The least pause is kept in any case, or a stream of newcomers would poll; else they are heard at once.
+            await asyncio.sleep(max(0.0, SHORTEST_PAUSE * self._back_off - self._quiet()))
+            rest = self.pause() - self._quiet()
+            if rest > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._came.wait(), pause - SHORTEST_PAUSE * self._back_off)
+                    await asyncio.wait_for(self._came.wait(), rest)
+            self._came.clear()
             await self._poll()
+            self._polled = time.monotonic()
+
+    def _quiet(self) -> float:
+        """Seconds since the last poll."""
+        return time.monotonic() - self._polled
 
     async def _poll(self) -> None:
         # Taken before the call: who comes during it must not be taken for somebody whose past was asked for.
