@@ -22,8 +22,10 @@ export STATE ?=
 export FAULTS ?= 200
 export SEED ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
-# The fast tests do not share anything: one process a core, a file stays together because it shares an endpoint.
-FAST := -m "not e2e" --numprocesses auto --dist loadfile
+# Tests without Airflow's processes share nothing: one process a core, a file stays together because it shares an endpoint.
+PARALLEL := -m "not e2e" --numprocesses auto --dist loadfile
+# Most of their time goes to these, which run jobs, model servers and whole programs to their end.
+RUNNING := images provider benchmarks localaws/test_server.py plugins/test_serving_operators.py $(addprefix localaws/,engine jobs monitoring serving transform tuning)
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
 
 .PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast faults check lint fmt types arrows lock bench coverage-page provider-page env clean
@@ -58,13 +60,13 @@ dry-run: setup  ## print the SageMaker requests of a model without sending one: 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
 	@$(PY) -m tools.new_model "$${NAME:-}"
 
-test: setup  ## every test: the fast ones first, then those that start Airflow or run long
+test: setup  ## every test: first those without Airflow's processes, then those that start a stack or run long
 	@$(PY) -m include.localaws pull >/dev/null
-	@$(PY) -m pytest $(FAST)
+	@$(PY) -m pytest $(PARALLEL)
 	@$(PY) -m pytest -m e2e
 
-test-fast: setup  ## the tests that start no Airflow
-	@$(PY) -m pytest $(FAST)
+test-fast: setup  ## unit and contract tests, a minute: not those that run jobs and model servers
+	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=tests/,$(RUNNING))
 
 faults: setup  ## kill, pause and cut off a real stack on PostgreSQL while models run: FAULTS=200 SEED=7 (docs/faults.md)
 	@$(PY) -m tests.faults --faults "$$FAULTS" $${SEED:+--seed "$$SEED"}
