@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 import yaml
 
@@ -22,7 +23,7 @@ from include.stack.rest import AirflowApi
 from include.stack.state import Home, State
 
 ROOT = Path(__file__).parents[2]
-RUN_SECONDS = 300.0
+RUN_SECONDS = 500.0  # several runs share a machine that may be slow
 
 
 class Checkout:
@@ -68,6 +69,19 @@ class Checkout:
         )
 
 
+def leftovers(state: Path) -> list[str]:
+    """Processes whose environment or command line belongs to a stack's state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get("SAGEWIND_STACK", "").startswith(State(state).id)
+            if (marked or str(state) in " ".join(process.cmdline())) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
 @pytest.fixture(scope="session")
 def make_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Checkout]:
     return lambda: Checkout(tmp_path_factory.mktemp("checkout"))
@@ -98,11 +112,19 @@ class Running:
         """An Airflow command of the stack."""
         return self.checkout.stack("airflow", "--state", str(self.state), *arguments)
 
-    def run(self, dag_id: str, run_id: str, **conf: Any) -> str:
-        """Trigger and wait; returns the state of the run."""
+    def begin(self, dag_id: str, run_id: str, **conf: Any) -> None:
+        """Trigger a run, whose end a test waits for while others go on."""
+        self.unpause(dag_id)
+        self.api.trigger(dag_id, run_id, conf)
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG run, once it is parsed."""
         wait_for(lambda: self.parsed(dag_id), f"DAG {dag_id}")
         self.api.unpause(dag_id)
-        self.api.trigger(dag_id, run_id, conf)
+
+    def run(self, dag_id: str, run_id: str, **conf: Any) -> str:
+        """Trigger and wait; returns the state of the run."""
+        self.begin(dag_id, run_id, **conf)
         return self.wait(dag_id, run_id)
 
     def parsed(self, dag_id: str) -> bool:
@@ -141,11 +163,11 @@ class Running:
         names += [item["TrainingJobName"] for item in self._all("list_training_jobs", "TrainingJobSummaries")]
         return [name for name in names if contains in name]
 
-    def alive(self) -> list[str]:
-        """Names of jobs that still run: what would be billing."""
+    def alive(self, contains: str) -> list[str]:
+        """Jobs that still run and whose name contains a text: what would be billing."""
         found = self._all("list_processing_jobs", "ProcessingJobSummaries", StatusEquals="InProgress")
         found += self._all("list_training_jobs", "TrainingJobSummaries", StatusEquals="InProgress")
-        return [str(item) for item in found]
+        return [name for item in found if contains in (name := str(item))]
 
     def _all(self, operation: str, field: str, **filters: Any) -> list[dict[str, Any]]:
         pages = self.sagemaker.get_paginator(operation).paginate(**filters)

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from include.stack.airflow_settings import Aws
-from tests.e2e.conftest import ROOT, Checkout
+from tests.e2e.conftest import ROOT, Checkout, leftovers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -25,7 +25,7 @@ def test_tumor_from_data_to_teardown(make_checkout: Callable[[], Checkout], tmp_
     summary = json.loads(path.read_text())
 
     assert summary["model"] == "tumor"
-    assert summary["state"] == "success"
+    assert (summary["state"], summary["deployed"], summary["error"]) == ("success", True, None)
     assert summary["metrics"]["auc"] >= 0.98
     assert {gate["metric"] for gate in summary["gates"]} >= {"auc", "accuracy"}
     assert all(gate["passed"] for gate in summary["gates"])
@@ -42,6 +42,7 @@ def test_tumor_from_data_to_teardown(make_checkout: Callable[[], Checkout], tmp_
     report = path.with_name("report.html").read_text()
     assert "<svg" in report
     assert "http://" not in report.replace("http://www.w3.org", "")
+    assert leftovers(state) == []
     nothing_left(state)
 
 

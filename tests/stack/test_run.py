@@ -1,4 +1,4 @@
-"""`run` on the real Airflow, the real local AWS endpoint and the offline model."""
+"""`run` when the model is not good enough, on the real Airflow and the real local AWS endpoint."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from include.stack.state import State
+from tests.e2e.conftest import leftovers
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -32,36 +31,6 @@ def only_summary(reports: Path) -> dict[str, Any]:
     return found
 
 
-def leftovers(tmp_path: Path) -> list[str]:
-    """Processes whose environment or command line belongs to the state folder of the test."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get("SAGEWIND_STACK", "").startswith(State(tmp_path / "state").id)
-            if (marked or str(tmp_path) in " ".join(process.cmdline())) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
-
-
-def test_lifecycle_of_the_offline_model(tmp_path: Path) -> None:
-    reports = tmp_path / "reports"
-    ended = stack(tmp_path, "run", "--model", "tumor", "--reports", str(reports))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    summary = only_summary(reports)
-    assert (summary["state"], summary["deployed"], summary["error"]) == ("success", True, None)
-    assert summary["gates"]
-    assert all(gate["passed"] for gate in summary["gates"])
-    assert {task["state"] for task in summary["tasks"]} == {"success"}
-    assert {job["status"] for job in summary["jobs"]} == {"Completed"}
-    assert summary["endpoint"]["deleted"] is True
-    assert summary["endpoint"]["predictions_checked"] > 0
-    assert summary["batch"]["rows_in"] == summary["batch"]["rows_out"] > 0
-    assert list(reports.glob("*/*/report.html"))
-    assert leftovers(tmp_path) == []
-
-
 def test_data_without_a_pattern_fails_at_the_gate_and_says_so(tmp_path: Path) -> None:
     from sklearn.datasets import load_breast_cancer
 
@@ -76,4 +45,4 @@ def test_data_without_a_pattern_fails_at_the_gate_and_says_so(tmp_path: Path) ->
     assert "did not pass its gate" in summary["error"]
     assert summary["error"].endswith("nothing was deployed.")
     assert not all(gate["passed"] for gate in summary["gates"])
-    assert leftovers(tmp_path) == []
+    assert leftovers(tmp_path / "state") == []
