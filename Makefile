@@ -22,8 +22,10 @@ export STATE ?=
 export FAULTS ?= 200
 export SEED ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
-# Tests without Airflow's processes share nothing: one process a core, a file stays together because it shares an endpoint.
-PARALLEL := -m "not e2e" --numprocesses auto --dist loadfile
+# Test files share nothing: one process a core, and a file stays together because its tests share an endpoint or a stack.
+PARALLEL := --numprocesses auto --dist loadfile
+# These fill a machine by themselves: many runs at once, and processes that are killed for being silent too long.
+ALONE := e2e/test_production.py faults/test_faults.py
 # Most of their time goes to these, which run jobs, model servers and whole programs to their end.
 RUNNING := images provider benchmarks localaws/test_server.py plugins/test_serving_operators.py $(addprefix localaws/,engine jobs monitoring serving transform tuning)
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
@@ -45,14 +47,14 @@ drift-demo: setup  ## deploy a model, shift its traffic, see the monitoring name
 up: setup  ## start Airflow and the local endpoint and leave them running: PORT=8080 AWS_PORT=4566 STATE=folder
 	@$(PY) -m include.stack up $(STACK)
 
-down: setup  ## stop what `make up` or `make run KEEP=1` left running
+down: setup  ## stop what `make up` or `make run KEEP=1` left running: STATE=folder
 	@$(PY) -m include.stack down $(STATE_OPTION)
 
 status: setup  ## say what is up
 	@$(PY) -m include.stack status $(STATE_OPTION)
 
 airflow: setup  ## an Airflow command against the stack that is up: ARGS="dags list"
-	@$(PY) -m include.stack airflow $(if $(ARGS),,$(error write ARGS="..."; for example ARGS="dags list"))$(ARGS)
+	@$(PY) -m include.stack airflow $(STATE_OPTION) $(if $(ARGS),,$(error write ARGS="..."; for example ARGS="dags list"))$(ARGS)
 
 dry-run: setup  ## print the SageMaker requests of a model without sending one: MODEL=tumor
 	@$(PY) -m include.pipeline.dry_run "$$MODEL"
@@ -60,13 +62,13 @@ dry-run: setup  ## print the SageMaker requests of a model without sending one: 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
 	@$(PY) -m tools.new_model "$${NAME:-}"
 
-test: setup  ## every test: first those without Airflow's processes, then those that start a stack or run long
+test: setup  ## every test: the fast ones first, then those that start a stack or run long
 	@$(PY) -m include.localaws pull >/dev/null
-	@$(PY) -m pytest $(PARALLEL)
-	@$(PY) -m pytest -m e2e
+	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=tests/,$(ALONE))
+	@$(PY) -m pytest -m e2e $(addprefix tests/,$(ALONE))
 
 test-fast: setup  ## unit and contract tests, a minute: not those that run jobs and model servers
-	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=tests/,$(RUNNING))
+	@$(PY) -m pytest -m "not e2e" $(PARALLEL) $(addprefix --ignore=tests/,$(RUNNING))
 
 faults: setup  ## kill, pause and cut off a real stack on PostgreSQL while models run: FAULTS=200 SEED=7 (docs/faults.md)
 	@$(PY) -m tests.faults --faults "$$FAULTS" $${SEED:+--seed "$$SEED"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,8 +239,10 @@ class Rehearsal:
 
 def reach(plan: Plan, stack: Stack) -> str:
     """How to reach a stack that stays up, and how to end it."""
+    root = plan.home.state.root
+    where = "" if root == PROJECT / ".sagewind" else f" STATE={shlex.quote(str(root))}"
     return (
         f"\nAirflow:   {plan.url}   user {stack.secrets.user}, password {stack.secrets.password}\n"
         f"local AWS: . {plan.home.exports}   (sets AWS_ENDPOINT_URL and credentials in a shell)\n"
-        "end it:    make down"
+        f"end it:    make down{where}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 
@@ -37,3 +39,9 @@ class NotReady(AirflowException):
 
 class Refused(AirflowFailException):
     """The task may not go on: a gate is not met, a name is empty, a check found a difference."""
+
+
+def break_of(error: Exception, next_kwargs: dict[str, Any] | None) -> str:
+    """Why a trigger broke: the last line of its traceback, which comes beside Airflow's own "Trigger failure"."""
+    lines = [line.strip() for line in (next_kwargs or {}).get("traceback") or () if line.strip()]
+    return lines[-1].splitlines()[-1] if lines else str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +36,8 @@ def ended(kind: JobKind, description: Description) -> bool:
 def stop(aws: Aws, kind: JobKind, name: str, cause: str) -> bool:
     """Ask the service to stop the job; False if it had ended, is stopping already or is not there.
 
-    `cause` is written on the job first, so that whoever finds it stopped knows that it was one of us, and why.
+    `cause` is written on the job first, so that whoever finds it stopped knows that it was one of us, and why; it is
+    taken away again if the service refuses to stop the job.
     """
     from botocore.exceptions import ClientError
 
@@ -49,7 +51,10 @@ def stop(aws: Aws, kind: JobKind, name: str, cause: str) -> bool:
         again = look(aws, kind, name)
         if again is None or ended(kind, again):
             return False
-        raise
+        if again[kind.status_field] != "Stopping":  # else the service had heard: only its answer was lost
+            with suppress(ClientError):
+                tags.remove(aws, found[kind.arn_field], "stop")
+            raise
     return True
 
 

@@ -28,3 +28,8 @@ def read(aws: Any, arn: str) -> dict[str, str]:
 def write(aws: Any, arn: str, **values: str) -> None:
     """Set some of our tags."""
     aws.client("sagemaker").add_tags(ResourceArn=arn, Tags=made(values))
+
+
+def remove(aws: Any, arn: str, *names: str) -> None:
+    """Take some of our tags away."""
+    aws.client("sagemaker").delete_tags(ResourceArn=arn, TagKeys=[PREFIX + name for name in names])

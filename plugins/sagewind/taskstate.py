@@ -59,7 +59,7 @@ def newer_try(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> bool
 def stop_if_over(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> str:
     """Stop the job of a task that is really over and that no newer try holds; returns what was done, as a sentence.
 
-    One call, to be made in a thread: Airflow cancels a trigger's `on_kill` after 30 seconds (`[triggerer]
+    To be called in a thread: Airflow cancels a trigger's `on_kill` after 30 seconds (`[triggerer]
     on_kill_timeout`), and a thread goes on where a chain of awaits would end between the question and the stop.
     """
     what, state = f"{kind.name} job {name}", task_state(owner)
@@ -69,4 +69,15 @@ def stop_if_over(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> s
         return f"{what} goes on: a newer try holds it"
     if jobs.stop(aws, kind, name, f"task {state}"):
         return f"{what} is being stopped: its task was ended as {state}"
-    return f"{what} had ended"
+    found = jobs.look(aws, kind, name)
+    return f"there is no {what}" if found is None else f"{what} is {found[kind.status_field]} already"
+
+
+def stop_and_tell(log: Any, aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> None:
+    """`stop_if_over`, with what was done in the task's log; so is a refusal, which is raised too."""
+    try:
+        log.info(stop_if_over(aws, kind, name, owner))
+    except Exception as error:
+        what = f"{kind.name} job {name}"
+        log.error("%s could not be stopped and may go on billing, stop it in AWS if it does: %s", what, error)
+        raise

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.bases.operator import BaseOperator, TriggerFailureReason
 from airflow.sdk.definitions.retry_policy import RetryAction
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout, TaskDeferralTimeout, TaskDeferred
+from botocore.exceptions import ClientError
 
 from sagewind import jobs, taskstate
-from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady
+from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused
 from sagewind.kinds import KINDS
+from sagewind.operators.base import pulled
+from sagewind.sensors.job import JobSensor
 from tests.localaws.conftest import wait_for
 from tests.plugins.test_job_operator import ENDLESS, FAILING, QUICK, event_of, jobs_of, operator, start
 
@@ -38,8 +42,6 @@ def faulty(words: str, **options: Any) -> Any:
 
 def lose(task: Any, made: Any) -> BaseException:
     """Run to the end of the job and back on the worker; returns the error."""
-    from airflow.sdk.exceptions import TaskDeferred
-
     # A job that ends at once is judged by the worker that started it.
     with pytest.raises((TaskDeferred, JobFailed, JobLost)) as first:
         made.execute(task.context)
@@ -135,15 +137,31 @@ def test_o14_without_a_triggerer_a_worker_stops_the_job_at_its_limit(sagemaker, 
     ended(sagemaker, trigger.name)
 
 
+#: What Airflow hands over of a trigger that raised.
+BROKEN = {"error": "Trigger failure", "traceback": ["Traceback:\n", "  File ...\n", "ValueError: no region\n"]}
+
+
+def test_a_watch_that_broke_off_says_why(task) -> None:
+    watch = JobSensor(task_id="watch", connection="c", kind="processing", job_name="n")
+    with pytest.raises(Refused, match=r"the watch broke off \(ValueError: no region\): clear this task"):
+        watch.resume_execution("__fail__", BROKEN, task.context)
+
+
+def test_a_watch_that_broke_off_at_its_limit_stays_a_timeout(task) -> None:
+    watch = JobSensor(task_id="watch", connection="c", kind="processing", job_name="n")
+    with pytest.raises(AirflowSensorTimeout):
+        watch.resume_execution("__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, task.context)
+
+
+def test_the_record_of_a_task_that_was_marked_successful_is_missed_with_a_sentence(task) -> None:
+    with pytest.raises(Refused, match="task train left no record, as it did not run or was marked successful by hand"):
+        pulled(task.context, "train")
+
+
 def test_a_wait_that_broke_off_is_tried_again_and_attaches(sagemaker, task, monkeypatch) -> None:
     trigger = start(task, program=ENDLESS)
-
-    def break_off(*_: Any) -> None:
-        raise TaskDeferralError("Trigger failure")
-
-    monkeypatch.setattr(BaseOperator, "resume_execution", break_off)
-    with pytest.raises(NotReady, match="the next try attaches"):
-        operator(program=ENDLESS).resume_execution("__fail__", {}, task.context)
+    with pytest.raises(NotReady, match=r"broke off \(ValueError: no region\): the next try attaches"):
+        operator(program=ENDLESS).resume_execution("__fail__", BROKEN, task.context)
     task.retry()
     assert start(task, program=ENDLESS).name == trigger.name
     sagemaker.stop_processing_job(ProcessingJobName=trigger.name)
@@ -236,3 +254,55 @@ def test_a_run_of_the_same_id_as_a_deleted_one_does_not_take_its_result(sagemake
     task.store.clear()  # Airflow deletes it with the run
     task.ti.try_number = 1
     assert start(task).name != first["name"]
+
+
+def test_o10_a_kill_while_create_is_on_its_way_stops_the_job_that_then_appears(sagemaker, task, monkeypatch) -> None:
+    made = operator(program=ENDLESS)
+    create = made.aws.client("sagemaker").create_processing_job
+    monkeypatch.setattr(taskstate, "task_state", lambda owner: "failed")
+
+    def killed_meanwhile(**request: Any) -> Any:
+        late = threading.Timer(0.5, lambda: create(**request))
+        late.start()
+        made.on_kill()
+        late.join()
+        raise AirflowTaskTimeout  # Airflow ends the process
+
+    with monkeypatch.context() as patch:
+        patch.setattr(made.aws.client("sagemaker"), "create_processing_job", killed_meanwhile)
+        with pytest.raises(AirflowTaskTimeout):
+            made.execute(task.context)
+    (name,) = jobs_of(sagemaker, task)
+    ended(sagemaker, name)
+    assert status(sagemaker, name) == "Stopped"
+
+
+@pytest.mark.parametrize("where", ["triggerer", "worker"])
+def test_a_stop_that_is_refused_is_told_and_leaves_no_mark_on_the_job(
+    sagemaker, endpoint, task, monkeypatch, capsys, where: str
+) -> None:
+    made = operator(program=ENDLESS)
+    with pytest.raises(TaskDeferred) as deferred:
+        made.execute(task.context)
+    (name,) = jobs_of(sagemaker, task)
+    monkeypatch.setattr(taskstate, "task_state", lambda owner: "failed")
+    endpoint.ctx.faults.add({"operation": "StopProcessingJob", "error": "AccessDeniedException", "calls": 1})
+    with pytest.raises(ClientError, match="AccessDenied"):
+        asyncio.run(deferred.value.trigger.on_kill()) if where == "triggerer" else made.on_kill()
+    assert (
+        f"processing job {name} could not be stopped and may go on billing, stop it in AWS" in capsys.readouterr().out
+    )
+    sagemaker.stop_processing_job(ProcessingJobName=name)
+    ended(sagemaker, name)
+    with pytest.raises(JobFailed, match="was stopped by somebody"):
+        operator(program=ENDLESS).resume(task.context, {})
+
+
+def test_a_stop_whose_answer_was_lost_is_a_stop(sagemaker, endpoint, task) -> None:
+    trigger = start(task, program=ENDLESS)
+    wait_until_running(sagemaker, trigger.name)
+    endpoint.ctx.faults.add({"operation": "StopProcessingJob", "error": "AccessDeniedException", "lost": True})
+    assert jobs.stop(operator().aws, KIND, trigger.name, "teardown")
+    ended(sagemaker, trigger.name)
+    with pytest.raises(JobFailed, match=r"was stopped by Sagewind \(teardown\)"):
+        operator(program=ENDLESS).resume(task.context, {})

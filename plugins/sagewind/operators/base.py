@@ -103,6 +103,8 @@ def pulled(context: Context, task_id: str) -> dict[str, Any]:
     found = context["ti"].xcom_pull(task_ids=task_id)
     if isinstance(found, str):
         found = json.loads(found)
+    if found is None:
+        raise Refused(f"task {task_id} left no record, as it did not run or was marked successful by hand: clear it")
     if not isinstance(found, Mapping):
         raise Refused(f"task {task_id} returned {found!r}, expected its record: run it first")
     return dict(found)

@@ -16,7 +16,7 @@ from include.pipeline.names import JOB_NAME_LIMIT
 from sagewind import endings, joblogs, jobs, tags
 from sagewind.aws import error_code
 from sagewind.endings import Cause, Ending
-from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused
+from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused, break_of
 from sagewind.kinds import KINDS, KindName
 from sagewind.links import JobLink
 from sagewind.operators.base import SagewindOperator
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Minutes that a job may take to end after it was asked to (SageMaker kills it two minutes after SIGTERM).
 _STOP_MINUTES = 20
+#: Minutes after a kill in which a job may appear whose Create was under way; Airflow leaves a process some seconds.
+_IN_FLIGHT_MINUTES = 0.5
 #: Seconds after the job's limit at which Airflow itself gives up waiting: the trigger stops the job before that.
 _BACKSTOP = 300
 #: Codes with which Create refuses a job for want of machines or quota.
@@ -54,6 +56,7 @@ class JobOperator(SagewindOperator):
     ui_color = "#d6eaf8"
     #: The job that this task holds, once it is known.
     job_name: str | None = None
+    _creating = False
 
     def __init__(
         self,
@@ -117,8 +120,9 @@ class JobOperator(SagewindOperator):
             found = jobs.look(self.aws, KINDS[self.kind], name)
             return self._end(context, name, generation, found, timed_out=timed_out)
         except TaskDeferralError as error:
+            why = break_of(error, next_kwargs)
             raise NotReady(
-                f"the wait for the {self.kind} job broke off ({error}): the next try attaches to it"
+                f"the wait for the {self.kind} job broke off ({why}): the next try attaches to it"
             ) from error
 
     def _current(self, context: Context) -> tuple[str, int]:
@@ -135,12 +139,16 @@ class JobOperator(SagewindOperator):
 
     def on_kill(self) -> None:
         """The worker's half of a kill: stop the job if the task is really over (a clear keeps it, see JobTrigger)."""
-        from sagewind.taskstate import stop_if_over
+        from sagewind.taskstate import stop_and_tell
 
         held = getattr(self, "_held", None)
-        if held is not None:
-            name, owner = held
-            self.log.info(stop_if_over(self.aws, KINDS[self.kind], name, owner))
+        if held is None:
+            return
+        name, owner = held
+        kind = KINDS[self.kind]
+        if self._creating:  # the request is on its way: nobody else would know of the job that appears in a moment
+            until(lambda: jobs.look(self.aws, kind, name) is not None, minutes=_IN_FLIGHT_MINUTES)
+        stop_and_tell(self.log, self.aws, kind, name, owner)
 
     def _known(self, context: Context) -> dict[str, Any]:
         return dict(cast("dict[str, Any]", context["task_state_store"].get(STATE_KEY) or {}))
@@ -208,6 +216,7 @@ class JobOperator(SagewindOperator):
         if len(name) > min(kind.name_limit, JOB_NAME_LIMIT):
             raise Refused(f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name")
         marks = [*owner.tags(generation=generation, fingerprint=digest), *self.request.get("Tags", ())]
+        self._creating = True
         try:
             getattr(self.aws.client("sagemaker"), kind.create)(**{**self.request, kind.name_field: name, "Tags": marks})
         except ClientError as error:
@@ -218,6 +227,8 @@ class JobOperator(SagewindOperator):
             self.log.info("%s job %s was started by another try of this task", self.kind, name)
         else:
             self.log.info("started %s job %s (generation %d)", self.kind, name, generation)
+        finally:
+            self._creating = False
 
     def _wait_in_triggerer(self, owner: Owner, name: str, generation: int, found: dict[str, Any]) -> None:
         from sagewind.triggers.job import JobTrigger

@@ -51,7 +51,8 @@ class TeardownOperator(SagewindOperator):
         if not self.everything and ti.xcom_pull(task_ids=self.verify_task) is not None:
             sweep.delete_superseded(self.endpoint, self.model, digest)
         for item in sweep.deleted:
-            self.log.info("deleted %s %s", item["kind"], item["name"])
+            done = "stopped" if item["kind"].endswith("(stopped)") else "deleted"
+            self.log.info("%s %s %s", done, item["kind"].removesuffix(" (stopped)"), item["name"])
         if sweep.failed:
             raise NotReady(f"not everything could be deleted, it may go on billing: {'; '.join(sweep.failed)}")
         self._check_not_ended_by_hand(ti)

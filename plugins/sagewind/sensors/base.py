@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import TaskDeferralError
 from airflow.triggers.base import StartTriggerArgs
 
 from sagewind.aws import Aws, is_passing
-from sagewind.errors import Refused
+from sagewind.errors import Refused, break_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -97,6 +98,13 @@ class WatchSensor(BaseSensorOperator):
         if seen.verdict == "waiting":
             raise Refused(f"not within this sensor's limit: {seen.line}")
         return seen.record
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """A trigger that broke says why; a limit that is over stays Airflow's."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralError as error:
+            raise Refused(f"the watch broke off ({break_of(error, next_kwargs)}): clear this task") from error
 
     def _look(self, context: Context) -> Seen:
         from sagewind.watches import WATCHES

@@ -11,7 +11,7 @@ from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 from sagewind import joblogs, jobs
 from sagewind.budget import PROGRESS
 from sagewind.kinds import KINDS, KindName
-from sagewind.taskstate import stop_if_over
+from sagewind.taskstate import stop_and_tell
 from sagewind.triggers.poller import has_ended, poller_of
 from sagewind.triggers.waiting import WaitingTrigger
 
@@ -152,4 +152,4 @@ class JobTrigger(JobWait):
         comes back after another one took its triggers over (apache/airflow#73454). A cleared or live task still owns
         its job: the next try attaches to it.
         """
-        self.log.info(await self.call(stop_if_over, self.aws, KINDS[self.kind], self.name, self.owner))
+        await self.call(stop_and_tell, self.log, self.aws, KINDS[self.kind], self.name, self.owner)
