@@ -19,6 +19,7 @@ import yaml
 
 from include.stack import ports
 from include.stack.airflow_settings import Aws
+from include.stack.errors import StackError
 from include.stack.rest import AirflowApi
 from include.stack.state import Home, State
 
@@ -115,12 +116,30 @@ class Running:
     def begin(self, dag_id: str, run_id: str, **conf: Any) -> None:
         """Trigger a run, whose end a test waits for while others go on."""
         self.unpause(dag_id)
-        self.api.trigger(dag_id, run_id, conf)
+        self.write(lambda: self.api.trigger(dag_id, run_id, conf))
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run, once it is parsed."""
         wait_for(lambda: self.parsed(dag_id), f"DAG {dag_id}")
-        self.api.unpause(dag_id)
+        self.write(lambda: self.api.unpause(dag_id))
+
+    def patch(self, path: str, **content: Any) -> None:
+        """Change something through Airflow's API."""
+        self.write(lambda: self.api._call("PATCH", path, json=content))
+
+    def write(self, request: Callable[[], Any]) -> None:
+        """Ask until it is taken: SQLite refuses a writer while others write, and Airflow answers 500 at once."""
+
+        def taken() -> bool:
+            try:
+                request()
+            except StackError as error:
+                if "Database error" not in str(error):
+                    raise
+                return False
+            return True
+
+        wait_for(taken, "a write that SQLite takes")
 
     def run(self, dag_id: str, run_id: str, **conf: Any) -> str:
         """Trigger and wait; returns the state of the run."""

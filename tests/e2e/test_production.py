@@ -201,7 +201,7 @@ def test_a_person_approves_in_airflow_and_the_version_is_deployed(stack: Running
     reach_question(stack, dag, run)
     assert stack.states(dag, run)["deploy"] is None
     path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/ask_approval/-1/hitlDetails"
-    stack.api._call("PATCH", path, json={"chosen_options": ["Approve"], "params_input": {}})
+    stack.patch(path, chosen_options=["Approve"], params_input={})
     assert stack.wait(dag, run) == "success"
     assert endpoints(stack)["asked"] == "InService"
 
@@ -236,7 +236,7 @@ def test_a_run_that_is_marked_failed_stops_its_job_and_ends_red(stack: Running) 
     dag, run = "plain_lifecycle", "stopped"
     stack.begin(dag, run)
     wait_for(lambda: stack.states(dag, run)["train"] == "deferred", "the training")
-    stack.api._call("PATCH", f"/api/v2/dags/{dag}/dagRuns/{run}", json={"state": "failed"})
+    stack.patch(f"/api/v2/dags/{dag}/dagRuns/{run}", state="failed")
     wait_for(lambda: stack.states(dag, run)["teardown"] in ("success", "failed"), "the teardown")
     assert stack.wait(dag, run) == "failed"
     assert stack.alive(run_hash(dag, run)) == []
