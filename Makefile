@@ -67,7 +67,7 @@ test: setup  ## every test: the fast ones first, then those that start a stack o
 	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=tests/,$(ALONE))
 	@$(PY) -m pytest -m e2e $(addprefix tests/,$(ALONE))
 
-test-fast: setup  ## unit and contract tests, a minute: not those that run jobs and model servers
+test-fast: setup  ## unit and contract tests, in one to two minutes: not those that run jobs and model servers
 	@$(PY) -m pytest -m "not e2e" $(PARALLEL) $(addprefix --ignore=tests/,$(RUNNING))
 
 faults: setup  ## kill, pause and cut off a real stack on PostgreSQL while models run: FAULTS=200 SEED=7 (docs/faults.md)
