@@ -31,7 +31,14 @@ class JobKind:
     log_group: str
     started_field: str
     ended_field: str
+    #: Path of such jobs' pages in AWS's console (not documented; as its own pages show it).
+    console: str
     name_limit: int = JOB_NAME_LIMIT
+
+    @property
+    def resource(self) -> str:
+        """The kind as ARNs and the local endpoint's status page write it, for example `processing-job`."""
+        return self.describe.removeprefix("describe_").replace("_", "-")
 
     def own_limit(self, description: Mapping[str, Any]) -> int | None:
         """Seconds after which the service itself stops such a job, as far as its description says."""
@@ -81,6 +88,7 @@ KINDS: Mapping[KindName, JobKind] = {
         log_group="/aws/sagemaker/ProcessingJobs",
         started_field="ProcessingStartTime",
         ended_field="ProcessingEndTime",
+        console="processing-jobs",
     ),
     "training": JobKind(
         name="training",
@@ -95,6 +103,7 @@ KINDS: Mapping[KindName, JobKind] = {
         log_group="/aws/sagemaker/TrainingJobs",
         started_field="TrainingStartTime",
         ended_field="TrainingEndTime",
+        console="jobs",
     ),
     "tuning": JobKind(
         name="tuning",
@@ -109,6 +118,7 @@ KINDS: Mapping[KindName, JobKind] = {
         log_group="/aws/sagemaker/TrainingJobs",
         started_field="CreationTime",
         ended_field="HyperParameterTuningEndTime",
+        console="hyper-tuning-jobs",
         name_limit=TUNING_NAME_LIMIT,
     ),
     "transform": JobKind(
@@ -124,5 +134,6 @@ KINDS: Mapping[KindName, JobKind] = {
         log_group="/aws/sagemaker/TransformJobs",
         started_field="TransformStartTime",
         ended_field="TransformEndTime",
+        console="transform-jobs",
     ),
 }

@@ -7,25 +7,11 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
-from sagewind.kinds import KindName
+from sagewind.kinds import KINDS, KindName
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
-
-#: Paths of the jobs' pages in AWS's console (not documented; as its own pages show them) and in the local one.
-_CONSOLE: dict[KindName, str] = {
-    "processing": "processing-jobs",
-    "training": "jobs",
-    "tuning": "hyper-tuning-jobs",
-    "transform": "transform-jobs",
-}
-_LOCAL: dict[KindName, str] = {
-    "processing": "processing-job",
-    "training": "training-job",
-    "tuning": "hyper-parameter-tuning-job",
-    "transform": "transform-job",
-}
 
 
 class JobLink(BaseOperatorLink):
@@ -49,9 +35,9 @@ def address(endpoint: str, partition: str, region: str, kind: KindName, name: st
 
     host = urlsplit(endpoint).hostname or ""
     if host in ("localhost", "127.0.0.1", "::1"):
-        return f"{endpoint.rstrip('/')}/_localaws/page/{_LOCAL[kind]}/{quote(name, safe='')}"
+        return f"{endpoint.rstrip('/')}/_localaws/page/{KINDS[kind].resource}/{quote(name, safe='')}"
     domain = BaseAwsLink.get_aws_domain(partition)
     if domain is None or not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
         return ""
     console = BASE_AWS_CONSOLE_LINK.format(aws_domain=domain)
-    return f"{console}/sagemaker/home?region={region}#/{_CONSOLE[kind]}/{name}"
+    return f"{console}/sagemaker/home?region={region}#/{KINDS[kind].console}/{name}"

@@ -51,8 +51,7 @@ class TeardownOperator(SagewindOperator):
         if not self.everything and ti.xcom_pull(task_ids=self.verify_task) is not None:
             sweep.delete_superseded(self.endpoint, self.model, digest)
         for item in sweep.deleted:
-            done = "stopped" if item["kind"].endswith("(stopped)") else "deleted"
-            self.log.info("%s %s %s", done, item["kind"].removesuffix(" (stopped)"), item["name"])
+            self.log.info("cleaned up: %s %s", item["kind"], item["name"])
         if sweep.failed:
             raise NotReady(f"not everything could be deleted, it may go on billing: {'; '.join(sweep.failed)}")
         self._check_not_ended_by_hand(ti)
