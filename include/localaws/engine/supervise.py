@@ -17,15 +17,20 @@ import threading
 from pathlib import Path
 
 
+def prefer(oom_score: int) -> None:
+    """Let the kernel end this process, and what it starts, before the endpoint when memory runs out."""
+    with contextlib.suppress(OSError):  # the machine knows no such preference
+        Path("/proc/self/oom_score_adj").write_text(str(oom_score), encoding="ascii")
+
+
 def main() -> int:
     """Return the command's exit code, 128 + n after signal n."""
     watched = int(sys.argv[1])
     limits = json.loads(sys.argv[2])
     for name, number in limits["resources"].items():
         resource.setrlimit(getattr(resource, name), (number, number))
-    child = subprocess.Popen(sys.argv[4:], start_new_session=True)
-    with contextlib.suppress(OSError):  # it has ended already, or the machine knows no such preference
-        Path(f"/proc/{child.pid}/oom_score_adj").write_text(str(limits["oom_score"]), encoding="ascii")
+    # Before the program begins, not after: what it has forked by then would keep the supervisor's own preference.
+    child = subprocess.Popen(sys.argv[4:], start_new_session=True, preexec_fn=lambda: prefer(limits["oom_score"]))
 
     def end_all() -> None:
         try:
