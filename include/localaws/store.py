@@ -208,7 +208,8 @@ class Store:
             if old is None:
                 raise KeyError(f"{kind} {name} does not exist")
             new = self.update(kind, name, status=table.next(old.status, event), **body_changes)
-        logformat.changed(kind, name, new.status, body_changes.get("FailureReason"))
+        said = body_changes.get("FailureReason") or body_changes.get("ExitMessage")
+        logformat.changed(kind, name, new.status, said)
         return new
 
     def delete(self, kind: str, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
 from pathlib import Path
 
 
@@ -19,7 +20,7 @@ class Interrupted(BaseException):
     """SIGINT, SIGTERM or SIGHUP reached the command; not an `Exception`, so that no handler swallows it."""
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"signal {signum}")
+        super().__init__(signal.Signals(signum).name)
         self.signum = signum
 
 

@@ -14,7 +14,7 @@ from include.pipeline.errors import ModelFileError, SourceError
 from include.pipeline.load import load_model
 from include.stack import summary as summaries
 from include.stack.aws import Job, LocalAws
-from include.stack.errors import StackError
+from include.stack.errors import Interrupted, StackError
 from include.stack.launch import Plan, Stack
 from include.stack.ports import wait_free
 from include.stack.progress import Printer, TaskProgress
@@ -89,7 +89,8 @@ class Rehearsal:
                 self.facts.error = str(error)
             except BaseException as error:
                 self.facts.state = "interrupted"
-                self.facts.error = f"The run was ended early ({one_line(repr(error))})."
+                cause = str(error) if isinstance(error, Interrupted) else repr(error)
+                self.facts.error = f"The run was ended early ({one_line(cause)})."
                 self._write(stack)
                 raise
             self._collect(stack)

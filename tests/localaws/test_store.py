@@ -82,6 +82,17 @@ def test_changes_of_many_threads_are_all_kept(store: Store) -> None:
     assert found.body["n"] == 200
 
 
+@pytest.mark.parametrize("member", ["FailureReason", "ExitMessage"])
+def test_a_transition_is_told_with_what_the_job_has_to_say(
+    store: Store, caplog: pytest.LogCaptureFixture, member: str
+) -> None:
+    store.insert("training-job", "j", "arn", "InProgress", {})
+    event = next(e for status, e in JOB_TRANSITIONS.table if status == "InProgress")
+    with caplog.at_level("INFO", "localaws.resources"):
+        new = store.transition("training-job", "j", JOB_TRANSITIONS, event, **{member: "3 columns drifted"})
+    assert caplog.messages == [f"training-job j: {new.status} (3 columns drifted)"]
+
+
 TABLES = {"jobs": JOB_TRANSITIONS, "steps": training_steps.SECONDARY, "tuning": tuning.TRANSITIONS}
 
 
