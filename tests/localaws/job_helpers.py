@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import WaiterError
 
+from include.localaws.engine.runner import ProcessSpec
+from include.localaws.jobs.outcome import Ended
+from include.localaws.jobs.program import Program, Timer
 from tests.localaws.conftest import log_lines, poll, wait_for
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
@@ -32,6 +39,35 @@ def failed(sagemaker: Any, name: str) -> dict[str, Any]:
 def until_line(logs: Any, name: str, line: str, group: str = TRAINING_LOGS) -> None:
     """Wait until the program has written a line: it runs then."""
     poll(lambda: line in log_lines(logs, group, name))
+
+
+@contextmanager
+def timed_from(line: str) -> Iterator[None]:
+    """Count the times of programs (limits, faults) from when they have written a line: it comes however slowly."""
+    begin, follow = Program.__init__, Program._follow
+
+    def begun(self: Program, ctx: Any, ticket: Any, specs: Sequence[ProcessSpec], faults: Any) -> None:
+        written = threading.Event()
+
+        def heard(spec: ProcessSpec) -> ProcessSpec:
+            def on_line(found: str) -> None:
+                spec.on_line(found)
+                if found == line:
+                    written.set()
+
+            return replace(spec, on_line=on_line)
+
+        self.written = written  # type: ignore[attr-defined]
+        begin(self, ctx, ticket, [heard(spec) for spec in specs], faults)
+
+    def followed(self: Program, timers: list[Timer]) -> Ended:
+        poll(lambda: self.written.is_set() or not any(p.running() for p in self._processes))  # type: ignore[attr-defined]
+        return follow(self, timers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "__init__", begun)
+        patch.setattr(Program, "_follow", followed)
+        yield
 
 
 def body(s3: Any, uri: str) -> bytes:
