@@ -90,7 +90,7 @@ def start_endpoint(tmp_path_factory: pytest.TempPathFactory, images_dir: Path) -
                 state=state or tmp_path_factory.mktemp("state"),
                 images=(images_dir,),
                 cache=tmp_path_factory.getbasetemp() / "cache",
-                **{"grace": 2.0, **options},
+                **{"grace": 60.0, **options},
             )
         )
         started.append(endpoint)

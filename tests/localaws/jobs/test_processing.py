@@ -311,23 +311,21 @@ time.sleep(600)
 
 
 def test_continuous_output_is_in_s3_while_the_job_runs_and_stays_when_it_fails(
-    sagemaker: Any, s3: Any, name: str
+    endpoint: Endpoint, sagemaker: Any, s3: Any, name: str
 ) -> None:
     script = """
-out = root / 'processing/output/rows'
-(out / 'first').write_text('1')
-while not (root / 'processing/output/rows/never').exists(): time.sleep(60)
+(root / 'processing/output/rows/first').write_text('1')
+while not (root / 'go').exists(): time.sleep(0.02)
+sys.exit(7)
 """
     outputs = [
         result("rows", f"s3://data/{name}/rows", S3UploadMode="Continuous"),
         result("end", f"s3://data/{name}/end"),
     ]
-    create(
-        s3, sagemaker, name, script, ProcessingOutputConfig={"Outputs": outputs},
-        Tags=[{"Key": "localaws:fault", "Value": "kill=3"}],
-    )  # fmt: skip
+    create(s3, sagemaker, name, script, ProcessingOutputConfig={"Outputs": outputs})
     poll(lambda: keys(s3, f"{name}/rows/") == [f"{name}/rows/first"])
-    assert failed(sagemaker, name)["FailureReason"].endswith("exit code: 137")
+    (endpoint.ctx.config.state / "jobs" / "processing-job" / name / "algo-1" / "ml" / "go").touch()
+    assert failed(sagemaker, name)["FailureReason"].endswith("exit code: 7")
     assert keys(s3, f"{name}/") == [f"{name}/rows/first"]
 
 

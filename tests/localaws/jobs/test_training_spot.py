@@ -22,6 +22,7 @@ from tests.localaws.job_helpers import (
     finished,
     keys,
     statuses,
+    timed_from,
     unpacked,
     until_line,
 )
@@ -42,7 +43,7 @@ if not before:
 SHELL_GO_ON = (
     "cd ${SAGEMAKER_BASE_DIR:-/opt/ml}; "
     "if [ -e checkpoints/steps ]; then printf x >> checkpoints/steps; cp checkpoints/steps model/; exit 0; fi; "
-    "printf x > checkpoints/steps; while :; do sleep 1; done"
+    "printf x > checkpoints/steps; echo up; while :; do sleep 1; done"
 )
 
 
@@ -66,11 +67,11 @@ def kept_warm(seconds: int) -> dict[str, Any]:
 @pytest.mark.executes("CreateTrainingJob")
 def test_interrupted_job_goes_on_from_its_checkpoint(sagemaker: Any, s3: Any, name: str) -> None:
     checkpoints = {"CheckpointConfig": {"S3Uri": f"s3://data/{name}/checkpoints"}}
-    request = training_request(name, **spot(), **checkpoints, **fault_tag("interrupt=1.5"))
-    # A shell, because it has begun long before the interruption.
+    request = training_request(name, **spot(), **checkpoints, **fault_tag("interrupt=0.1"))
     request["AlgorithmSpecification"]["ContainerEntrypoint"] = ["sh", "-c", SHELL_GO_ON]
-    sagemaker.create_training_job(**request)
-    job = finished(sagemaker, name)
+    with timed_from("up"):
+        sagemaker.create_training_job(**request)
+        job = finished(sagemaker, name)
     assert unpacked(s3, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"steps": b"xx"}
     once = ["Starting", "Downloading", "Training"]
     assert statuses(job) == [*once, "Interrupted", *once, "Uploading", "Completed"]
@@ -216,9 +217,13 @@ def test_warm_pool_is_reused_by_a_matching_job_and_saves_the_start(start_endpoin
     sagemaker.create_training_job(**other)
     assert "WarmPoolStatus" not in finished(sagemaker, "other")
     object.__setattr__(endpoint.ctx, "profile", Profile(start=3600.0))
+    kept, clock = endpoint.ctx.store.get(warmpool.KIND, "one"), endpoint.ctx.clock
+    assert kept is not None
+    object.__setattr__(endpoint.ctx, "clock", lambda: kept.created + 7.5)
     sagemaker.create_training_job(**training_request("two", **kept_warm(1800)))
     finished(sagemaker, "two")
-    assert pool("one") == {"Status": "Reused", "ReusedByJob": "two", "ResourceRetainedBillableTimeInSeconds": 0}
+    object.__setattr__(endpoint.ctx, "clock", clock)
+    assert pool("one") == {"Status": "Reused", "ReusedByJob": "two", "ResourceRetainedBillableTimeInSeconds": 7}
     assert (listed("Reused"), listed("Available"), listed("InUse")) == (["one"], ["two"], [])
     sagemaker.update_training_job(TrainingJobName="two", ResourceConfig={"KeepAlivePeriodInSeconds": 0})
     assert pool("two")["Status"] == "Terminated"
@@ -236,11 +241,12 @@ def test_warm_pool_expires(start_endpoint: Callable[..., Endpoint]) -> None:
     sagemaker.create_training_job(**training_request("one", **kept_warm(100)))
     finished(sagemaker, "one")
     describe = sagemaker.describe_training_job
-    clock = endpoint.ctx.clock
-    object.__setattr__(endpoint.ctx, "clock", lambda: clock() + 99)
+    clock, kept = endpoint.ctx.clock, endpoint.ctx.store.get(warmpool.KIND, "one")
+    assert kept is not None
+    object.__setattr__(endpoint.ctx, "clock", lambda: kept.created + 99)
     warmpool.expire(endpoint.ctx)
     assert endpoint.ctx.store.get(warmpool.KIND, "one") is not None
-    object.__setattr__(endpoint.ctx, "clock", lambda: clock() + 101)
+    object.__setattr__(endpoint.ctx, "clock", lambda: kept.created + 101)
     warmpool.expire(endpoint.ctx)
     object.__setattr__(endpoint.ctx, "clock", clock)
     assert describe(TrainingJobName="one")["WarmPoolStatus"] == {
