@@ -22,6 +22,7 @@ from tests.localaws.conftest import channel, client_of, log_lines, poll, trainin
 
 # A bowl whose deepest point is eta 0.3; the image's metric is called validation:auc.
 BOWL = "print('validation-auc:%.6f' % (1 - (float(hyperparameters['eta']) - 0.3) ** 2))"
+PATIENCE = 240.0  # seconds: a dozen of trainings, one after the other
 CONTINUOUS = {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": "0.0", "MaxValue": "1.0"}]}
 
 
@@ -48,7 +49,7 @@ def tuning_request(
 def ended(endpoint: Endpoint, sagemaker: Any, name: str) -> dict[str, Any]:
     """boto3 has no waiter for tuning jobs."""
     ticket = endpoint.ctx.jobs.find(KIND, name)
-    assert ticket is None or ticket.ended.wait(60)
+    assert ticket is None or ticket.ended.wait(PATIENCE)
     return sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
 
 
@@ -93,11 +94,28 @@ def test_parallel_limit_is_used_and_kept(start_endpoint: Callable[..., Endpoint]
     sagemaker = client_of(endpoint, "sagemaker")
     client_of(endpoint, "s3").create_bucket(Bucket="data")
     limits = {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2}
-    sagemaker.create_hyper_parameter_tuning_job(**tuning_request(short, ResourceLimits=limits))
+    # Each training waits until as many as may run have come to this point.
+    script = "import time; print('up', flush=True)\nwhile not (root / 'go').exists(): time.sleep(0.02)\n" + BOWL
+    sagemaker.create_hyper_parameter_tuning_job(**tuning_request(short, script, ResourceLimits=limits))
+
+    def names() -> list[str]:
+        return [j["TrainingJobName"] for j in sagemaker.list_training_jobs(NameContains=short)["TrainingJobSummaries"]]
+
+    logs, released = client_of(endpoint, "logs"), set[str]()
+
+    def waiting() -> list[str]:
+        new = [name for name in names() if name not in released]
+        return [name for name in new if "up" in log_lines(logs, "/aws/sagemaker/TrainingJobs", name)]
+
+    for _ in range(2):
+        pair = poll(lambda: found if len(found := waiting()) == 2 else None)
+        for name in pair:
+            (endpoint.ctx.config.state / "jobs" / TRAINING / name / "algo-1" / "ml" / "go").touch()
+        released.update(pair)
     ended(endpoint, sagemaker, short)
     spans = []
-    for job in sagemaker.list_training_jobs(NameContains=short)["TrainingJobSummaries"]:
-        described = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
+    for name in names():
+        described = sagemaker.describe_training_job(TrainingJobName=name)
         spans.append((described["TrainingStartTime"], described["TrainingEndTime"]))
     assert len(spans) == 4
     at_once = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]

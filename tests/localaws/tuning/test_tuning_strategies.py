@@ -21,7 +21,8 @@ from include.localaws.tuning.request import Objective
 from include.localaws.tuning.search import make_search
 from include.localaws.tuning.stop import Hyperband, MedianRule, resources
 from include.localaws.tuning.trials import not_improving
-from tests.localaws.conftest import channel, client_of, poll
+from tests.localaws.conftest import channel, client_of, log_lines, poll
+from tests.localaws.job_helpers import TRAINING_LOGS
 from tests.localaws.tuning.test_tuning import BOWL, ended, short, tuning_request
 
 assert short  # a fixture
@@ -524,10 +525,25 @@ def test_a_quota_holds_trainings_back_until_there_is_room(
 
 
 @pytest.mark.executes("CreateHyperParameterTuningJob")
-def test_the_time_limit_completes_the_search(endpoint: Endpoint, sagemaker: Any, s3: Any, short: str) -> None:
-    """Two minutes are the least that a request may say: this one comes in behind the check."""
+def test_the_time_limit_completes_the_search(
+    endpoint: Endpoint, sagemaker: Any, s3: Any, logs: Any, short: str
+) -> None:
+    """Two minutes are the least that a request may say: this one comes in behind the check.
+
+    The clock stands still until the trainings have said something.
+    """
     limits = {"MaxNumberOfTrainingJobs": 9, "MaxParallelTrainingJobs": 2, "MaxRuntimeInSeconds": 1}
-    create_tuning_job(endpoint.ctx, tuning_request(short, f"{PRINT}say(0.5)\n{PAUSE}", ResourceLimits=limits))
+    clock, now = endpoint.ctx.clock, endpoint.ctx.clock()
+    object.__setattr__(endpoint.ctx, "clock", lambda: now)
+    try:
+        create_tuning_job(endpoint.ctx, tuning_request(short, f"{PRINT}say(0.5)\n{PAUSE}", ResourceLimits=limits))
+        poll(
+            lambda: (
+                len([t for t in tried(sagemaker, short) if log_lines(logs, TRAINING_LOGS, t["TrainingJobName"])]) == 2
+            )
+        )
+    finally:
+        object.__setattr__(endpoint.ctx, "clock", clock)
     job = ended(endpoint, sagemaker, short)
     assert job["HyperParameterTuningJobStatus"] == "Completed"
     assert job["TrainingJobStatusCounters"]["Stopped"] == 2
