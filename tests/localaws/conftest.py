@@ -133,10 +133,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def wait_for(client: Any, waiter: str, **arguments: Any) -> None:
     """boto3's own waiter, with a shorter pause than its minute."""
-    client.get_waiter(waiter).wait(**arguments, WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200})
+    client.get_waiter(waiter).wait(**arguments, WaiterConfig={"Delay": 0.05, "MaxAttempts": 4800})
 
 
-def poll(question: Callable[[], Any], seconds: float = 60.0) -> Any:
+def poll(question: Callable[[], Any], seconds: float = 240.0) -> Any:
     """Ask until the answer is true; fails after `seconds`. For what has neither a waiter nor an event."""
     pause, deadline = threading.Event(), time.monotonic() + seconds
     while not (answer := question()):

@@ -27,7 +27,7 @@ IMAGES = Path(__file__).with_name("images")
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/factor:1"
 ROLE = "arn:aws:iam::123456789012:role/test"
 BUCKET = "models"
-FAST = {"Delay": 0.05, "MaxAttempts": 1200}
+FAST = {"Delay": 0.05, "MaxAttempts": 4800}
 
 
 def make_client(values: Mapping[str, str], service: str, attempts: int) -> Any:
@@ -168,7 +168,7 @@ class Program:
     def end(self, number: signal.Signals) -> int:
         """Send a signal and wait for the end."""
         self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -193,13 +193,13 @@ class Marked:
         return found
 
     def wait_gone(self) -> None:
-        """Return when all of them have ended; fails after half a minute."""
+        """Return when all of them have ended; fails after two minutes."""
         for pid in self.pids():
             try:
                 handle = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
-            ended, _, _ = select.select([handle], [], [], 30)
+            ended, _, _ = select.select([handle], [], [], 120)
             os.close(handle)
             assert ended, f"process {pid} is still there"
 
@@ -209,7 +209,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._listener.settimeout(30)
+        self._listener.settimeout(120)
         self.port = str(self._listener.getsockname()[1])
         self.variables = {"START_AFTER": self.port}
 

@@ -35,7 +35,7 @@ class Lines(list[str]):
 
     def seen(self, line: str) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: line in self, 30), list(self)
+            assert self.changed.wait_for(lambda: line in self, 120), list(self)
 
 
 @pytest.fixture(scope="module", params=["bubblewrap", "namespaces", "moved"])
@@ -238,7 +238,7 @@ def test_bubblewraps_program_does_not_begin_when_the_endpoint_has_gone(
     spec = ProcessSpec(argv=["touch", "/opt/ml/begun"], env={}, root=root, image=image, on_line=print)
     command = runner.sandbox.command(spec, {"PATH": "/usr/bin:/bin"}, [])
     for said, begun in (b"", False), (b"go\n", True):
-        done = subprocess.run(command.argv, env=dict(command.env), cwd=command.cwd, input=said, timeout=30)
+        done = subprocess.run(command.argv, env=dict(command.env), cwd=command.cwd, input=said, timeout=120)
         assert ((root / "begun").exists(), done.returncode == 0) == (begun, begun)
 
 

@@ -41,7 +41,7 @@ def image(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Image:
     image = Images(make_image(tmp_path_factory.mktemp("images"), TOML), tmp_path_factory.mktemp("cache")).by_name(
         "tiny"
     )
-    assert runner.prepare(image, 60)
+    assert runner.prepare(image, 240)
     return image
 
 
@@ -71,7 +71,7 @@ def both(start: Start, script: str, *arguments: str, **spec: object) -> tuple[tu
     results = []
     for warm in (False, True):
         process, lines = start(script, *arguments, warm=warm, **spec)
-        results.append((process.wait(60), list(lines)))
+        results.append((process.wait(240), list(lines)))
     return tuple(results)
 
 
@@ -170,7 +170,7 @@ print(tempfile.mktemp())
 print(uuid.uuid4())
 """
     jobs = [start(script) for _ in range(3)]
-    assert [process.wait(60) for process, _ in jobs] == [0, 0, 0]
+    assert [process.wait(240) for process, _ in jobs] == [0, 0, 0]
     for values in zip(*(lines for _, lines in jobs), strict=True):
         assert len(set(values)) == 3, values
 
@@ -245,10 +245,10 @@ time.sleep(float(sys.argv[1]))
     first, lines = start(script, "600")
     poll(lambda: len(lines) == 1)
     second, others = start(script, "0")
-    assert second.wait(60) == 0
+    assert second.wait(240) == 0
     assert list(others) == list(lines) == ["['1', '2', '3'] False"]
     third, memory = start("import os; print(os.listdir('/dev/shm'))")
-    third.wait(60)
+    third.wait(240)
     assert list(memory) == ["[]"]
     first.kill()
 
@@ -273,9 +273,9 @@ print(len(found))
 
 def test_what_an_earlier_job_was_given_is_in_no_later_ones_memory(start: Start) -> None:
     first, seen = start(SCAN, env={"SECRET": f"MARKER-{os.urandom(12).hex()}"})
-    assert first.wait(60) == 0
+    assert first.wait(240) == 0
     later, nothing = start(SCAN)
-    assert later.wait(60) == 0
+    assert later.wait(240) == 0
     assert (list(seen), list(nothing)) == (["1"], ["0"])
 
 
@@ -283,7 +283,7 @@ def test_what_libraries_read_at_their_start_makes_a_job_cold(start: Start) -> No
     script = "import os; print(os.getppid())"
     for env in ({"PYTHONHASHSEED": "0"}, {"OMP_NUM_THREADS": "1"}, {"PYTHONPATH": "/opt/ml/code"}, {"TZ": "UTC"}):
         process, lines = start(script, env=env)
-        process.wait(60)
+        process.wait(240)
         assert list(lines) == ["1"], env
     assert reads_at_start({"SM_CHANNEL": "x", "AWS_REGION": "y", "TRAINING_JOB_NAME": "z"}) == {}
 
@@ -291,7 +291,7 @@ def test_what_libraries_read_at_their_start_makes_a_job_cold(start: Start) -> No
 def test_other_programs_than_scripts_are_started_cold(start: Start) -> None:
     for argv in (["sh", "-c", "echo $PPID"], ["python3", "-c", "import os; print(os.getppid())"]):
         process, lines = start("", argv=argv)
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
         assert list(lines) == ["1"]
 
 
@@ -315,14 +315,14 @@ def test_an_image_that_cannot_be_prepared_is_cold_and_says_so_once(
     image = Images(home, tmp_path / "cache").by_name("tiny")
     runner = Runner(choose("bubblewrap"))
     try:
-        assert not runner.prepare(image, 60)
+        assert not runner.prepare(image, 240)
         for number in range(2):
             root = tmp_path / str(number) / "ml"
             root.mkdir(parents=True)
             (root / "s.py").write_text("import os; print(os.getppid())")
             lines = Lines()
             spec = ProcessSpec(argv=["python3", "s.py"], env={}, root=root, image=image, on_line=lines.add)
-            assert runner.start(spec).wait(60) == 0
+            assert runner.start(spec).wait(240) == 0
             assert list(lines) == ["1"]
     finally:
         runner.shutdown(0.0)
@@ -349,7 +349,7 @@ def test_when_the_parent_is_killed_its_jobs_end_and_the_next_one_runs_all_the_sa
     image = Images(make_image(tmp_path / "images", TOML), tmp_path / "cache").by_name("tiny")
     runner = Runner(choose("bubblewrap"))
     try:
-        assert runner.prepare(image, 60)
+        assert runner.prepare(image, 240)
         roots = []
         for number in range(2):
             roots.append(tmp_path / str(number) / "ml")
@@ -363,9 +363,9 @@ def test_when_the_parent_is_killed_its_jobs_end_and_the_next_one_runs_all_the_sa
         lines.seen("up")
         (parent,) = runner.parents._parents.values()
         parent._popen.kill()  # type: ignore[union-attr]
-        assert process.wait(60) == 128 + signal.SIGKILL
+        assert process.wait(240) == 128 + signal.SIGKILL
         spec = ProcessSpec(argv=["python3", "s.py", "0"], env={}, root=roots[1], image=image, on_line=lines.add)
-        assert runner.start(spec).wait(60) == 0
+        assert runner.start(spec).wait(240) == 0
     finally:
         runner.shutdown(0.0)
 
@@ -404,7 +404,7 @@ sys.modules['container_module'].__file__ = '/opt/images/container_module.py'
 exec({PROGRAM!r})
 """
     process, lines = start(script)
-    assert process.wait(60) == 0, list(lines)
+    assert process.wait(240) == 0, list(lines)
     paths = ["/opt/ml/code/src", "/opt/ml/code/src"]
     assert list(lines) == [
         f"before {WARM}",
@@ -428,7 +428,7 @@ from include.localaws.engine.sandbox import choose
 images, root, marker = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
 runner = Runner(choose("bubblewrap"))
-assert runner.prepare(image, 60)
+assert runner.prepare(image, 240)
 process = runner.start(ProcessSpec(argv=["python3", "s.py", marker], env={}, root=pathlib.Path(root), image=image,
     on_line=lambda line: print(line, flush=True)))
 process.wait()

@@ -113,7 +113,10 @@ def test_removed_fifos_end_the_feed(start: Start, tmp_path: Path, troubles: list
     assert troubles == []
 
 
-def test_a_stop_ends_a_feeder_that_waits_for_a_reader_or_for_one_that_reads(start: Start, tmp_path: Path) -> None:
+def test_a_stop_ends_a_feeder_that_waits_for_a_reader_or_for_one_that_reads(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipes, "STOP_TIME", 120.0)
     start().stop()
     assert not feeding()
     fifo(tmp_path, 0).unlink()

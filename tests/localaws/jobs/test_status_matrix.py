@@ -40,7 +40,7 @@ PROGRAMS = {
     ),
     "ignore TERM": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WRITE + HANG,
 }
-PATIENCE = 120.0  # seconds
+PATIENCE = 240.0  # seconds
 NOTHING, WHOLE, SAVED = None, b"whole", b"saved"
 
 

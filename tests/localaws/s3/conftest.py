@@ -27,7 +27,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Store]:
 @pytest.fixture(scope="session")
 def endpoint(store: S3Store) -> Iterator[str]:
     """The address of our S3."""
-    server = Server(("127.0.0.1", 0), s3_app(store), numthreads=8)
+    # A client may be idle for as long as the machine is busy with something else.
+    server = Server(("127.0.0.1", 0), s3_app(store), numthreads=8, timeout=240)
     server.prepare()
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -261,7 +261,7 @@ def test_a_long_request_is_answered_by_the_server_that_has_it(tmp_path, patience
     mark, gate = Marked(), Gate()
     with running(tmp_path / "state") as local:
         answer, held = replaced(local, mark, gate, change)
-        assert patience.wait(30)
+        assert patience.wait(120)
         assert mark.pids()
         held.close()
         assert written(local, answer["OutputLocation"]) == b"held"
@@ -275,7 +275,7 @@ def test_a_deleted_endpoint_waits_for_no_long_request(tmp_path, patience, change
     mark, gate = Marked(), Gate()
     with running(tmp_path / "state") as local:
         _, held = replaced(local, mark, gate, change)
-        assert patience.wait(30)
+        assert patience.wait(120)
         local.delete_endpoint("long")
         mark.wait_gone()
     held.close()
@@ -286,7 +286,7 @@ def test_a_long_request_on_a_replaced_server_is_begun_again_after_a_restart(tmp_
     mark, gate = Marked(), Gate()
     with running(tmp_path / "state") as local:
         answer, held = replaced(local, mark, gate, "update")
-        assert patience.wait(30)
+        assert patience.wait(120)
     assert mark.pids() == []
     held.close()
     with running(tmp_path / "state") as later:
