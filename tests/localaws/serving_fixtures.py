@@ -19,9 +19,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from include.localaws.server import Endpoint, Options
 from include.localaws.serving.hosting import hosting
+from tests.localaws.conftest import poll
 
 IMAGES = Path(__file__).with_name("images")
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/factor:1"
@@ -120,6 +122,19 @@ class Server:
     def invoke(self, endpoint: str, body: str, **more: Any) -> str:
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType="text/csv", **more)
         return answer["Body"].read().decode()
+
+    def invoke_patiently(self, endpoint: str, body: str) -> str:
+        """The answer of an endpoint that is being brought back, or whose server is being started again."""
+
+        def answer() -> str | None:
+            try:
+                return self.invoke(endpoint, body)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ServiceUnavailable":
+                    raise
+                return None
+
+        return poll(answer)
 
     def flush_metrics(self) -> None:
         """Wait until all invocations so far are counted."""

@@ -3,7 +3,9 @@
 import json
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
@@ -16,6 +18,7 @@ from include.localaws.serving.model_data import Artifact, ServedModel
 from include.localaws.serving.model_server import ModelServer, ModelServerError, ServerSpec
 from include.localaws.states import IllegalTransition
 from tests.localaws import serving_fixtures
+from tests.localaws.conftest import poll
 from tests.localaws.serving.test_capture import ALL
 from tests.localaws.serving_fixtures import BUCKET, IMAGE, Gate, Marked, Program, running
 
@@ -167,6 +170,7 @@ def test_an_update_drops_no_request_and_ends_the_old_servers(server, gate):
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("Updating", "old")
     assert found["PendingDeploymentSummary"]["EndpointConfigName"] == "new"
     assert server.invoke("moves", "1") == "1.0\n"  # nothing moves before the new server is healthy
+    poll(lambda: answers)
     waiting.close()
     server.wait("endpoint_in_service", EndpointName="moves")
     updated.set()
@@ -242,9 +246,7 @@ def test_a_model_server_that_ends_by_itself_is_started_again(server):
     with pytest.raises(ClientError) as caught:
         server.invoke("crashes", "crash")
     assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
-    patient = server.client("sagemaker-runtime", attempts=8)
-    answer = patient.invoke_endpoint(EndpointName="crashes", Body=b"1", ContentType="text/csv")
-    assert answer["Body"].read() == b"2.0\n"
+    assert server.invoke_patiently("crashes", "1") == "2.0\n"
     server.delete_endpoint("crashes")
 
 
@@ -401,19 +403,23 @@ def test_a_container_that_ends_at_once_is_started_again(server):
     server.delete_endpoint("second-try")
 
 
-def test_starts_can_go_on_until_the_time_is_over(server, tmp_path):
+def test_starts_can_go_on_until_the_time_is_over(server, tmp_path, monkeypatch):
+    """A clock that goes on by a second with each start that ended."""
+    begun, ends = time.monotonic(), []
+    monkeypatch.setattr(model_server, "time", SimpleNamespace(monotonic=lambda: begun + len(ends)))
+    monkeypatch.setattr(model_server, "LONGEST_RESTART_WAIT", 0.0)
     spec = ServerSpec(
         label="production variant v",
         model=ServedModel(IMAGE, Artifact(server.put_model_data("ends/model.tar.gz", 1)), {"REFUSE_TO_START": "1"}),
         home=tmp_path / "server",
-        on_line=lambda _line: None,
+        on_line=ends.append,
         environment={},
-        startup_seconds=1.0,
+        startup_seconds=4.5,
         tries=None,
     )
     ending = ModelServer(server.endpoint.ctx, spec)
     ending.start()
-    with pytest.raises(ModelServerError, match=r"\(it was started \d+ times\)\. Its log ends with: refused"):
+    with pytest.raises(ModelServerError, match=r"\(it was started 5 times\)\. Its log ends with: refused"):
         ending.wait_healthy()
     ending.stop()
 
@@ -485,11 +491,9 @@ def test_endpoints_come_back_with_the_server(tmp_path):
         first.create_endpoint("kept", "kept")
         first.invoke("kept", "1")
     with running(tmp_path / "state") as second:
-        patient = second.client("sagemaker-runtime", attempts=8)  # until then it answers 503
-        answer = patient.invoke_endpoint(EndpointName="kept", Body=b"2", ContentType="text/csv")
-        assert answer["Body"].read() == b"12.0\n"
-        assert describe(second, "kept")["EndpointStatus"] == "InService"
         assert len(second.objects("capture/kept/")) == 1  # written when the first server ended
+        assert second.invoke_patiently("kept", "2") == "12.0\n"  # until then it answers 503
+        assert describe(second, "kept")["EndpointStatus"] == "InService"
 
 
 def test_an_endpoint_that_was_being_created_goes_on_after_a_restart(tmp_path, gate):
@@ -532,9 +536,7 @@ def test_kill_minus_nine_leaves_no_model_server_and_a_restart_brings_the_endpoin
     mark.wait_gone()
     assert mark.pids() == []
     again = Program(tmp_path / "state")
-    patient = again.server.client("sagemaker-runtime", attempts=8)
-    answer = patient.invoke_endpoint(EndpointName="marked", Body=b"1", ContentType="text/csv")
-    assert answer["Body"].read() == b"3.0\n"
+    assert again.server.invoke_patiently("marked", "1") == "3.0\n"
     assert again.end(signal.SIGTERM) == 0
     assert mark.pids() == []
 

@@ -158,8 +158,7 @@ def test_the_objects_of_an_uncompressed_model_stay_whole(server, monkeypatch, na
     assert server.invoke(name, "1") == "8.0\n"
     with pytest.raises(ClientError):
         server.invoke(name, "crash")
-    patient = server.client("sagemaker-runtime", attempts=8)  # started again, it is in the same place
-    assert patient.invoke_endpoint(EndpointName=name, Body=b"1", ContentType="text/csv")["Body"].read() == b"8.0\n"
+    assert server.invoke_patiently(name, "1") == "8.0\n"  # started again, it is in the same place
     lines = log_lines(server.client("logs"), f"/aws/sagemaker/Endpoints/{name}", "AllTraffic")
     assert next(line for line in lines if line.startswith("tried")) == f"tried ['{said}']"
     assert server.objects(f"{name}/kept.txt") == {f"{name}/kept.txt": b"kept" * 10 * size}
@@ -273,9 +272,7 @@ def test_an_isolated_server_that_ends_is_started_again(server):
     server.create_endpoint("again", "again")
     with pytest.raises(ClientError):
         server.invoke("again", "crash")
-    patient = server.client("sagemaker-runtime", attempts=8)
-    answer = patient.invoke_endpoint(EndpointName="again", Body=b"1", ContentType="text/csv")
-    assert answer["Body"].read() == b"2.0\n"
+    assert server.invoke_patiently("again", "1") == "2.0\n"
     server.delete_endpoint("again")
 
 

@@ -13,6 +13,7 @@ from include.localaws.serving.hosting import Fleet, hosting
 from include.localaws.serving.http_pool import Answer, NoAnswer
 from include.localaws.serving.variants import Instance, Variant
 from tests.localaws import serving_fixtures
+from tests.localaws.conftest import poll
 from tests.localaws.serving_fixtures import Gate, Marked, running
 
 server = serving_fixtures.server
@@ -295,7 +296,8 @@ def test_without_a_healthy_instance_the_wait_is_bounded(monkeypatch):
 # --- dead and hung servers -------------------------------------------------------------------------------------------
 
 
-def test_killed_servers_cost_no_request_of_others(server):
+def test_killed_servers_cost_no_request_of_others(server, monkeypatch):
+    monkeypatch.setattr(variants, "RECOVERY_SECONDS", 60.0)
     mark = Marked()
     server.create_model("killed", 1, **mark.variables)
     server.create_config("killed", "killed", InitialInstanceCount=2)
@@ -329,22 +331,24 @@ def test_killed_servers_cost_no_request_of_others(server):
 
 
 def test_a_hung_server_is_replaced(server, monkeypatch):
+    server.create_endpoint("hung", "single")
+    with hosting(server.endpoint.ctx).serving("hung") as fleet:
+        (instance,) = fleet.variants[0].instances
+    first = instance.server._process
     for name, seconds in (("HUNG_SECONDS", 0.3), ("PING_EVERY_SECONDS", 0.05), ("PING_SECONDS", 0.2)):
         monkeypatch.setattr(model_server, name, seconds)
     monkeypatch.setattr(runtime, "INVOCATION_SECONDS", 0.3)
-    server.create_endpoint("hung", "single")
     with pytest.raises(ClientError) as caught:
         server.invoke("hung", "freeze")
     assert caught.value.response["Error"]["Code"] in ("ModelError", "ServiceUnavailable")
-    monkeypatch.setattr(runtime, "INVOCATION_SECONDS", 60.0)
-    patient = server.client("sagemaker-runtime", attempts=8)
-    answer = patient.invoke_endpoint(EndpointName="hung", Body=b"2", ContentType="text/csv")
-    assert answer["Body"].read() == b"2.0\n"
+    poll(lambda: instance.server._process is not first)
+    monkeypatch.undo()  # the next one may be as slow as it is
+    assert server.invoke_patiently("hung", "2") == "2.0\n"
     server.delete_endpoint("hung")
 
 
 def test_a_busy_server_is_not_taken_for_hung(server, monkeypatch):
-    for name, seconds in (("HUNG_SECONDS", 0.05), ("PING_EVERY_SECONDS", 0.02)):
+    for name, seconds in (("HUNG_SECONDS", 0.05), ("PING_EVERY_SECONDS", 0.02), ("PING_SECONDS", 60.0)):
         monkeypatch.setattr(model_server, name, seconds)
     gate = Gate()
     server.create_endpoint("busy", "single")
