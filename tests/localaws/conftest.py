@@ -15,6 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from include.localaws.engine import scheduler
 from include.localaws.engine.sandbox import Sandbox, choose
 from include.localaws.server import Endpoint, Options
 
@@ -72,6 +73,14 @@ def client_of(endpoint: Endpoint, service: str, **options: Any) -> Any:
         region_name=env["AWS_DEFAULT_REGION"],
         config=config,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_shutdown() -> Iterator[None]:
+    """An endpoint that ends waits for the ends of its jobs, however slow the machine is: tests look at them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler, "SHUTDOWN_GRACE", 30.0)
+        yield
 
 
 @pytest.fixture(scope="session")
