@@ -87,6 +87,21 @@ def free_port() -> int:
     return port
 
 
+def reserve_port() -> tuple[int, socket.socket]:
+    """A free port that no other model server of this machine is given before the socket beside it is closed.
+
+    A program begins to listen long after its port was chosen: of two with one port, the requests of both would go to
+    the first. An abstract Unix socket has its name for itself and gives it back when its process ends.
+    """
+    while True:
+        port, claim = free_port(), socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0localaws-port-{port}")
+            return port, claim
+        except OSError:
+            claim.close()
+
+
 class ModelServer:
     """Start with `start`, wait with `wait_healthy`, use with `invoke`, end with `stop`; thread safe after start."""
 
@@ -94,7 +109,8 @@ class ModelServer:
         self._ctx = ctx
         self.spec = spec
         self._on_change = on_change
-        self._pool = Pool(free_port())
+        self._pool = Pool(ISOLATED_PORT)  # until there is a program
+        self._claim: socket.socket | None = None  # of the present program's port
         self._process: Process | None = None
         self._bind: Mapping[Path, str] = {}
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -135,7 +151,7 @@ class ModelServer:
         argv = [str(image.environment()), str(image.program("serve"))]
         isolated = self.spec.model.isolated
         # Another port each time: the last one may still be held by connections of the program that ended.
-        port = ISOLATED_PORT if isolated else free_port()
+        port, claim = (ISOLATED_PORT, None) if isolated else reserve_port()
         target: int | UnixTarget = port
         bind = dict(self._bind)
         if isolated:
@@ -162,8 +178,17 @@ class ModelServer:
             self._progress = time.monotonic()
             stopped = self._stopping.is_set()
         old.close()
+        self._claimed(claim)
         if stopped:
             process.kill()
+            self._claimed(None)
+
+    def _claimed(self, claim: socket.socket | None) -> None:
+        """Hold the claim on the present port, and give the one before back."""
+        with self._lock:
+            old, self._claim = self._claim, claim
+        if old is not None:
+            old.close()
 
     def _carried(self, port: int, argv: list[str]) -> tuple[UnixTarget, list[str]]:
         """The socket of a server without a network, and the command line that carries it to the server's port."""
@@ -357,6 +382,7 @@ class ModelServer:
             if thread is not threading.current_thread():
                 thread.join()
         self._pool.close()
+        self._claimed(None)
         shutil.rmtree(self.spec.home, ignore_errors=True)
 
 

@@ -1,6 +1,7 @@
 """Endpoints and their configurations over their whole life, with real model servers."""
 
 import json
+import os
 import signal
 import threading
 import time
@@ -393,6 +394,21 @@ def test_a_server_that_is_not_healthy_in_time_is_given_up(server, gate, tmp_path
     late.stop()
     assert late.pid is None
     assert not spec.home.exists()
+
+
+def test_two_model_servers_are_not_given_one_port(monkeypatch):
+    """Each listens on its port only later: until then the machine would give it out again."""
+    port = 100_000 + 2 * os.getpid()  # none that anybody could have
+    other = port + 1
+    offered = iter([port, port, other, port])
+    monkeypatch.setattr(model_server, "free_port", lambda: next(offered))
+    first, claim = model_server.reserve_port()
+    second, beside = model_server.reserve_port()
+    claim.close()
+    third, again = model_server.reserve_port()
+    assert (first, second, third) == (port, other, port)
+    for one in (beside, again):
+        one.close()
 
 
 def test_a_container_that_ends_at_once_is_started_again(server):
