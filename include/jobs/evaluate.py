@@ -1,6 +1,7 @@
 """Processing job `evaluate`: score the test rows with the artifact, measure the model, write evaluation and report.
 
-Reads the inputs `model`, `test`, `schema` and `config`; writes evaluation.json, report.html and scores.csv.
+Reads the inputs `model`, `test`, `schema` and `config`; writes evaluation.json, constraints.json (of the model's
+quality), report.html and scores.csv.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from include.jobs import contract, evaluate_report, gates, importance, metric_na
 from include.jobs.config import JobConfig, load
 from include.jobs.job import UserError, read_json, run, write_json
 from include.jobs.metrics import Codes, Floats
-from include.jobs.quality import statistics
+from include.jobs.quality import constraints, statistics
 from include.jobs.scoring import Scorer
 
 VERSION = 1
@@ -61,6 +62,9 @@ def main() -> None:
     output = contract.output_dir("evaluation")
     _write_scores(output / contract.SCORES_CSV, scores)
     write_json(output / contract.EVALUATION_JSON, evaluation)
+    # What the quality of later predictions is held against.
+    kind = constraints.PROBLEM_TYPES[config.problem]
+    write_json(output / contract.CONSTRAINTS_JSON, constraints.suggest(kind, evaluation[LAYOUT[config.problem]]))
     report = evaluate_report.render(config, scored.actual, scores, schema, summary, evaluation)
     (output / contract.REPORT_HTML).write_text(report, encoding="utf-8")
     for name, value in evaluation["metrics"].items():

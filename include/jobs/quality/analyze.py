@@ -9,7 +9,7 @@ always written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -18,7 +18,7 @@ from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, write_json
 from include.jobs.monitor.window import Window
 from include.jobs.quality import constraints, outcomes, output, records, report, settings, statistics
-from include.jobs.quality.constraints import Violation
+from include.jobs.quality.constraints import Constraint, Violation
 from include.jobs.quality.payload import BadRecord
 from include.jobs.quality.records import Sample, Source, Tally
 
@@ -39,10 +39,11 @@ class Result:
     violations: list[Violation] | None = None
     unchecked: list[str] = field(default_factory=list)
     thresholds: dict[str, float] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
         """What the reader has to know beside the numbers."""
-        found = self.tally.notes()
+        found = [*self.tally.notes(), *self.remarks]
         if self.problem == "BinaryClassification" and "auc" not in self.block:
             found.append("auc and au_prc are not defined: they need scores and rows of both classes")
         if self.unchecked:
@@ -60,9 +61,14 @@ def main() -> None:
         baseline = constraints.read(read_json(contract.resolve(given), "the baseline's constraints"), problem)
     result = measure(source(), problem)
     if baseline is not None:
-        result.violations, result.unchecked = constraints.check(baseline, result.block)
-        result.thresholds = {constraint.metric: constraint.threshold for constraint in baseline}
-    _write(result)
+        judge(result, baseline, result.block)
+    write(result)
+
+
+def judge(result: Result, baseline: Sequence[Constraint], block: Mapping[str, Any]) -> None:
+    """Hold the metrics of `block` against the constraints and note what was found."""
+    result.violations, result.unchecked = constraints.check(baseline, block)
+    result.thresholds = {constraint.metric: constraint.threshold for constraint in baseline}
 
 
 def source() -> Source:
@@ -97,8 +103,11 @@ def _require_columns(wanted: settings.Attributes) -> None:
         )
 
 
-def measure(where: Source, problem: str) -> Result:
-    """Statistics of all rows of the source; UserError if none can be used."""
+def measure(where: Source, problem: str, classes: Sequence[str] = ()) -> Result:
+    """Statistics of all rows of the source; UserError if none can be used.
+
+    `classes` are the model's classes in the order of its scores, where they are known.
+    """
     tally = Tally()
     if problem == "Regression":
         numbers = outcomes.Regression()
@@ -106,17 +115,17 @@ def measure(where: Source, problem: str) -> Result:
         tally.require_rows("predictions with labels")
         return Result(problem, statistics.regression_block(*numbers.arrays(), SEED), tally)
     if problem == "MulticlassClassification":
-        codes = outcomes.Multiclass()
+        codes = outcomes.Multiclass(classes)
         _collect(records.read(where, tally), codes, tally)
         tally.require_rows("predictions with labels")
         actual, predicted, names = codes.arrays()
         block = statistics.multiclass_block(actual, predicted, len(names), SEED, names)
         return Result(problem, block, tally, tuple(names))
-    return _binary(where, tally)
+    return _binary(where, tally, classes)
 
 
-def _binary(where: Source, tally: Tally) -> Result:
-    rows = outcomes.Binary(where.attributes.threshold, where.attributes.positive_label)
+def _binary(where: Source, tally: Tally, classes: Sequence[str]) -> Result:
+    rows = outcomes.Binary(where.attributes.threshold, where.attributes.positive_label, classes)
     _collect(records.read(where, tally), rows, tally)
     tally.require_rows("predictions with labels")
     actual, predicted, scores, pair = rows.arrays(tally)
@@ -141,7 +150,8 @@ def _collect(
         tally.used += 1
 
 
-def _write(result: Result) -> None:
+def write(result: Result) -> None:
+    """Everything that a run leaves behind: files, metrics, page, log, message."""
     folder = settings.folder(contract.OUTPUT_PATH)
     dataset: dict[str, Any] = {"item_count": result.tally.used}
     for name in (contract.START_TIME, contract.END_TIME):

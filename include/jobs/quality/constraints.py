@@ -8,7 +8,7 @@ standard deviation, and its text is as seen. `au_prc` and the constant classifie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from include.jobs.job import UserError
@@ -41,6 +41,10 @@ OPERATORS: dict[str, dict[str, str]] = {
     ),
     "Regression": {"mae": GREATER, "mse": GREATER, "rmse": GREATER, "r2": LESS},
 }
+#: By the problem's name in job.json.
+PROBLEM_TYPES = {"binary": "BinaryClassification", "multiclass": "MulticlassClassification", "regression": "Regression"}
+#: Metrics in the unit of the target, or its square: an allowance is a share of them.
+ERRORS = ("mae", "mse", "rmse")
 #: Names that violations spell otherwise than statistics do (seen for these four).
 SPELT = {
     "true_positive_rate": "truePositiveRate",
@@ -48,6 +52,11 @@ SPELT = {
     "false_positive_rate": "falsePositiveRate",
     "false_negative_rate": "falseNegativeRate",
 }
+
+
+#: What rows of one class alone say nothing about.
+OF_POSITIVES = ("recall", "precision", "true_positive_rate", "false_negative_rate", "f0_5", "f1", "f2")
+OF_NEGATIVES = ("true_negative_rate", "false_positive_rate")
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,26 @@ def _constraint(name: str, entry: Any) -> Constraint:
             f"give a number as threshold and {LESS} or {GREATER} as comparison_operator"
         )
     return Constraint(name, float(threshold), str(operator))
+
+
+def loosened(constraints: Sequence[Constraint], tolerance: float) -> list[Constraint]:
+    """The constraints with an allowance (ours): `tolerance` of the metric's unit, of an error that share."""
+    return [replace(constraint, threshold=_loose(constraint, tolerance)) for constraint in constraints]
+
+
+def _loose(constraint: Constraint, tolerance: float) -> float:
+    allowance = tolerance * (abs(constraint.threshold) if constraint.metric in ERRORS else 1.0)
+    return constraint.threshold + (allowance if constraint.operator == GREATER else -allowance)
+
+
+def defined(problem: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """The block without the rates of a class that no label of a binary problem has: they are 0 for want of rows."""
+    if problem != "BinaryClassification":
+        return dict(block)
+    # The matrix lists the negative class first.
+    negatives, positives = (sum(row.values()) for row in block["confusion_matrix"].values())
+    without = {*(OF_POSITIVES if not positives else ()), *(OF_NEGATIVES if not negatives else ())}
+    return {name: entry for name, entry in block.items() if name not in without}
 
 
 def check(constraints: Sequence[Constraint], block: Mapping[str, Any]) -> tuple[list[Violation], list[str]]:

@@ -82,6 +82,11 @@ class Merged:
 def main() -> None:
     """Run the job with the settings of its environment; UserError only if an input folder is missing."""
     settings.refuse_unsupported()
+    perform()
+
+
+def perform() -> Merged:
+    """Merge what the environment names and leave the job's files, log and message."""
     captured = _folder(contract.DATASET_SOURCE, DATA, "captured data")
     truth = _folder(settings.GROUND_TRUTH_SOURCE, TRUTH, "ground truth")
     target = settings.folder(contract.OUTPUT_PATH)
@@ -96,6 +101,7 @@ def main() -> None:
         f"Completed: {merged.captured.used} of {merged.captured.records} captured requests merged with their label, "
         f"{merged.captured.unlabelled} have none yet."
     )
+    return merged
 
 
 def merge(captured: Path, truth: Path, target: Path, window: Window, excluded: str = "") -> Merged:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,11 @@ def number(value: Any, what: str) -> float:
     return found
 
 
+def is_known(label: Any, classes: Sequence[str]) -> bool:
+    """Whether a label is one of the model's classes; True where these are not given, or there is no single label."""
+    return not classes or label in (None, "") or class_name(str(label).strip()) in classes
+
+
 class Regression:
     """Actual and predicted numbers."""
 
@@ -74,11 +79,17 @@ class Regression:
 
 
 class Multiclass:
-    """Actual and predicted class codes."""
+    """Actual and predicted class codes.
 
-    def __init__(self) -> None:
+    `known` are the model's classes in the order of its scores; without them a class goes by its index. A label of
+    another class counts: whatever the model predicts for it is wrong.
+    """
+
+    def __init__(self, known: Sequence[str] = ()) -> None:
+        self.known = tuple(known)
         self.classes = Classes()
         self.pairs = array("q")
+        self.strangers = 0
 
     def add(self, sample: Sample) -> None:
         """Take a row; without a predicted label, the class whose score is largest (its index) is the prediction."""
@@ -87,11 +98,20 @@ class Multiclass:
             if not isinstance(sample.probability, list):
                 raise BadRecord("there is neither a predicted label nor a list of class scores")
             scores = [number(score, "class score") for score in sample.probability]
+            if self.known and len(scores) != len(self.known):
+                raise BadRecord(f"the response has {len(scores)} class scores, the model has {len(self.known)} classes")
             guess = max(range(len(scores)), key=scores.__getitem__)
+            guess = self.known[guess] if self.known else guess
+        self.strangers += not is_known(sample.label, self.known)
         self.pairs.extend((self.classes.code(sample.label, "label"), self.classes.code(guess, "prediction")))
 
     def arrays(self) -> tuple[Codes, Codes, list[str]]:
         """Actual codes, predicted codes and the classes by code: sorted, numbers by size."""
+        if self.pairs and self.strangers == len(self.pairs) // 2:
+            raise UserError(
+                f"no label is one of the model's classes ({', '.join(self.known[:8])}): "
+                "write labels as they stand in the target column"
+            )
         names = sort_classes(self.classes.codes)
         order = np.zeros(len(names), dtype=np.int64)
         for position, name in enumerate(names):
@@ -101,13 +121,17 @@ class Multiclass:
 
 
 class Binary:
-    """Actual and predicted labels with the score of the positive class, NaN where there is none."""
+    """Actual and predicted labels with the score of the positive class, NaN where there is none.
+
+    `known` are the model's two classes, the positive one last; without them they are taken from the labels.
+    """
 
     NO_CODE = -1
 
-    def __init__(self, threshold: float, positive: str | None) -> None:
+    def __init__(self, threshold: float, positive: str | None, known: Sequence[str] = ()) -> None:
         self.threshold = threshold
-        self.positive = None if positive is None else class_name(positive)
+        self.known = tuple(known)
+        self.positive = self.known[-1] if known else None if positive is None else class_name(positive)
         self.classes = Classes()
         self.pairs = array("q")
         self.scores = array("d")
@@ -115,6 +139,8 @@ class Binary:
     def add(self, sample: Sample) -> None:
         """Take a row; the prediction is the predicted label, else whether the score is above the threshold."""
         score = math.nan if sample.probability is None else number(sample.probability, "probability")
+        if not is_known(sample.label, self.known):
+            raise BadRecord(f"the label {sample.label!r} is none of the model's classes ({', '.join(self.known)})")
         label = self.classes.code(sample.label, "label")
         guess = self.NO_CODE
         if sample.prediction is not None:
@@ -137,6 +163,7 @@ class Binary:
         counts = np.bincount(table[table >= 0], minlength=len(names))
         others = sorted((name for name in names if name != positive), key=lambda name: -counts[names.index(name)])
         negative = others[0] if others else NEGATIVES.get(positive, f"not {positive}")
+        negative = self.known[0] if self.known else negative
         kept = np.ones(len(table), dtype=bool)
         for name in others[1:]:
             rows = (table == names.index(name)).any(axis=1) & kept

@@ -68,6 +68,20 @@ def only(payload: Payload) -> list[Any]:
     raise BadRecord("the response is JSON: name the prediction with inference_attribute or probability_attribute")
 
 
+def scores(payload: Payload) -> list[Any]:
+    """One value per row of a response without attributes, as the models of this project answer.
+
+    Beside what `only` takes: rows in brackets, and JSON with the list `predictions` of numbers, rows or `{"score": ..}`.
+    """
+    if payload.cells is not None:
+        cells = [[cell.strip("[] ") for cell in row] for row in payload.cells]
+        return only(Payload(cells=cells))
+    document = payload.documents[0] if len(payload.documents) == 1 else None
+    if isinstance(document, dict) and isinstance(document.get(WRAPPERS[0]), list):
+        return [row["score"] if isinstance(row, dict) and "score" in row else row for row in document[WRAPPERS[0]]]
+    return only(payload)
+
+
 def rows(payload: Payload, attribute: str | None, names: Sequence[str]) -> list[dict[str, Any]]:
     """The request's rows by column name; rows without names take `names` by position, then `_c0`, `_c1` ..."""
     if payload.cells is not None:

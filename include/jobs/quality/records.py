@@ -266,6 +266,9 @@ def _rows(data: Mapping[str, Any], labels: list[Any] | None, where: str, source:
         scores = [float(score) for score in probabilities]
         best = scores.index(max(scores))
         predictions, probabilities = [predictions[best]], [probabilities[best]]
+    if probabilities and len(probabilities) == 1 and isinstance(probabilities[0], list):
+        # Older images of built-in XGBoost answer the rows of a mini-batch in one line; several labels mean several rows.
+        probabilities = probabilities[0] if len(probabilities[0]) == count > 1 else probabilities
     for name, values in (("predictions", predictions), ("probabilities", probabilities), ("labels", labels)):
         if values is not None and len(values) != len(inputs):
             raise BadRecord(f"the record has {len(inputs)} rows, there are {len(values)} {name}")
@@ -285,7 +288,7 @@ def _response(data: Mapping[str, Any], source: Source) -> tuple[list[Any] | None
     answer = payload.read(data["endpointOutput"])
     wanted = source.attributes
     if wanted.inference is None and wanted.probability is None:
-        return None, payload.only(answer)
+        return None, payload.scores(answer)
     return (
         payload.pick(answer, wanted.inference) if wanted.inference else None,
         payload.pick(answer, wanted.probability) if wanted.probability else None,

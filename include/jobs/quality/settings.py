@@ -22,6 +22,8 @@ THRESHOLD_ATTRIBUTE = "probability_threshold_attribute"
 POSITIVE_LABEL = "positive_label"
 FEATURES_ATTRIBUTE = "features_attribute"
 GROUND_TRUTH_SOURCE = "ground_truth_source"
+#: A setting of our own: how much worse than in the baseline a metric may be.
+TOLERANCE = "constraint_tolerance"
 ENABLED = "Enabled"
 
 #: Settings of AWS's analyzers that change what is analysed and are not implemented here: any value is refused.
@@ -46,13 +48,7 @@ class Attributes:
 
 def attributes() -> Attributes:
     """The attributes that the environment names; UserError for a threshold that is no number."""
-    text = os.environ.get(THRESHOLD_ATTRIBUTE) or "0.5"
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = math.nan
-    if not math.isfinite(threshold):
-        raise UserError(f"{THRESHOLD_ATTRIBUTE} is {text!r}: give a number such as 0.5")
+    threshold = number(THRESHOLD_ATTRIBUTE, "0.5")
     return Attributes(
         inference=os.environ.get(INFERENCE_ATTRIBUTE) or None,
         probability=os.environ.get(PROBABILITY_ATTRIBUTE) or None,
@@ -61,6 +57,18 @@ def attributes() -> Attributes:
         positive_label=os.environ.get(POSITIVE_LABEL) or None,
         features=os.environ.get(FEATURES_ATTRIBUTE) or None,
     )
+
+
+def number(name: str, default: str) -> float:
+    """The variable's value; UserError if it is no finite number."""
+    text = os.environ.get(name) or default
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"{name} is {text!r}: give a number such as {default}")
+    return found
 
 
 def refuse_unsupported() -> None:
