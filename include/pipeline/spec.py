@@ -232,13 +232,49 @@ class Batch(Section):
     instance: Instance = Instance(type="ml.m5.large")
 
 
+_PREFIX = r"s3://[a-z0-9.-]+/.*[^/]"
+
+
 class Monitor(Section):
-    """Checks of the captured traffic against the training data."""
+    """Checks of the captured traffic: its data against the training data, its predictions against labels."""
 
     schedule: str | None = Field(None, description="Cron expression")
-    checks: tuple[Literal["data_quality"], ...] = ("data_quality",)
+    checks: tuple[Literal["data_quality", "model_quality"], ...] = Field(("data_quality",), min_length=1)
+    ground_truth: str | None = Field(
+        None,
+        description="s3:// prefix of the labels, without a slash at the end; below it yyyy/mm/dd/hh/*.jsonl",
+        json_schema_extra={"pattern": _PREFIX},
+    )
+    label_delay: float = Field(
+        0, ge=0, le=24 * 366, description="Hours that labels take: model quality judges the window moved back by them"
+    )
+    quality_tolerance: float = Field(
+        0.05, ge=0, lt=1, description="How much worse than in the evaluation a metric may be; of an error: which share"
+    )
     on_violation: Literal["retrain", "report"] = "report"
     instance: Instance = Instance(type="ml.m5.large")
+
+    @field_validator("ground_truth")
+    @classmethod
+    def _is_a_prefix(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(_PREFIX, value):
+            raise ValueError("write an S3 prefix such as s3://bucket/labels, without a slash at the end")
+        return value
+
+    @model_validator(mode="after")
+    def _labels_and_check_agree(self) -> Self:
+        asked = "model_quality" in self.checks
+        if asked and self.ground_truth is None:
+            raise ValueError(
+                "checks holds 'model_quality', ground_truth is missing: give the S3 prefix of the labels, such as "
+                "s3://bucket/labels, or leave model_quality out"
+            )
+        for key in ("ground_truth", "label_delay", "quality_tolerance"):
+            if not asked and key in self.model_fields_set:
+                raise ValueError(
+                    f"{key} is given, but checks lacks 'model_quality', which alone reads it: add it there"
+                )
+        return self
 
 
 class ModelSpec(Section):

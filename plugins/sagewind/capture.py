@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 
 from sagewind import s3
 from sagewind.aws import Aws
 
 #: Begin of the inference id of a verification's requests: captured, but not traffic of anybody's users.
 VERIFICATION = "sagewind-verify"
+#: Names of ground-truth files that the merge job reads end in these.
+LABEL_SUFFIXES = (".jsonl", ".json", "")
 
 
 def hour_of(key: str) -> datetime | None:
@@ -31,6 +34,17 @@ def in_window(aws: Aws, folder: str, start: datetime | None, end: datetime | Non
         if hour is None or not item["Key"].endswith(".jsonl"):
             continue
         if (start is None or hour + timedelta(hours=1) > start) and (end is None or hour < end):
+            yield f"s3://{bucket}/{item['Key']}"
+
+
+def labels(aws: Aws, folder: str, start: datetime | None) -> Iterator[str]:
+    """URIs of ground-truth objects whose hour ends after `start` (all where it is None), as the merge reads them."""
+    bucket, _ = s3.split(folder)
+    for item in s3.listing(aws, folder):
+        hour, name = hour_of(item["Key"]), item["Key"].rsplit("/", 1)[-1]
+        if hour is None or not name or PurePosixPath(name).suffix not in LABEL_SUFFIXES:
+            continue
+        if start is None or hour + timedelta(hours=1) > start:
             yield f"s3://{bucket}/{item['Key']}"
 
 

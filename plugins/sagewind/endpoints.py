@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sagewind import tags
@@ -87,6 +88,13 @@ def settle(aws: Aws, name: str, minutes: float) -> bool:
 def _config_arn(aws: Aws, config: str) -> str:
     found = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
     return str(found["EndpointConfigArn"])
+
+
+def config_time(aws: Aws, config: str) -> datetime:
+    """When an endpoint config was made."""
+    found = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
+    made: datetime = found["CreationTime"]
+    return made.astimezone(UTC)
 
 
 def remember_previous(aws: Aws, config: str, previous: str) -> None:

@@ -107,6 +107,16 @@ def test_binary_block_is_in_aws_layout(container) -> None:
         assert set(block[name]) == {"value", "standard_deviation"}
 
 
+def test_the_constraints_of_later_quality_are_the_blocks_values(container) -> None:
+    give(container, "binary", ["no", "yes"], binary_rows())
+    script(container)
+    assert container.run("evaluate") == 0
+    block = container.json("evaluation/evaluation.json")["binary_classification_metrics"]
+    found = container.json("evaluation/constraints.json")["binary_classification_constraints"]
+    assert found["auc"] == {"threshold": block["auc"]["value"], "comparison_operator": "LessThanThreshold"}
+    assert found["false_positive_rate"]["comparison_operator"] == "GreaterThanThreshold"
+
+
 @pytest.mark.parametrize(("positives", "expected"), [(25, 0.25), (75, 0.25)])
 def test_best_constant_classifier_predicts_the_rarest_class(positives, expected) -> None:
     actual = np.array([1] * positives + [0] * (100 - positives))

@@ -42,6 +42,14 @@ def test_defaults(tmp_path: Path, content: dict[str, Any]) -> None:
     assert spec.aws.connection == "aws_default"
     assert spec.fit_task == "train"
     assert spec.deploy.capture == 100
+    assert (spec.monitor.checks, spec.monitor.label_delay) == (("data_quality",), 0)
+
+
+def test_model_quality_takes_labels(tmp_path: Path, content: dict[str, Any]) -> None:
+    monitor = {"checks": ["data_quality", "model_quality"], "ground_truth": "s3://lake/labels/house", "label_delay": 36}
+    spec = load(tmp_path, {**content, "monitor": monitor})
+    assert (spec.monitor.ground_truth, spec.monitor.label_delay) == ("s3://lake/labels/house", 36)
+    assert "s3://" in json.loads(json_schema())["$defs"]["Monitor"]["properties"]["ground_truth"]["pattern"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +82,27 @@ def test_defaults(tmp_path: Path, content: dict[str, Any]) -> None:
         ({"aws": {"pools": {"training p3": "p"}}}, "pools names 'training p3'"),
         ({"schedule": "monday"}, "schedule is 'monday': .* is not a cron expression"),
         ({"monitor": {"schedule": "0 3 * *"}}, "is not a cron expression"),
+        ({"monitor": {"checks": ["bias"]}}, "monitor.checks.0 is 'bias': .*'data_quality' or 'model_quality'"),
+        ({"monitor": {"checks": []}}, "monitor.checks: .*at least 1"),
+        (
+            {"monitor": {"checks": ["model_quality"]}},
+            "monitor: checks holds 'model_quality', ground_truth is missing: give the S3 prefix of the labels",
+        ),
+        ({"monitor": {"ground_truth": "s3://b/k"}}, "ground_truth is given, but checks lacks 'model_quality'"),
+        ({"monitor": {"label_delay": 3}}, "label_delay is given, but checks lacks 'model_quality'"),
+        (
+            {"monitor": {"checks": ["model_quality"], "ground_truth": "s3://b/k/"}},
+            "monitor.ground_truth is 's3://b/k/': write an S3 prefix such as s3://bucket/labels, without a slash",
+        ),
+        ({"monitor": {"checks": ["model_quality"], "ground_truth": "s3://b"}}, "monitor.ground_truth is 's3://b'"),
+        (
+            {"monitor": {"checks": ["model_quality"], "ground_truth": "s3://b/k", "label_delay": -1}},
+            "monitor.label_delay is -1: ",
+        ),
+        (
+            {"monitor": {"checks": ["model_quality"], "ground_truth": "s3://b/k", "label_delay": "1d"}},
+            "monitor.label_delay is '1d': ",
+        ),
         ({"problem": "binary"}, "data.positive names the positive class"),
         (
             {"tune": {"objective": {"metric": "validation:rmse", "goal": "minimize"}, "ranges": {"depth": [1, 2]}}},

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from include.jobs.quality import constraints as quality
 from include.localaws.shapes import validate
 from include.pipeline import dry_run, plan
 from include.pipeline.load import load_model, model_names
 from include.pipeline.refs import templates
-from include.pipeline.requests import processing, training, tuning
+from include.pipeline.requests import processing, registry, training, tuning
 from include.pipeline.spec import ModelSpec
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
@@ -96,6 +99,73 @@ def test_templates_leave_only_what_a_run_knows() -> None:
         "RoleArn": "{{ plan.role_arn }}",
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
+
+
+def labelled(spec: ModelSpec) -> dict[str, Any]:
+    refs = plan.refs(dry_run.make_plan(spec, "eu-central-1"), {})
+    return processing.check_labelled(
+        spec,
+        refs,
+        captured="s3://b/traffic.manifest",
+        labels="s3://b/labels.manifest",
+        baseline="s3://b/evaluation",
+        output="s3://b/out",
+        settings={"start_time": "2026-01-01T00:00:00+00:00"},
+    )
+
+
+def test_labels_are_merged_and_judged_in_one_job() -> None:
+    request = labelled(load_model("tumor"))
+    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python3", "-m", "include.jobs.quality.labelled"]
+    inside = "/opt/ml/processing"
+    assert request["Environment"] == {
+        "PYTHONPATH": f"{inside}/input/code",
+        "dataset_source": f"{inside}/input/captured",
+        "ground_truth_source": f"{inside}/input/labels",
+        "problem_type": "BinaryClassification",
+        "probability_threshold_attribute": "0.49999999999999994",
+        "baseline_statistics": f"{inside}/input/baseline/evaluation.json",
+        "baseline_constraints": f"{inside}/input/baseline/constraints.json",
+        "constraint_tolerance": "0.05",
+        "output_path": f"{inside}/output",
+        "publish_cloudwatch_metrics": "Disabled",
+        "start_time": "2026-01-01T00:00:00+00:00",
+    }
+    inputs = {item["InputName"]: item["S3Input"] for item in request["ProcessingInputs"]}
+    assert {name: (item["S3DataType"], item["S3Uri"]) for name, item in inputs.items() if name != "code"} == {
+        "captured": ("ManifestFile", "s3://b/traffic.manifest"),
+        "labels": ("ManifestFile", "s3://b/labels.manifest"),
+        "baseline": ("S3Prefix", "s3://b/evaluation"),
+    }
+    sent = {"ProcessingJobName": "job", **request}
+    shape = MODEL.operation_model("CreateProcessingJob").input_shape
+    assert not ParamValidator().validate(sent, shape).has_errors()
+    validate(shape, sent)
+
+
+@pytest.mark.parametrize("problem", quality.PROBLEM_TYPES)
+def test_problems_have_the_names_that_the_job_knows(problem: Any) -> None:
+    spec = load_model("tumor").model_copy(update={"problem": problem})
+    environment = labelled(spec)["Environment"]
+    assert environment["problem_type"] == quality.PROBLEM_TYPES[problem]
+    assert ("probability_threshold_attribute" in environment) == (problem == "binary")
+
+
+def test_a_version_brings_both_its_baselines() -> None:
+    request = registry.package(load_model("tumor"), templates(), group_name="g")
+
+    def pair(statistics: str, constraints: str) -> dict[str, Any]:
+        return {
+            name: {"ContentType": "application/json", "S3Uri": "{{ plan.prefix }}/" + key}
+            for name, key in (("Statistics", statistics), ("Constraints", constraints))
+        }
+
+    both = {
+        "ModelQuality": pair("evaluate/evaluation/evaluation.json", "evaluate/evaluation/constraints.json"),
+        "ModelDataQuality": pair("baseline/statistics.json", "baseline/constraints.json"),
+    }
+    assert request["ModelMetrics"] == both
+    assert request["DriftCheckBaselines"] == both
 
 
 def test_a_script_gets_json_hyperparameters_and_its_code_as_a_channel() -> None:

@@ -71,7 +71,7 @@ def only(payload: Payload) -> list[Any]:
 def scores(payload: Payload) -> list[Any]:
     """One value per row of a response without attributes, as the models of this project answer.
 
-    Beside what `only` takes: rows in brackets, and JSON with the list `predictions` of numbers, rows or `{"score": ..}`.
+    Beside what `only` takes: rows in brackets, and JSON with a list `predictions` of numbers, rows or `{"score": x}`.
     """
     if payload.cells is not None:
         cells = [[cell.strip("[] ") for cell in row] for row in payload.cells]

@@ -267,7 +267,7 @@ def _rows(data: Mapping[str, Any], labels: list[Any] | None, where: str, source:
         best = scores.index(max(scores))
         predictions, probabilities = [predictions[best]], [probabilities[best]]
     if probabilities and len(probabilities) == 1 and isinstance(probabilities[0], list):
-        # Older images of built-in XGBoost answer the rows of a mini-batch in one line; several labels mean several rows.
+        # Older images of built-in XGBoost answer the rows of a mini-batch in one line; as many labels tell.
         probabilities = probabilities[0] if len(probabilities[0]) == count > 1 else probabilities
     for name, values in (("predictions", predictions), ("probabilities", probabilities), ("labels", labels)):
         if values is not None and len(values) != len(inputs):

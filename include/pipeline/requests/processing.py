@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from include.pipeline.refs import RunRefs
 from include.pipeline.requests.common import kms, stopping, vpc
 from include.pipeline.spec import Instance, ModelSpec
 
+#: Problem types as Model Monitor names them.
+PROBLEM_TYPES = {"binary": "BinaryClassification", "multiclass": "MulticlassClassification", "regression": "Regression"}
 INPUT = "/opt/ml/processing/input"
 OUTPUT = "/opt/ml/processing/output"
 
@@ -148,11 +151,7 @@ def check_captured(
         dataset_format={"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput"]}},
         extra=settings or {},
     )
-    if manifest:
-        for item in request["ProcessingInputs"]:
-            if item["InputName"] == "dataset":
-                item["S3Input"]["S3DataType"] = "ManifestFile"
-    return request
+    return _by_manifest(request, "dataset") if manifest else request
 
 
 def check_batch(spec: ModelSpec, refs: RunRefs, *, batch: str, baseline: str, output: str) -> dict[str, Any]:
@@ -166,6 +165,54 @@ def check_batch(spec: ModelSpec, refs: RunRefs, *, batch: str, baseline: str, ou
         dataset_format={"csv": {"header": False}},
         extra={},
     )
+
+
+def check_labelled(
+    spec: ModelSpec,
+    refs: RunRefs,
+    *,
+    captured: str,
+    labels: str,
+    baseline: str,
+    output: str,
+    settings: Mapping[str, str],
+) -> dict[str, Any]:
+    """Merge captured traffic with labels (URIs of S3 manifests) and hold the model's quality against the evaluation in
+    the folder `baseline`: one job for both.
+    """
+    threshold = {}
+    if spec.problem == "binary":
+        # The evaluation takes the threshold itself for positive, Model Monitor only what is above its threshold.
+        threshold = {"probability_threshold_attribute": repr(math.nextafter(spec.evaluate.threshold, 0))}
+    request = _processing(
+        spec,
+        refs,
+        program="quality.labelled",
+        image="sklearn",
+        inputs={"captured": captured, "labels": labels, "baseline": baseline},
+        output=output,
+        instance=spec.monitor.instance,
+        environment={
+            "dataset_source": f"{INPUT}/captured",
+            "ground_truth_source": f"{INPUT}/labels",
+            "problem_type": PROBLEM_TYPES[spec.problem],
+            **threshold,
+            "baseline_statistics": f"{INPUT}/baseline/evaluation.json",
+            "baseline_constraints": f"{INPUT}/baseline/constraints.json",
+            "constraint_tolerance": repr(spec.monitor.quality_tolerance),
+            "output_path": OUTPUT,
+            "publish_cloudwatch_metrics": "Disabled",
+            **settings,
+        },
+    )
+    return _by_manifest(request, "captured", "labels")
+
+
+def _by_manifest(request: dict[str, Any], *names: str) -> dict[str, Any]:
+    for item in request["ProcessingInputs"]:
+        if item["InputName"] in names:
+            item["S3Input"]["S3DataType"] = "ManifestFile"
+    return request
 
 
 def _check(

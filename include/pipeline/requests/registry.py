@@ -18,8 +18,12 @@ def group(spec: ModelSpec) -> dict[str, Any]:
 
 
 def package(spec: ModelSpec, refs: RunRefs, *, group_name: str) -> dict[str, Any]:
-    """One version: artifact, image, measured quality and the baseline that its traffic is held against."""
-    quality = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/evaluate/evaluation/evaluation.json"}
+    """One version: artifact, image, measured quality and the baselines that its traffic is held against."""
+    evaluation = f"{refs.prefix}/evaluate/evaluation"
+    quality = {
+        "Statistics": {"ContentType": JSON, "S3Uri": f"{evaluation}/evaluation.json"},
+        "Constraints": {"ContentType": JSON, "S3Uri": f"{evaluation}/constraints.json"},
+    }
     statistics = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/baseline/statistics.json"}
     constraints = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/baseline/constraints.json"}
     return {
@@ -40,10 +44,11 @@ def package(spec: ModelSpec, refs: RunRefs, *, group_name: str) -> dict[str, Any
             "SupportedTransformInstanceTypes": [spec.batch.instance.type],
         },
         "ModelMetrics": {
-            "ModelQuality": {"Statistics": quality},
+            "ModelQuality": quality,
             "ModelDataQuality": {"Statistics": statistics, "Constraints": constraints},
         },
         "DriftCheckBaselines": {
+            "ModelQuality": quality,
             "ModelDataQuality": {"Statistics": statistics, "Constraints": constraints},
         },
         "CustomerMetadataProperties": {

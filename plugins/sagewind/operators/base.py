@@ -95,7 +95,15 @@ class Results:
 
 
 def pulled(context: Context, task_id: str) -> dict[str, Any]:
-    """The record that an earlier task returned; Refused if it returned none.
+    """The record that an earlier task returned; Refused if it returned none."""
+    found = record_of(context, task_id)
+    if found is None:
+        raise Refused(f"task {task_id} left no record, as it did not run or was marked successful by hand: clear it")
+    return found
+
+
+def record_of(context: Context, task_id: str) -> dict[str, Any] | None:
+    """The record that an earlier task returned, or None if it returned nothing.
 
     A record that a trigger pushed (TaskSuccessEvent) arrives as JSON text: Airflow 3.3.2 encodes it once more than a
     record that a worker pushed (seen; XComModel.set against the task SDK's BaseXCom).
@@ -104,7 +112,7 @@ def pulled(context: Context, task_id: str) -> dict[str, Any]:
     if isinstance(found, str):
         found = json.loads(found)
     if found is None:
-        raise Refused(f"task {task_id} left no record, as it did not run or was marked successful by hand: clear it")
+        return None
     if not isinstance(found, Mapping):
         raise Refused(f"task {task_id} returned {found!r}, expected its record: run it first")
     return dict(found)

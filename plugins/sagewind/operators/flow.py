@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sagewind import capture, s3
-from sagewind.operators.base import SagewindOperator, pulled
+from sagewind.operators.base import SagewindOperator, record_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -63,22 +64,33 @@ class ShallDeployOperator(SagewindOperator):
 
 
 class DriftOperator(SagewindOperator):
-    """Publishes the drift event (its outlet) if the verdict is a violation; skips otherwise."""
+    """Publishes the drift event (its outlet), once, if any verdict is a violation; skips otherwise.
 
-    def __init__(self, *, verdict_task: str, **kwargs: Any) -> None:
+    A check that was skipped or failed left no verdict and stops no event of another one. Returns the columns and
+    metrics that the violations name.
+    """
+
+    def __init__(self, *, verdict_tasks: Sequence[str], **kwargs: Any) -> None:
         super().__init__(plan_task=None, **kwargs)
-        self.verdict_task = verdict_task
+        self.verdict_tasks = tuple(verdict_tasks)
 
     def execute(self, context: Context) -> list[str]:
         """Publish or skip."""
-        verdict = pulled(context, self.verdict_task)
-        if verdict["verdict"] == "ok":
-            raise AirflowSkipException("the traffic is like the training data: no drift event")
-        columns = sorted({violation["feature_name"] for violation in verdict["violations"]})
+        verdicts = [found for task_id in self.verdict_tasks if (found := record_of(context, task_id)) is not None]
+        violations = [violation for verdict in verdicts for violation in verdict["violations"]]
+        if not violations:
+            said = "no check found a violation" if verdicts else "no check came to a verdict"
+            raise AirflowSkipException(f"{said}: no drift event")
+        named = {
+            kind: sorted({violation[key] for violation in violations if key in violation})
+            for kind, key in (("columns", "feature_name"), ("metrics", "metric_name"))
+        }
         for outlet in self.outlets:
-            context["outlet_events"][outlet].extra = {"columns": columns}
-        self.log.warning("drift in %s", ", ".join(columns))
-        return columns
+            context["outlet_events"][outlet].extra = {**named}
+        for kind, names in named.items():
+            if names:
+                self.log.warning("drift in the %s %s", kind, ", ".join(names))
+        return [*named["columns"], *named["metrics"]]
 
 
 class PublishOperator(SagewindOperator):

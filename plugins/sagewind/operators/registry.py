@@ -98,14 +98,18 @@ class ServingVersionOperator(SagewindOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look it up."""
+        return version_record(self.serving()[1])
+
+    def serving(self) -> tuple[str, dict[str, Any]]:
+        """The endpoint's config and the description of the version that it serves."""
         found = endpoints.look(self.aws, self.endpoint)
         if found is None:
             raise Refused(f"endpoint {self.endpoint} does not exist: run {self.model}_training first")
-        arn = endpoints.tag_of(self.aws, found["EndpointConfigName"], "package")
+        config = found["EndpointConfigName"]
+        arn = endpoints.tag_of(self.aws, config, "package")
         if arn is None:
-            config = found["EndpointConfigName"]
             raise Refused(f"endpoint {self.endpoint} serves config {config}, which names no version")
-        return _version(self.aws.client("sagemaker").describe_model_package(ModelPackageName=arn))
+        return config, self.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
 
 
 class NewestApprovedOperator(SagewindOperator):
@@ -120,10 +124,11 @@ class NewestApprovedOperator(SagewindOperator):
         found = packages.newest_approved(self.aws, self.group)
         if found is None:
             raise Refused(f"group {self.group} holds no approved model: run {self.model}_training first")
-        return _version(found)
+        return version_record(found)
 
 
-def _version(package: dict[str, Any]) -> dict[str, Any]:
+def version_record(package: dict[str, Any]) -> dict[str, Any]:
+    """What later tasks need of a version: {arn, version, status, baseline, prefix}."""
     properties = package.get("CustomerMetadataProperties", {})
     return {
         **_record(package),

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.jobs.quality.test_merge import label, request
 
 HEAVY = ("pandas", "sklearn", "scipy", "xgboost", "pyarrow", "joblib", "shap", "jmespath", "boto3")
-PROGRAMS = ("quality.analyze", "quality.merge", "bias.analyze", "explain.analyze")
+PROGRAMS = ("quality.analyze", "quality.merge", "quality.labelled", "bias.analyze", "explain.analyze")
 UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script", "exclude_features_attribute")
 
 
