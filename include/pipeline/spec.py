@@ -232,7 +232,7 @@ class Batch(Section):
     instance: Instance = Instance(type="ml.m5.large")
 
 
-_PREFIX = r"s3://[a-z0-9.-]+/.*[^/]"
+_PREFIX = r"^s3://[a-z0-9.-]+/.*[^/]$"
 
 
 class Monitor(Section):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -28,13 +30,19 @@ def predict_fn(data, model):
     return _true_predict_fn(data, model) + shift
 """
 )
+#: Labels are at hand as soon as a test writes them.
+MONITOR = {
+    "checks": ["data_quality", "model_quality"],
+    "ground_truth": "s3://truth-of-plain/labels",
+    "on_violation": "retrain",
+}
 ROW = ",".join(["1.0"] * 30)
 
 
 @pytest.fixture(scope="module")
 def stack(make_checkout: Callable[[], Checkout], up: Callable[[Checkout], Running]) -> Running:
     checkout = make_checkout()
-    checkout.add_model("plain")
+    checkout.add_model("plain", monitor=MONITOR)
     checkout.add_model("past", schedule="0 3 * * *")
     checkout.add_model("asked", approve="manual")
     checkout.replace("plugins/sagewind/operators/approval.py", "timedelta(minutes=5)", "timedelta(seconds=5)")
@@ -155,6 +163,7 @@ def ended_backfill(stack: Running, dag: str) -> list[dict]:
 
 def test_production_from_training_over_scoring_to_monitoring(stack: Running) -> None:
     assert stack.run("plain_training", "live") == "success"
+    stack.patch("/api/v2/dags/plain_training", is_paused=True)  # the event is looked at, no training is started by it
     assert endpoints(stack)["plain"] == "InService"
     assert [item["ModelApprovalStatus"] for item in versions(stack, "plain")] == ["Approved"]
     links = stack.api._call("GET", "/api/v2/dags/plain_training/dagRuns/live/taskInstances/train/links")
@@ -165,18 +174,57 @@ def test_production_from_training_over_scoring_to_monitoring(stack: Running) -> 
     assert names(stack, run_hash("plain_batch_scoring", "score")) == []
 
     assert stack.run("plain_monitoring", "quiet") == "success"
-    assert stack.states("plain_monitoring", "quiet")["check"] == "skipped"  # the verification is nobody's traffic
+    states = stack.states("plain_monitoring", "quiet")
+    assert (states["check"], states["quality_check"]) == ("skipped", "skipped")  # the verification is nobody's traffic
     plan = stack.api.xcom("plain_training", "live", "ingest")
     rows = read(stack, f"{plan['prefix']}/prepare/batch/batch.csv").splitlines()
     runtime = stack.client("sagemaker-runtime")
-    for row in rows:
-        runtime.invoke_endpoint(EndpointName="plain", ContentType="text/csv", Body=row)
+    for number, row in enumerate(rows):
+        runtime.invoke_endpoint(EndpointName="plain", ContentType="text/csv", Body=row, InferenceId=f"row-{number}")
     wait_for(lambda: captured(stack, plan["capture"]) > len(rows), "captured traffic")
+    truth = [line.split(",", 1)[0] for line in read(stack, f"{plan['prefix']}/prepare/test/test.csv").splitlines()]
+    assert len(truth) == len(rows)
+    stack.client("s3").create_bucket(Bucket="truth-of-plain")
+    put_labels(stack, "a", truth)
     assert stack.run("plain_monitoring", "busy") == "success"
-    verdict = stack.api.xcom("plain_monitoring", "busy", "verdict")
-    assert verdict["verdict"] == "ok"
+    verdict, quality = verdicts(stack, "busy")
+    assert (verdict["verdict"], quality["verdict"]) == ("ok", "ok")
     assert verdict["rows"] >= len(rows)
+    assert (quality["rows"], quality["labelled"]) == (len(rows), len(rows))
+    assert stack.states("plain_monitoring", "busy")["drift"] == "skipped"
     assert endpoints(stack)["plain"] == "InService"
+
+    put_labels(stack, "b", ["1" if label == "0" else "0" for label in truth])  # of several labels the last one counts
+    assert stack.run("plain_monitoring", "flipped") == "success"
+    verdict, quality = verdicts(stack, "flipped")
+    assert (verdict["verdict"], quality["verdict"]) == ("ok", "violations")
+    named = {violation["metric_name"] for violation in quality["violations"]}
+    assert {"auc", "accuracy", "truePositiveRate"} <= named
+    assert "Metric auc with 0.0" in stack.log("plain_monitoring", "flipped", "quality_verdict")
+    assert stack.states("plain_monitoring", "flipped")["drift"] == "success"
+    events = stack.api._call("GET", "/api/v2/assets/events", params={"source_dag_id": "plain_monitoring"})
+    assert [event["extra"]["columns"] for event in events["asset_events"]] == [[]]
+    assert {*events["asset_events"][0]["extra"]["metrics"]} == named
+
+
+def verdicts(stack: Running, run: str) -> list[dict]:
+    """What the two checks of a monitoring run said."""
+    return [stack.api.xcom("plain_monitoring", run, task) for task in ("verdict", "quality_verdict")]
+
+
+def put_labels(stack: Running, name: str, labels: list[str]) -> None:
+    """What came true of row 0, 1, 2 ..., as it is known now."""
+    records = [
+        {
+            "groundTruthData": {"data": label, "encoding": "CSV"},
+            "eventMetadata": {"eventId": f"row-{number}"},
+            "eventVersion": "0",
+        }
+        for number, label in enumerate(labels)
+    ]
+    body = "".join(json.dumps(record) + "\n" for record in records)
+    key = f"labels/{datetime.now(UTC):%Y/%m/%d/%H}/{name}.jsonl"
+    stack.client("s3").put_object(Bucket="truth-of-plain", Key=key, Body=body.encode())
 
 
 def versions(stack: Running, group: str) -> list[dict]:
