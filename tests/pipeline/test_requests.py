@@ -123,7 +123,6 @@ def test_labels_are_merged_and_judged_in_one_job() -> None:
         "dataset_source": f"{inside}/input/captured",
         "ground_truth_source": f"{inside}/input/labels",
         "problem_type": "BinaryClassification",
-        "probability_threshold_attribute": "0.49999999999999994",
         "baseline_statistics": f"{inside}/input/baseline/evaluation.json",
         "baseline_constraints": f"{inside}/input/baseline/constraints.json",
         "constraint_tolerance": "0.05",
@@ -146,9 +145,7 @@ def test_labels_are_merged_and_judged_in_one_job() -> None:
 @pytest.mark.parametrize("problem", quality.PROBLEM_TYPES)
 def test_problems_have_the_names_that_the_job_knows(problem: Any) -> None:
     spec = load_model("tumor").model_copy(update={"problem": problem})
-    environment = labelled(spec)["Environment"]
-    assert environment["problem_type"] == quality.PROBLEM_TYPES[problem]
-    assert ("probability_threshold_attribute" in environment) == (problem == "binary")
+    assert labelled(spec)["Environment"]["problem_type"] == quality.PROBLEM_TYPES[problem]
 
 
 def test_a_version_brings_both_its_baselines() -> None:

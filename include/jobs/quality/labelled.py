@@ -1,21 +1,27 @@
 """Processing job: captured data and ground truth merged and the model's quality checked, in one container.
 
 One paid job where AWS's schedules run two (merger, analyzer). It takes the variables of both, leaves the files of both,
-and needs a baseline as `evaluate` leaves it: its statistics also hold the model's classes in the order of its scores.
+and needs a baseline as `evaluate` leaves it: its statistics also hold the model's classes in the order of its scores,
+and the threshold that the version was evaluated at.
 The page is that of the check. Without a single label there is no verdict: merge.json says so, the page is the merge's,
 and the exit code is 0.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, run, write_json
 from include.jobs.monitor.window import Window
 from include.jobs.quality import analyze, constraints, merge, settings
 from include.jobs.quality.records import Source
+from include.jobs.quality.settings import Attributes
 
 #: Key of merge.json: constraints whose metric the rows do not define.
 NOT_CHECKED = "constraints_not_checked"
@@ -28,7 +34,8 @@ def main() -> None:
     tolerance = settings.number(settings.TOLERANCE, "0")
     given = read_json(contract.resolve(dataset.required(contract.BASELINE_CONSTRAINTS)), "the baseline's constraints")
     baseline = constraints.loosened(constraints.read(given, problem), tolerance)
-    classes = _classes(problem)
+    measured = read_json(contract.resolve(dataset.required(contract.BASELINE_STATISTICS)), "the baseline's evaluation")
+    classes = _classes(measured, problem)
     merged = merge.perform()
     if not merged.captured.used:
         return
@@ -37,7 +44,7 @@ def main() -> None:
         folder=folder / merge.MERGE_FOLDER,
         kind=dataset.MERGED,
         options={},
-        attributes=settings.attributes(),
+        attributes=_attributes(measured, problem),
         window=Window.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         requested=False,
@@ -54,15 +61,25 @@ def main() -> None:
     analyze.write(result)
 
 
-def _classes(problem: str) -> tuple[str, ...]:
-    """The model's classes from the baseline's statistics; UserError if they are not there."""
+def _classes(measured: Mapping[str, Any], problem: str) -> tuple[str, ...]:
+    """The model's classes from its evaluation; UserError if they are not there."""
+    found = measured.get("classes")
     if problem == "Regression":
         return ()
-    path = contract.resolve(dataset.required(contract.BASELINE_STATISTICS))
-    found = read_json(path, "the baseline's statistics").get("classes")
     if not isinstance(found, list) or len(found) < 2:
-        raise UserError(f"{path.name} holds {found!r} as classes: give the evaluation.json of the job evaluate")
+        raise UserError(
+            f"the baseline's evaluation holds {found!r} as classes: give the evaluation.json of the job evaluate"
+        )
     return tuple(map(str, found))
+
+
+def _attributes(measured: Mapping[str, Any], problem: str) -> Attributes:
+    """What the environment says, with the threshold of the evaluation where it says none."""
+    wanted, threshold = settings.attributes(), measured.get("threshold")
+    if problem != "BinaryClassification" or os.environ.get(settings.THRESHOLD_ATTRIBUTE) or threshold is None:
+        return wanted
+    # The evaluation takes the threshold itself for positive, Model Monitor only what is above its threshold.
+    return replace(wanted, threshold=math.nextafter(float(threshold), -math.inf))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -180,10 +179,6 @@ def check_labelled(
     """Merge captured traffic with labels (URIs of S3 manifests) and hold the model's quality against the evaluation in
     the folder `baseline`: one job for both.
     """
-    threshold = {}
-    if spec.problem == "binary":
-        # The evaluation takes the threshold itself for positive, Model Monitor only what is above its threshold.
-        threshold = {"probability_threshold_attribute": repr(math.nextafter(spec.evaluate.threshold, 0))}
     request = _processing(
         spec,
         refs,
@@ -196,7 +191,6 @@ def check_labelled(
             "dataset_source": f"{INPUT}/captured",
             "ground_truth_source": f"{INPUT}/labels",
             "problem_type": PROBLEM_TYPES[spec.problem],
-            **threshold,
             "baseline_statistics": f"{INPUT}/baseline/evaluation.json",
             "baseline_constraints": f"{INPUT}/baseline/constraints.json",
             "constraint_tolerance": repr(spec.monitor.quality_tolerance),

@@ -24,7 +24,7 @@ class Labelled(Merge):
     def baseline(self, limits: dict[str, Any], classes: list[str], kind: str = "binary_classification") -> None:
         folder = self.container.input("baseline")
         (folder / "constraints.json").write_text(json.dumps({f"{kind}_constraints": limits}))
-        (folder / "evaluation.json").write_text(json.dumps({"classes": classes}))
+        (folder / "evaluation.json").write_text(json.dumps({"classes": classes, "threshold": 0.5}))
 
     def run(self, problem: str = "BinaryClassification", **environment: str) -> int:
         return self.container.run(
@@ -32,7 +32,6 @@ class Labelled(Merge):
             dataset_source="/opt/ml/processing/input_data",
             ground_truth_source="/opt/ml/processing/groundtruth",
             problem_type=problem,
-            probability_threshold_attribute="0.49999999999999994",
             baseline_statistics=f"{IN}/baseline/evaluation.json",
             baseline_constraints=f"{IN}/baseline/constraints.json",
             output_path="/opt/ml/processing/output",
@@ -86,6 +85,12 @@ def test_the_tolerance_is_an_allowance_in_the_metrics_unit(job) -> None:
     assert job.violated == {"precision", "f0_5", "trueNegativeRate", "falsePositiveRate"}
     job.run(constraint_tolerance="0.5")
     assert job.violated == set()
+
+
+def test_a_threshold_of_the_environment_goes_before_the_evaluations(job) -> None:
+    job.rows(GOOD)
+    assert job.run(probability_threshold_attribute="0.6") == 0
+    assert job.violated >= {"recall", "falseNegativeRate"}
 
 
 def test_requests_of_the_verification_and_outside_the_window_do_not_count(job) -> None:
@@ -179,4 +184,6 @@ def test_a_baseline_without_classes_is_refused(job) -> None:
     job.rows(GOOD)
     (job.container.input("baseline") / "evaluation.json").write_text("{}")
     assert job.run() == 1
-    assert job.container.message().startswith("evaluation.json holds None as classes: give the evaluation.json of")
+    assert job.container.message().startswith(
+        "the baseline's evaluation holds None as classes: give the evaluation.json of"
+    )
