@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -96,7 +97,8 @@ def reserve_port() -> tuple[int, socket.socket]:
     while True:
         port, claim = free_port(), socket.socket(socket.AF_UNIX)
         try:
-            claim.bind(f"\0localaws-port-{port}")
+            if sys.platform == "linux":  # elsewhere there are no such names
+                claim.bind(f"\0localaws-port-{port}")
             return port, claim
         except OSError:
             claim.close()
