@@ -8,6 +8,9 @@ BUCKET = "provider-tests"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/line:1"
 ROLE = "arn:aws:iam::123456789012:role/service-role"
 POLL = 0.05  # seconds between two looks at a job; the provider's own default is 30
+#: How often a job is looked at before a wait gives up; by default operators look 60 times: at this pace for 3 seconds.
+LOOKS = 6000
+PATIENT: dict[str, Any] = {"waiter_delay": POLL, "waiter_max_attempts": LOOKS}
 
 
 class Names(str):
@@ -33,7 +36,7 @@ def training_request(name: str, data: str, /, **hyperparameters: str) -> dict[st
         "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/models"},
         "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
         "RoleArn": ROLE,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
 
 
@@ -52,7 +55,7 @@ def processing_request(name: str, data: str, output: str, *arguments: str) -> di
         },
         "AppSpecification": specification,
         "RoleArn": ROLE,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
 
 

@@ -30,12 +30,12 @@ from botocore.loaders import JSONFileLoader
 
 from include.localaws.engine.images import default_cache
 from include.localaws.server import Endpoint, Options
-from tests.provider.configs import BUCKET, POLL, Names, model_request, training_request
+from tests.provider.configs import BUCKET, LOOKS, POLL, Names, model_request, training_request
 from tests.provider.inventory import OPERATORS, SENSORS, TRIGGERS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FAST = {"Delay": POLL, "MaxAttempts": 1200}
+FAST = {"Delay": POLL, "MaxAttempts": LOOKS}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -85,6 +85,7 @@ def test_an_endpoint(cli: Cli, aws: Aws, names: Names, artifact: str, tmp_path: 
     aws.sagemaker.create_model(**model_request(names("m"), artifact))
     aws.sagemaker.create_endpoint_config(**endpoint_config_request(names("c"), names("m")))
     cli("sagemaker", "create-endpoint", "--endpoint-name", names("e"), "--endpoint-config-name", names("c"))
+    aws.wait("endpoint_in_service", EndpointName=names("e"))  # the command looks every half minute only
     cli("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", names("e"))
     out, rows = tmp_path / "answer", tmp_path / "rows.csv"
     rows.write_text("2\n3\n")
@@ -94,6 +95,7 @@ def test_an_endpoint(cli: Cli, aws: Aws, names: Names, artifact: str, tmp_path: 
     )  # fmt: skip
     assert out.read_text() == "6\n9\n"
     cli("sagemaker", "delete-endpoint", "--endpoint-name", names("e"))
+    aws.wait("endpoint_deleted", EndpointName=names("e"))
     cli("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", names("e"))
     assert shown(cli("sagemaker", "list-endpoints", "--name-contains", names))["Endpoints"] == []
 

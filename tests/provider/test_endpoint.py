@@ -37,8 +37,8 @@ def half_artifact(aws: Aws, train_data: str) -> str:
     return uri
 
 
-def operator(config: dict[str, Any], **options: Any) -> SageMakerEndpointOperator:
-    return SageMakerEndpointOperator(task_id="deploy", config=config, check_interval=POLL, **options)
+def operator(config: dict[str, Any], check_interval: float = POLL, **options: Any) -> SageMakerEndpointOperator:
+    return SageMakerEndpointOperator(task_id="deploy", config=config, check_interval=check_interval, **options)
 
 
 def names_of(names: Names, config: str = "config") -> dict[str, Any]:
@@ -92,7 +92,8 @@ def test_deferred(aws: Aws, names: Names, artifact: str, gate: Gate, finish: Cal
         "EndpointConfig": endpoint_config_request(names("config"), names("held")),
         "Endpoint": names_of(names),
     }
-    result = finish(operator(config, deferrable=True), gate.open)
+    # Its trigger looks 480 times: at the pace of the other tests not even for half a minute.
+    result = finish(operator(config, deferrable=True, check_interval=1), gate.open)
     assert result["Endpoint"]["EndpointName"] == names("endpoint")
     assert aws.predict(names("endpoint"), "1\n") == "3\n"
 

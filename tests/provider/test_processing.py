@@ -14,12 +14,14 @@ from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerProcessingSe
 from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
 from botocore.exceptions import WaiterError
 
-from tests.provider.configs import BUCKET, POLL, Names, processing_request
+from tests.provider.configs import BUCKET, LOOKS, PATIENT, POLL, Names, processing_request
 from tests.provider.conftest import FAST, Aws, Gate, event_of
 
 
 def operator(config: dict[str, Any], **options: Any) -> SageMakerProcessingOperator:
-    return SageMakerProcessingOperator(task_id="process", config=config, check_interval=POLL, **options)
+    return SageMakerProcessingOperator(
+        task_id="process", config=config, check_interval=POLL, max_attempts=LOOKS, **options
+    )
 
 
 def request(names: Names, data: str, *arguments: str, name: str = "job") -> dict[str, Any]:
@@ -106,7 +108,7 @@ def test_stopped(
 ) -> None:
     aws.sagemaker.create_processing_job(**request(names, train_data, f"--hold={gate.port}"))
     aws.sagemaker.stop_processing_job(ProcessingJobName=names("job"))
-    event = event_of(SageMakerTrigger(job_name=names("job"), job_type="processing", waiter_delay=POLL))
+    event = event_of(SageMakerTrigger(job_name=names("job"), job_type="processing", **PATIENT))
     assert (event["status"], event["job_name"]) == ("stopped", names("job"))
     with pytest.raises(WaiterError, match="terminal failure"):
         SageMakerHook().get_waiter("ProcessingJobComplete").wait(ProcessingJobName=names("job"), WaiterConfig=FAST)

@@ -17,7 +17,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerTrainingSens
 from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
 from botocore.exceptions import WaiterError
 
-from tests.provider.configs import BUCKET, POLL, Names, training_request
+from tests.provider.configs import BUCKET, LOOKS, PATIENT, POLL, Names, training_request
 from tests.provider.conftest import FAST, Aws, Gate, event_of
 
 
@@ -31,7 +31,7 @@ def slope(aws: Aws, job: dict[str, Any]) -> float:
 
 
 def operator(config: dict[str, Any], **options: Any) -> SageMakerTrainingOperator:
-    return SageMakerTrainingOperator(task_id="train", config=config, check_interval=POLL, **options)
+    return SageMakerTrainingOperator(task_id="train", config=config, check_interval=POLL, max_attempts=LOOKS, **options)
 
 
 @pytest.mark.exercises("SageMakerTrainingOperator")
@@ -136,7 +136,7 @@ def test_trigger_of_a_stopped_training(
     short = SageMakerTrigger(job_name=names("job"), job_type="training", waiter_delay=0, waiter_max_attempts=1)
     assert event_of(short)["status"] == "timeout"
     aws.sagemaker.stop_training_job(TrainingJobName=names("job"))
-    event = event_of(SageMakerTrigger(job_name=names("job"), job_type="training", waiter_delay=POLL))
+    event = event_of(SageMakerTrigger(job_name=names("job"), job_type="training", **PATIENT))
     assert (event["status"], event["job_name"]) == ("stopped", names("job"))
     assert aws.keys(f"models/{names('job')}/") == []  # it had saved nothing when it was stopped
 

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerTransformSen
 from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
 from botocore.exceptions import WaiterError
 
-from tests.provider.configs import BUCKET, POLL, Names, model_request, transform_request
+from tests.provider.configs import BUCKET, LOOKS, PATIENT, POLL, Names, model_request, transform_request
 from tests.provider.conftest import FAST, Aws, Gate, event_of
 
 
@@ -25,7 +25,9 @@ def data(aws: Aws) -> str:
 
 
 def operator(config: dict[str, Any], **options: Any) -> SageMakerTransformOperator:
-    return SageMakerTransformOperator(task_id="transform", config=config, check_interval=POLL, **options)
+    return SageMakerTransformOperator(
+        task_id="transform", config=config, check_interval=POLL, max_attempts=LOOKS, **options
+    )
 
 
 def request(names: Names, model: str, data: str) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def test_failure(aws: Aws, names: Names, model: str, context: dict[str, Any]) ->
 def test_stopped(aws: Aws, names: Names, artifact: str, data: str, gate: Gate, aiobotocore_path: None) -> None:
     aws.sagemaker.create_transform_job(**request(names, held_model(aws, names, artifact, gate), data))
     aws.sagemaker.stop_transform_job(TransformJobName=names("job"))
-    event = event_of(SageMakerTrigger(job_name=names("job"), job_type="transform", waiter_delay=POLL))
+    event = event_of(SageMakerTrigger(job_name=names("job"), job_type="transform", **PATIENT))
     assert (event["status"], event["job_name"]) == ("stopped", names("job"))
     with pytest.raises(WaiterError, match="terminal failure"):
         SageMakerHook().get_waiter("TransformJobComplete").wait(TransformJobName=names("job"), WaiterConfig=FAST)

@@ -13,12 +13,12 @@ from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerTuningSensor
 from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
 from botocore.exceptions import WaiterError
 
-from tests.provider.configs import BUCKET, POLL, Names, tuning_request
+from tests.provider.configs import BUCKET, PATIENT, POLL, Names, tuning_request
 from tests.provider.conftest import FAST, Aws, Gate, event_of
 
 
-def operator(config: dict[str, Any], **options: Any) -> SageMakerTuningOperator:
-    return SageMakerTuningOperator(task_id="tune", config=config, check_interval=POLL, **options)
+def operator(config: dict[str, Any], check_interval: float = POLL, **options: Any) -> SageMakerTuningOperator:
+    return SageMakerTuningOperator(task_id="tune", config=config, check_interval=check_interval, **options)
 
 
 def check_best(aws: Aws, tuning: dict[str, Any]) -> None:
@@ -56,7 +56,8 @@ def test_the_best_training(aws: Aws, names: Names, train_data: str, context: dic
 @pytest.mark.executes("CreateHyperParameterTuningJob")
 def test_deferred(aws: Aws, names: Names, train_data: str, gate: Gate, finish: Callable[..., Any]) -> None:
     config = tuning_request(names("t"), train_data, hold=gate.port)
-    check_best(aws, finish(operator(config, deferrable=True), gate.open)["Tuning"])
+    # Its trigger looks 480 times: at the pace of the other tests not even for half a minute.
+    check_best(aws, finish(operator(config, deferrable=True, check_interval=1), gate.open)["Tuning"])
 
 
 @pytest.mark.exercises("SageMakerTuningSensor", "TuningJobComplete")
@@ -86,7 +87,7 @@ def test_failure(aws: Aws, names: Names, train_data: str, context: dict[str, Any
 def test_stopped(aws: Aws, names: Names, train_data: str, gate: Gate, aiobotocore_path: None) -> None:
     aws.sagemaker.create_hyper_parameter_tuning_job(**tuning_request(names("t"), train_data, hold=gate.port))
     aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=names("t"))
-    event = event_of(SageMakerTrigger(job_name=names("t"), job_type="tuning", waiter_delay=POLL))
+    event = event_of(SageMakerTrigger(job_name=names("t"), job_type="tuning", **PATIENT))
     assert (event["status"], event["job_name"]) == ("stopped", names("t"))
     with pytest.raises(WaiterError, match="terminal failure"):
         SageMakerHook().get_waiter("TuningJobComplete").wait(HyperParameterTuningJobName=names("t"), WaiterConfig=FAST)
