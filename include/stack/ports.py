@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import socket
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 from include.stack.errors import StackError
 
 HOST = "127.0.0.1"
+LOWEST = 10_000
+"""Below it are the ports of well-known programs: databases, proxies, Airflow and localaws themselves."""
+MANY = 1_000
+"""Of fewer ports than these two who choose at once would too often take the same."""
 
 
 def is_free(port: int) -> bool:
@@ -26,7 +33,30 @@ def is_free(port: int) -> bool:
 
 
 def choose(count: int) -> list[int]:
-    """`count` different free ports; held together while they are chosen, so that none comes twice."""
+    """`count` different free ports that the kernel gives to nobody by itself.
+
+    What is chosen here is listened on seconds later. Until then a port out of the kernel's own range could be given to
+    any connection or to any server that asks for port 0; one below that range only to who chooses as we do.
+    """
+    below = range(LOWEST, _kernels_range().start)
+    if len(below) < MANY:
+        return _any(count)
+    drawn = random.SystemRandom().sample(below, len(below))
+    found = list(itertools.islice(filter(is_free, drawn), count))
+    return found if len(found) == count else _any(count)
+
+
+def _kernels_range() -> range:
+    """The ports from which the kernel takes one for who names none."""
+    try:
+        low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # not Linux: the range that IANA sets apart
+        return range(49152, 65536)
+    return range(low, high + 1)
+
+
+def _any(count: int) -> list[int]:
+    """Ports of the kernel's choice; held together while they are chosen, so that none comes twice."""
     probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
     try:
         for probe in probes:

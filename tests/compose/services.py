@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from include.stack import ports
 from tests.conftest import ROOT
 
 ALWAYS_RUNNING = ("postgres", "redis", "localaws", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
@@ -56,15 +57,6 @@ def services(env_file: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def free_ports(count: int) -> list[int]:
-    """Distinct ports that nobody listens on at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
-
-
 def postgres_program(name: str) -> str | None:
     """Path of PostgreSQL's `name`; Debian keeps servers out of PATH."""
     if found := shutil.which(name):
@@ -83,7 +75,7 @@ class Processes:
 
     def __post_init__(self) -> None:
         names = ("postgres", "redis", "localaws", "api", "scheduler", "worker-logs", "trigger-logs")
-        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self.ports = dict(zip(names, ports.choose(len(names)), strict=True))
         for folder in ("airflow/logs", "airflow/auth", "state", "cache", "dags"):
             (self.home / folder).mkdir(parents=True)
 
@@ -182,7 +174,7 @@ class Processes:
             environment["PGPORT"] = str(self.ports["postgres"])
         return not subprocess.run(argv, env=environment, cwd=ROOT, capture_output=True, check=False).returncode
 
-    def wait_healthy(self, service: str, seconds: float = 90) -> None:
+    def wait_healthy(self, service: str, seconds: float = 600) -> None:
         """Return when the health check passes; fail when the process ends or the time is over."""
         deadline = time.monotonic() + seconds
         while not self.healthy(service):
@@ -209,7 +201,7 @@ class Processes:
                 _signal(self.running[name], signal.SIGTERM)
             for name in names:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.running[name].wait(15)
+                    self.running[name].wait(30)
                 _signal(self.running[name], signal.SIGKILL)
                 self.running[name].wait()
 

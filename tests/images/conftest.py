@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from include.localaws.engine import images as local_images
 from include.localaws.engine.images import Image, Images, default_cache
+from include.stack import ports
 from tests.conftest import ROOT
 
 IMAGES = ROOT / "include" / "images"
@@ -87,7 +87,7 @@ def run(monkeypatch: pytest.MonkeyPatch, ml: MlDir) -> Run:
             env=environment(image, ml, **variables),
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=600,
         )
 
     return start
@@ -104,7 +104,7 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
 
     def get(self, path: str) -> tuple[int, bytes]:
         self._connection.request("GET", path)
@@ -125,9 +125,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, ml: MlDir) -> Iterator[Callable[..., 
 
     def start(name: str, **variables: str) -> Server:
         image, python = built(name, monkeypatch)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = ports.choose(1)
         process = subprocess.Popen(
             [python, image.program("serve")],
             env=environment(image, ml, SAGEMAKER_BIND_TO_PORT=str(port), **variables),
@@ -146,7 +144,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, ml: MlDir) -> Iterator[Callable[..., 
         assert process.stderr is not None
         process.stderr.read()
         process.stderr.close()
-        assert process.wait(30) == 0
+        assert process.wait(300) == 0
 
 
 def fresh_import(name: str) -> None:
