@@ -38,6 +38,8 @@ from include.stack.processes import (
     reap,
 )
 
+AWAITED = frozenset({signal.SIGTERM, signal.SIGCHLD})
+"""What the warden waits for; blocked from before there is a guardian, so that none is missed."""
 DEFAULT_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL: the api-server and localaws need about three to end in order."""
 
@@ -70,6 +72,7 @@ class Guardian:
         signal.set_wakeup_fd(waker.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self.stop(DEFAULT_GRACE))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)  # those of the warden, from whom they were inherited
         os.set_blocking(sys.stdin.fileno(), False)
         self.selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._read_commands)
         self.selector.register(self.wakeup, selectors.EVENT_READ, self._drain_wakeup)
@@ -211,6 +214,8 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     become_subreaper()
     warden = os.getpid()
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     child = os.fork()
     if child == 0:
         become_subreaper()
@@ -224,14 +229,12 @@ def _ward(stack: str, guardian: int) -> None:
     """Wait for the guardian to end, then end what it left. Holds none of its pipes, only the stack's lock."""
     for stream in (sys.stdin, sys.stdout):
         os.dup2(os.open(os.devnull, os.O_RDWR), stream.fileno())
-
-    def pass_on(signum: int, _frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(guardian, signum)
-
-    signal.signal(signal.SIGTERM, pass_on)
-    while os.waitpid(-1, 0)[0] != guardian:
-        continue
+    # Taken by sigwait() and not by handlers: Python runs a handler for a signal that comes just before waitpid() only
+    # when waitpid() has returned.
+    while guardian not in reap():
+        if signal.sigwait(AWAITED) == signal.SIGTERM:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(guardian, signal.SIGTERM)
     end_all(Mark(stack, session=os.getpid()))
 
 

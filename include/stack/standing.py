@@ -17,7 +17,7 @@ from include.stack.rehearsal import reach
 from include.stack.state import Home, State, is_alive, take_lock
 from include.stack.supervision import Signals
 
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 KINDS = ("up", "run")
 
 

@@ -218,7 +218,7 @@ def is_alive(facts: dict[str, Any] | None) -> bool:
         return False
 
 
-def take_lock(home: Home, seconds: float = 30.0) -> IO[str]:
+def take_lock(home: Home, seconds: float = 60.0) -> IO[str]:
     """Take the lock of a stack. Held by the front, the warden and the guardian: free only when all of them are gone.
 
     A stack whose front is dead is ending by itself: that is waited for. Any other holder is named in a `StackError`.

@@ -204,7 +204,7 @@ class Supervision:
     def detach(self) -> None:
         """Leave the stack running when this process ends."""
         self._command(do="detach")
-        self.wait("The guardian", lambda: True if self._seen.detached else None, 10)
+        self.wait("The guardian", lambda: True if self._seen.detached else None, 60)
 
     def stop(self, grace: float | None = None) -> list[str]:
         """End everything; returns what could not be ended (empty: nothing is left), nothing when detached.

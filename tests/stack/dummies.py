@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,9 @@ def say(line: str) -> None:
 
 
 def wait_for_ever() -> None:
+    # Not signal.pause(): a signal that comes just before it is handled by Python only when another one comes.
     while True:
-        signal.pause()
+        time.sleep(0.2)
 
 
 def server(token: str, port: str) -> None:
@@ -99,7 +101,7 @@ def front(state: str, token: str, stop_at: str, *ports: str) -> None:
             said["warden"] = supervision.warden
             warden = process_facts(supervision.warden)
             home.write_record(front=process_facts(os.getpid()), warden=warden, detached=False)
-            said["guardian"] = supervision.wait("guardian", lambda: supervision.pids().get("guardian"), 20)
+            said["guardian"] = supervision.wait("guardian", lambda: supervision.pids().get("guardian"), 120)
             stage("spawned")
             kinds = ["server", "escaping"]
             for index, port in enumerate(ports):
@@ -107,9 +109,9 @@ def front(state: str, token: str, stop_at: str, *ports: str) -> None:
                 argv = [sys.executable, HERE, kind, token, port]
                 name = f"{kind}-{port}"
                 supervision.start(Component(name, argv, dict(os.environ), home.logs / f"{name}.log", capture=True))
-                supervision.wait(name, partial(said_by, supervision, name), 20)
+                supervision.wait(name, partial(said_by, supervision, name), 120)
                 stage("half" if index == 0 else "ready")
-            supervision.wait("the end", lambda: None, 600)
+            supervision.wait("the end", lambda: None, 3600)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signum)
     except StackError as error:
