@@ -120,6 +120,9 @@ def environment(home: Home, *, project: Path, dags: Path, plugins: Path, port: i
         ("dag_processor", "min_file_process_interval"): "30" if home.kind == "up" else "600",
         ("dag_processor", "refresh_interval"): "10",
         ("dag_processor", "parsing_processes"): "1",
+        # A file is read in two seconds; on a machine with other work it can take longer than the default 30 and 50.
+        ("core", "dagbag_import_timeout"): "300",
+        ("dag_processor", "dag_file_processor_timeout"): "360",
     }
     return {
         **inherited(os.environ),

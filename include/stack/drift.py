@@ -21,7 +21,7 @@ from include.stack.supervision import Signals
 #: Rows that one request holds, and rows that are sent at most of each kind of traffic.
 BATCH, MOST_ROWS = 20, 4000
 CAPTURE_SECONDS = 300.0
-EVENT_SECONDS = 60.0
+EVENT_SECONDS = 300.0
 TRAINING, NORMAL, SHIFTED = "demo-training", "demo-normal", "demo-shifted"
 
 

@@ -29,8 +29,8 @@ from include.stack.rest import AirflowApi, one_line
 from include.stack.state import Home, process_facts, same_process, take_lock, write_private
 from include.stack.supervision import PROJECT, Component, Signals, Supervision
 
-START_SECONDS = 180.0
-"""How long the stack may take to start; on a loaded machine several times the usual ten seconds."""
+START_SECONDS = 300.0
+"""How long the stack may take to start; on a loaded machine many times the usual ten seconds."""
 SETUP_SECONDS = 3600.0
 """How long the image environments may take to build: they are downloaded once."""
 

@@ -22,7 +22,7 @@ from include.stack.rest import TERMINAL_RUN_STATES, failure_reason, one_line
 from include.stack.summary import Facts
 from include.stack.supervision import PROJECT, Signals
 
-PARSE_SECONDS = 90.0
+PARSE_SECONDS = 300.0
 RUN_SECONDS = 3600.0
 """A lifecycle that takes an hour on a laptop hangs."""
 POLL_SECONDS = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,8 @@ import httpx
 
 from include.stack.errors import StackError
 
+WRITE_SECONDS = 120.0
+"""How long a change is asked for that the database refuses because others write."""
 TERMINAL_RUN_STATES = frozenset({"success", "failed"})
 
 
@@ -25,7 +28,7 @@ class AirflowApi:
     def answers(self) -> bool:
         """Whether the api-server takes requests yet."""
         try:
-            return self._http.get("/api/v2/monitor/health", timeout=2).status_code == httpx.codes.OK
+            return self._http.get("/api/v2/monitor/health", timeout=10).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
@@ -54,12 +57,12 @@ class AirflowApi:
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run this DAG."""
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+        self.change("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         """Start a run without a logical date; `conf` sets the DAG's params."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
-        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        self.change("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a DAG (a stack has few)."""
@@ -103,6 +106,20 @@ class AirflowApi:
         found = self._maybe(path, params={"full_content": "true"}, headers={"Accept": "application/json"})
         content = (found or {}).get("content", [])
         return [line for line in content if isinstance(line, dict)]
+
+    def change(self, method: str, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        """Ask for a change until it is taken.
+
+        SQLite refuses a writer at once if another process wrote since he read (SQLITE_BUSY_SNAPSHOT, see `savepoints`),
+        and Airflow answers that with 500: nothing was changed, and a moment later it is taken.
+        """
+        deadline = time.monotonic() + WRITE_SECONDS
+        while True:
+            answer = self._request(method, path, json=content)
+            refused = answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and "Database error" in answer.text
+            if not refused or time.monotonic() > deadline:
+                return self._body(method, path, answer)
+            time.sleep(0.2)
 
     def _maybe(self, path: str, **options: Any) -> dict[str, Any] | None:
         answer = self._request("GET", path, **options)

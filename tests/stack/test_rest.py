@@ -44,6 +44,15 @@ def test_run_is_triggered_without_logical_date() -> None:
     assert bodies == [{"dag_run_id": "r", "logical_date": None, "conf": {"keep": True}}]
 
 
+def test_a_change_that_sqlite_refuses_is_asked_for_again() -> None:
+    answers = [httpx.Response(500, json={"detail": {"message": "Database error"}}), httpx.Response(200, json={"a": 1})]
+    client = api(lambda _: answers.pop(0))
+    assert client.change("PATCH", "/x", {}) == {"a": 1}
+    answers += [httpx.Response(500, text="another fault"), httpx.Response(200, json={})]
+    with pytest.raises(StackError, match="another fault"):
+        client.change("PATCH", "/x", {})
+
+
 def test_pages_of_task_instances_are_joined() -> None:
     everything = [task(f"t{number}", "success", 0, 1) for number in range(150)]
 

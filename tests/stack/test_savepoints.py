@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from include.stack import savepoints
 
@@ -29,6 +31,7 @@ def listening() -> Iterator[None]:
     savepoints.write_from_the_start()
     yield
     event.remove(Engine, "savepoint", savepoints._take_the_write_lock)
+    event.remove(Engine, "connect", savepoints._wait_for_the_turn)
 
 
 def add_if_absent(database: Path, between: AbstractContextManager[object]) -> list[str]:
@@ -63,3 +66,20 @@ def test_a_savepoint_inside_a_transaction_that_has_written_is_left_alone(databas
             connection.execute(text("INSERT INTO runs VALUES ('second')"))
     with engine.connect() as connection:
         assert list(connection.execute(text("SELECT name FROM runs")).scalars()) == ["first", "second"]
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+def test_a_writer_waits_for_its_turn_longer_than_sqlite_by_itself(database: Path, driver: str) -> None:
+    async def patience() -> int:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+        async with engine.connect() as connection:
+            found = int((await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar_one())
+        await engine.dispose()
+        return found
+
+    if driver == "sqlite":
+        with create_engine(f"sqlite:///{database}").connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == savepoints.PATIENCE
+    else:
+        assert asyncio.run(patience()) == savepoints.PATIENCE
