@@ -19,12 +19,26 @@ import yaml
 
 from include.stack import ports
 from include.stack.airflow_settings import Aws
-from include.stack.errors import StackError
 from include.stack.rest import AirflowApi
 from include.stack.state import Home, State
 
 ROOT = Path(__file__).parents[2]
-RUN_SECONDS = 500.0  # several runs share a machine that may be slow
+RUN_SECONDS = 1500.0  # several runs share a machine that may be slow
+MAIN = 'if __name__ == "__main__":\n'
+#: Put before that: a training that goes on until an object is there, so that the test decides when the job ends.
+HELD = f"""
+def _hold() -> None:
+    import time
+
+    import boto3
+
+    deadline = time.monotonic() + 3000
+    while not boto3.client("s3").list_objects_v2(Bucket="held").get("KeyCount") and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+{MAIN}    _hold()
+"""
 
 
 class Checkout:
@@ -55,6 +69,18 @@ class Checkout:
         path = self.root / "include/models" / name
         path.write_text(text)
         return f"include/models/{name}"
+
+    def add_held(self) -> None:
+        """A model `held` whose training goes on until there is an object in the bucket of that name (or is stopped)."""
+        text = (self.root / "include/jobs/train.py").read_text()
+        assert MAIN in text
+        train = {
+            "framework": "sklearn",
+            "script": self.add_script("held.py", text.replace(MAIN, HELD)),
+            "serve": "include/jobs/serve.py",
+            "hyperparameters": {"estimator": "logistic_regression", "problem": "binary"},
+        }
+        self.add_model("held", train=train)
 
     def stack(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the stack's command line in this checkout."""
@@ -116,30 +142,16 @@ class Running:
     def begin(self, dag_id: str, run_id: str, **conf: Any) -> None:
         """Trigger a run, whose end a test waits for while others go on."""
         self.unpause(dag_id)
-        self.write(lambda: self.api.trigger(dag_id, run_id, conf))
+        self.api.trigger(dag_id, run_id, conf)
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run, once it is parsed."""
         wait_for(lambda: self.parsed(dag_id), f"DAG {dag_id}")
-        self.write(lambda: self.api.unpause(dag_id))
+        self.api.unpause(dag_id)
 
     def patch(self, path: str, **content: Any) -> None:
         """Change something through Airflow's API."""
-        self.write(lambda: self.api._call("PATCH", path, json=content))
-
-    def write(self, request: Callable[[], Any]) -> None:
-        """Ask until it is taken: SQLite refuses a writer while others write, and Airflow answers 500 at once."""
-
-        def taken() -> bool:
-            try:
-                request()
-            except StackError as error:
-                if "Database error" not in str(error):
-                    raise
-                return False
-            return True
-
-        wait_for(taken, "a write that SQLite takes")
+        self.api.change("PATCH", path, content)
 
     def run(self, dag_id: str, run_id: str, **conf: Any) -> str:
         """Trigger and wait; returns the state of the run."""
@@ -163,8 +175,10 @@ class Running:
         return {item["task_id"]: item["state"] for item in self.api.task_instances(dag_id, run_id)}
 
     def log(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """The whole log of a task's first try."""
-        return json.dumps(self.api.task_log(dag_id, run_id, task_id, 1))
+        """The whole log of a task: of all its tries, as the first one may have met a fault that passed."""
+        (task,) = [item for item in self.api.task_instances(dag_id, run_id) if item["task_id"] == task_id]
+        tries = range(1, int(task["try_number"]) + 1)
+        return json.dumps([self.api.task_log(dag_id, run_id, task_id, number) for number in tries])
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a DAG."""

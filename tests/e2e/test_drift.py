@@ -30,7 +30,7 @@ def people(path: Path, rows: int = 1600) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_shifted_columns_are_named_and_the_drift_event_starts_the_training(
     make_checkout: Callable[[], Checkout], tmp_path: Path
 ) -> None:

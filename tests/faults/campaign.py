@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from include.stack.errors import StackError
 from tests.faults import settings
 from tests.faults.counting import Facts, Run, violations
 from tests.faults.facts import Witness
@@ -79,21 +78,8 @@ class Campaign:
     def _keep_running(self) -> None:
         while len(self._open) < self.parallel:
             run = f"run-{len(self._runs) + len(self._open) + 1}"
-            self._trigger(DAG, run, {})
+            self.stack.trigger(DAG, run, {})
             self._open.append(run)
-
-    def _trigger(self, dag_id: str, run_id: str, conf: dict[str, object]) -> None:
-        """Start a run; one that was started by a request whose answer got lost is not started twice."""
-
-        def once(api: object) -> bool:
-            try:
-                self.stack.api.trigger(dag_id, run_id, conf)
-            except StackError as error:
-                if "409" not in str(error):
-                    raise
-            return True
-
-        self.stack.ask(once)
 
     def _inject(self, injector: Injector, fault: Fault) -> None:
         try:
@@ -139,7 +125,7 @@ class Campaign:
     def _housekeep(self) -> None:
         """One pass that may remove what it finds."""
         self.stack.ask(lambda api: api.unpause(HOUSEKEEPING))
-        self._trigger(HOUSEKEEPING, "after", {"dry_run": False})
+        self.stack.trigger(HOUSEKEEPING, "after", {"dry_run": False})
 
         def ended() -> bool:
             self.stack.revive()

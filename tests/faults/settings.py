@@ -56,5 +56,5 @@ LINGER = 6.0
 #: How long the moment of a task fault is waited for; no task may be left to come.
 MOMENT = 40.0
 
-START_SECONDS = 180.0  # for each component to be ready, on a loaded machine
-RUN_SECONDS = 600.0  # for the runs to end once no fault comes any more
+START_SECONDS = 400.0  # for each component to be ready, on a loaded machine
+RUN_SECONDS = 1500.0  # for the runs to end once no fault comes any more

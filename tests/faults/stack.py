@@ -148,7 +148,12 @@ class Stack:
         cwd = Path("/") if name == "postgres" else self.checkout.root
         component = Component(id_, argv, environment, self.log(name), cwd=cwd, capture=name == "localaws")
         self.supervision.start(component, ends=True)
-        poll(lambda: id_ in self.supervision.pids() or self.supervision.exited(id_) is not None, id_, 20, pause=0.02)
+        poll(
+            lambda: id_ in self.supervision.pids() or self.supervision.exited(id_) is not None,
+            id_,
+            settings.START_SECONDS,
+            pause=0.02,
+        )
 
     def _command(self, name: str) -> list[str]:
         if name == "postgres":
@@ -201,6 +206,19 @@ class Stack:
                     raise
             self.revive()
             time.sleep(0.3)
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+        """Start a run; one that was started by a request whose answer got lost is not started twice."""
+
+        def once(api: AirflowApi) -> bool:
+            try:
+                api.trigger(dag_id, run_id, conf)
+            except StackError as error:
+                if "409" not in str(error):
+                    raise
+            return True
+
+        self.ask(once)
 
     def client(self, service: str) -> Any:
         """A boto3 client of localaws."""
