@@ -233,7 +233,7 @@ def run_trigger(trigger: Any) -> Any:
     async def first() -> Any:
         return await anext(aiter(again.run()))
 
-    return asyncio.run(asyncio.wait_for(first(), 20))
+    return asyncio.run(asyncio.wait_for(first(), 600))
 
 
 def by_operator(stage: Stage) -> Outcome:

@@ -17,6 +17,11 @@ from tests.plugins.test_job_operator import ENDLESS, operator
 AWS = "https://api.sagemaker.eu-west-1.amazonaws.com"
 
 
+def open_page(endpoint, url: str) -> httpx.Response:
+    auth = (USER, password(endpoint.environment()["AWS_SECRET_ACCESS_KEY"]))
+    return httpx.get(url, auth=auth, trust_env=False, timeout=120)
+
+
 def test_it_opens_the_jobs_page_of_the_local_endpoint(task, sagemaker, endpoint) -> None:
     owner = operator(ENDLESS)
     link = JobLink()
@@ -24,7 +29,7 @@ def test_it_opens_the_jobs_page_of_the_local_endpoint(task, sagemaker, endpoint)
     with pytest.raises(TaskDeferred):
         owner.execute(task.context)
     url = link.get_link(owner, ti_key=task.ti)
-    page = httpx.get(url, auth=(USER, password(endpoint.environment()["AWS_SECRET_ACCESS_KEY"])), trust_env=False)
+    page = open_page(endpoint, url)
     assert page.status_code == 200
     assert owner.job_name in page.text
     sagemaker.stop_processing_job(ProcessingJobName=owner.job_name)
@@ -33,7 +38,7 @@ def test_it_opens_the_jobs_page_of_the_local_endpoint(task, sagemaker, endpoint)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_a_page_on_the_local_endpoint(endpoint, kind: str) -> None:
     url = address(endpoint.environment()["AWS_ENDPOINT_URL"], "aws", "us-east-1", kind, "none")
-    found = httpx.get(url, auth=(USER, password(endpoint.environment()["AWS_SECRET_ACCESS_KEY"])), trust_env=False)
+    found = open_page(endpoint, url)
     assert found.status_code == 404
     assert "There is no such page" not in found.text, "the kind is known, the job is not"
 

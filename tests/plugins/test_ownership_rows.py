@@ -243,7 +243,7 @@ def test_o30_a_clear_while_our_stop_is_under_way_waits_for_its_end(sagemaker, ta
 
 
 def wait_until_running(sagemaker: Any, name: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while "ProcessingStartTime" not in sagemaker.describe_processing_job(ProcessingJobName=name):
         assert time.monotonic() < deadline, f"{name} does not start"
         time.sleep(0.05)

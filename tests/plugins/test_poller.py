@@ -70,7 +70,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def run(world: World, scene: Callable[[JobPoller], Awaitable[None]]) -> JobPoller:
     made = JobPoller(lambda: SimpleNamespace(client=lambda _: world), KIND)  # type: ignore[arg-type,return-value]
-    asyncio.run(asyncio.wait_for(scene(made), 20))
+    asyncio.run(asyncio.wait_for(scene(made), 600))
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
@@ -92,11 +93,12 @@ def test_a_schedule_is_created_found_and_updated_under_its_lasting_name(server) 
         found = server.sagemaker.describe_monitoring_schedule(MonitoringScheduleName="daily")
         return str(found["MonitoringScheduleConfig"]["ScheduleConfig"]["ScheduleExpression"])
 
-    first = run(made(3))
-    assert run(made(3)) == first
-    assert expression() == "cron(0 3 ? * * *)"
-    assert run(made(4)) == first
-    assert expression() == "cron(0 4 ? * * *)"
+    far, farther = ((datetime.now(UTC).hour + hours) % 24 for hours in (11, 12))  # no execution begins meanwhile
+    first = run(made(far))
+    assert run(made(far)) == first
+    assert expression() == f"cron(0 {far} ? * * *)"
+    assert run(made(farther)) == first
+    assert expression() == f"cron(0 {farther} ? * * *)"
     for kind, name in (("monitoring_schedule", "daily"), ("endpoint", "watched"), ("endpoint_config", "watched")):
         assert run(DeleteOperator(resource=kind, name=name, **COMMON))["deleted"] is True
     assert server.sagemaker.list_monitoring_schedules()["MonitoringScheduleSummaries"] == []

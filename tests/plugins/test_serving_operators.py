@@ -49,7 +49,7 @@ def release(server, run: str, factor: str, endpoint: str) -> dict[str, Any]:  # 
     deployed = DeployOperator(task_id="deploy", endpoint=endpoint, config=config["name"], **COMMON).execute(
         task.context
     )
-    endpoints.settle(aws.Aws("c", None), endpoint, 1)
+    assert endpoints.settle(aws.Aws("c", None), endpoint, minutes=10)
     task.xcoms = {"create_model": model, "endpoint_config": config, "deploy": deployed}
     return {"task": task, "model": model["name"], "config": config["name"], "deploy": deployed}
 
