@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.localaws.conftest import poll
 from tests.localaws.serving_fixtures import BUCKET, ROLE, Marked, Program
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 ROUNDS = 3
 QUEUED = {"OutputConfig": {"S3OutputPath": f"s3://{BUCKET}/out", "S3FailurePath": f"s3://{BUCKET}/failed"}}
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}
@@ -41,10 +41,9 @@ def set_up(server, mark):
         server.wait("endpoint_in_service", EndpointName=name)
 
 
-def asked_until_it_dies(server, number):
+def asked_until_it_dies(client, number, first_taken):
     """Invocations of one caller; gives the inference ids that the server has taken."""
     taken = []
-    client = server.client("sagemaker-runtime")
     while True:
         try:
             for name in ("twice", "isolated", "pipeline", "serverless"):
@@ -52,6 +51,7 @@ def asked_until_it_dies(server, number):
             mine = f"id-{number}-{len(taken)}-{os.urandom(3).hex()}"
             client.invoke_endpoint_async(EndpointName="queued", Body=b"3", ContentType="text/csv", InferenceId=mine)
             taken.append(mine)
+            first_taken.set()
         except (BotoCoreError, ClientError):
             return taken
 
@@ -63,9 +63,13 @@ def test_endpoints_survive_a_server_that_is_killed_under_load(tmp_path):
     mark, taken = Marked(), []
     program = Program(tmp_path / "state")
     set_up(program.server, mark)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
+        clients = [program.server.client("sagemaker-runtime") for _ in range(3)]
+        first_taken = threading.Event()
         with ThreadPoolExecutor(3) as pool:
-            callers = [pool.submit(asked_until_it_dies, program.server, n) for n in range(3)]
+            callers = [pool.submit(asked_until_it_dies, client, n, first_taken) for n, client in enumerate(clients)]
+            if number == 0:  # of one round it is certain, however slow the machine, that there is something to lose
+                assert first_taken.wait(300)
             threading.Event().wait(draw.uniform(0.05, 1.0))  # the moment is what the test is about
             program.end(signal.SIGKILL)
             taken += [name for caller in callers for name in caller.result()]
@@ -83,7 +87,7 @@ def test_endpoints_survive_a_server_that_is_killed_under_load(tmp_path):
             assert answer["Body"].read() == expected
     server = program.server
     assert taken
-    poll(lambda: set(taken) <= {key.removeprefix("out/").removesuffix(".out") for key in keys(server, "out/")})
+    poll(lambda: set(taken) <= {key.removeprefix("out/").removesuffix(".out") for key in keys(server, "out/")}, 600)
     assert keys(server, "failed/") == []
     assert server.s3.get_object(Bucket=BUCKET, Key=f"out/{taken[-1]}.out")["Body"].read() == b"6.0\n"
     assert program.end(signal.SIGTERM) == 0

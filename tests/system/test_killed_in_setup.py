@@ -61,8 +61,8 @@ def test_no_process_stays(how: str, tmp_path: Path, record_property: Callable[[s
             server.kill()
             server.wait()
             server.stdout.close()
-        poll(lambda marker=marker: not running(marker))  # type: ignore[misc]
-        poll(lambda root=root: not bubblewraps(root))  # type: ignore[misc]
+        poll(lambda marker=marker: not running(marker), 300)  # type: ignore[misc]
+        poll(lambda root=root: not bubblewraps(root), 300)  # type: ignore[misc]
 
 
 def bubblewraps(root: Path) -> list[int]:

@@ -119,7 +119,7 @@ def run_sdk(script: str, values: dict[str, str], outside: Outside, home: Path, *
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
     assert not outside.visited(), "the SDK reached for the outside"
@@ -127,6 +127,7 @@ def run_sdk(script: str, values: dict[str, str], outside: Outside, home: Path, *
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(1800)
 @pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
 def test_modeltrainer(values: dict[str, str], outside: Outside, tmp_path: Path) -> None:
     s3 = client(values, "s3")
@@ -153,6 +154,7 @@ def test_modeltrainer(values: dict[str, str], outside: Outside, tmp_path: Path) 
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(1800)
 @pytest.mark.executes(
     "CreateProcessingJob",
     "CreateHyperParameterTuningJob",

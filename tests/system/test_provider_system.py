@@ -23,7 +23,7 @@ from include.localaws.server import Endpoint, Options
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-RUN_SECONDS = 300
+RUN_SECONDS = 1800
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(RUN_SECONDS)]
 
@@ -64,6 +64,7 @@ def airflow(
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "600",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home),
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -149,5 +150,7 @@ def test_lifecycle(airflow: Callable[..., subprocess.CompletedProcess[str]], sag
 def test_endpoint(airflow: Callable[..., subprocess.CompletedProcess[str]], sagemaker: Any, tmp_path: Path) -> None:
     seen = run_dag(airflow, "knn_endpoint", "env4d5e6f", tmp_path)
     assert [p["predicted_label"] for p in seen["predictions"]] in ([0.0], [1.0])  # three of four rows vote
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName="env4d5e6f-endpoint", WaiterConfig={"Delay": 1})
+    sagemaker.get_waiter("endpoint_deleted").wait(
+        EndpointName="env4d5e6f-endpoint", WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+    )
     assert sagemaker.list_models(NameContains="env4d5e6f")["Models"] == []

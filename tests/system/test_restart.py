@@ -23,7 +23,7 @@ from tests.localaws.conftest import IMAGE_URI, ROLE, make_image, poll, training_
 from tests.localaws.job_helpers import keys, statuses, unpacked
 from tests.localaws.serving_fixtures import IMAGES, Marked, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 ROUNDS = 4
 LONGEST = 2.5  # seconds from the first request of a round to the kill
@@ -31,6 +31,7 @@ REASON = "InternalServerError: the local AWS endpoint ended unexpectedly while t
 SHORT = "(root / 'model/m').write_text('done'); print('validation-auc:0.5')"
 LONG = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
 ENDED = ("Completed", "Failed", "Stopped")
+KINDS = {"short", "long", "processing"}
 
 
 class Killable:
@@ -136,7 +137,7 @@ def stop_those_that_run(server: Server) -> None:
 
 def check_ends(server: Server, made: list[tuple[str, str]]) -> None:
     for kind, name in made:
-        status, reason = poll(lambda k=kind, n=name: (d := describe(server, k, n))[0] in ENDED and d, 120)
+        status, reason = poll(lambda k=kind, n=name: (d := describe(server, k, n))[0] in ENDED and d, 600)
         if kind == "stopped":
             assert (status, reason) == ("Stopped", ""), name
         elif kind == "long":
@@ -186,10 +187,12 @@ def test_nothing_is_lost_by_a_kill(tmp_path: Path) -> None:
             marked = Marked()
             client = Client(server, f"r{number}", marked)
             client.start()
+            if number == 0:  # of one round it is certain, however slow the machine, that it has one of each kind
+                poll(lambda c=client: {kind for kind, _ in c.made} >= KINDS, 300)
             threading.Event().wait(moments.uniform(0.05, LONGEST))  # the moment is what the test is about
             before = marked.pids()
             program.end(signal.SIGKILL)
-            client.join(60)
+            client.join(300)
             everything += client.made
             for pid in before:
                 wait_end(pid)
@@ -198,15 +201,15 @@ def test_nothing_is_lost_by_a_kill(tmp_path: Path) -> None:
             answers(server)
             stop_those_that_run(server)
             check_ends(server, client.made)
-            poll(lambda m=marked: not m.pids())
-        assert {kind for kind, _ in everything} >= {"short", "long", "processing"}
+            poll(lambda m=marked: not m.pids(), 300)
+        assert {kind for kind, _ in everything} >= KINDS
         check_ends(server, everything)
         sys.stdout.write(f"{len(everything)} resources\n")
 
 
 def wait_end(pid: int) -> None:
     """A process of the killed server ends by itself."""
-    poll(lambda: not Path(f"/proc/{pid}").exists() or "Z" in state_of(pid), 30)
+    poll(lambda: not Path(f"/proc/{pid}").exists() or "Z" in state_of(pid), 300)
 
 
 def state_of(pid: int) -> str:
@@ -233,12 +236,12 @@ while not before: time.sleep(60)
         program.server.s3.create_bucket(Bucket="data")
         more = {"CheckpointConfig": {"S3Uri": "s3://data/c"}, "RetryStrategy": {"MaximumRetryAttempts": 1}}
         program.server.sagemaker.create_training_job(**training_request("again", script, **more))
-        poll(lambda: keys(program.server.s3, "c/") == ["c/steps"])
+        poll(lambda: keys(program.server.s3, "c/") == ["c/steps"], 300)
         program.end(signal.SIGKILL)
         program = Killable(state, images, tmp_path / "cache")
         stack.callback(program.end, signal.SIGKILL)
         server = program.server
-        poll(lambda: describe(server, "long", "again")[0] in ENDED)
+        poll(lambda: describe(server, "long", "again")[0] in ENDED, 300)
         job = server.sagemaker.describe_training_job(TrainingJobName="again")
         once = ["Starting", "Downloading", "Training"]
         assert statuses(job) == [*once, "Restarting", *once, "Uploading", "Completed"]

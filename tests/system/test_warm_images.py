@@ -47,11 +47,11 @@ def runner() -> Iterator[Runner]:
     made.shutdown(0.0)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("name", "script"), [("xgboost", XGBOOST), ("sklearn", SKLEARN)])
 def test_computes_the_same_cold_and_warm(runner: Runner, tmp_path: Path, name: str, script: str) -> None:
     image = Images(IMAGES, CACHE).by_name(name)
-    assert runner.prepare(image, 120)
+    assert runner.prepare(image, 600)
     said = []
     for warm in (False, True, True):
         root = tmp_path / f"job{len(said)}" / "ml"
@@ -62,7 +62,7 @@ def test_computes_the_same_cold_and_warm(runner: Runner, tmp_path: Path, name: s
         process = runner.start(
             ProcessSpec(argv=["python3", "user.py"], env={}, root=root, image=image, on_line=lines.add)
         )
-        assert process.wait(300) == 0, list(lines)
+        assert process.wait(600) == 0, list(lines)
         said.append(list(lines))
     parents = [lines.pop(0) for lines in said]
     assert parents == ["1", "0", "0"]

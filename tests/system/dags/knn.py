@@ -53,7 +53,7 @@ def training_definition(uri: str, output: str) -> dict[str, Any]:
         "OutputDataConfig": {"S3OutputPath": output},
         "ResourceConfig": RESOURCES,
         "RoleArn": ROLE,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
     }
 
 

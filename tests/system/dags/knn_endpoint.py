@@ -87,7 +87,7 @@ with DAG("knn_endpoint", schedule=None) as dag:
             config={"EndpointName": ENDPOINT, "EndpointConfigName": CONFIG},
             wait_for_completion=False,
         ),
-        SageMakerEndpointSensor(task_id="await_endpoint", endpoint_name=ENDPOINT, poke_interval=0.5, timeout=120),
+        SageMakerEndpointSensor(task_id="await_endpoint", endpoint_name=ENDPOINT, poke_interval=0.5, timeout=900),
         call_endpoint(),
         delete_endpoint_config(),
         delete_endpoint(),

@@ -61,7 +61,7 @@ def processing() -> dict[str, Any]:
         "ProcessingInputs": [{"InputName": "input", "AppManaged": False, "S3Input": source}],
         "ProcessingOutputConfig": {"Outputs": [{"OutputName": "output", "S3Output": target, "AppManaged": False}]},
         "ProcessingResources": {"ClusterConfig": RESOURCES},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         "AppSpecification": {"ImageUri": f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}"},
         "RoleArn": ROLE,
     }
@@ -178,7 +178,7 @@ with DAG("knn_lifecycle", schedule=None) as dag:
         task_id="register_model", image_uri=IMAGE, model_url=ARTIFACT, package_group_name=GROUP
     )
     package = register_model.output
-    waiting = {"poke_interval": 0.5, "timeout": 120}
+    waiting = {"poke_interval": 0.5, "timeout": 900}
     chain(
         set_up(),
         S3CreateBucketOperator(task_id="create_bucket", bucket_name=BUCKET),

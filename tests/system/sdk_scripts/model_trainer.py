@@ -18,7 +18,7 @@ trainer = ModelTrainer(
     training_image="683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-py312",
     source_code=SourceCode(source_dir=folder, entry_script="fit.py"),
     compute=Compute(instance_type="ml.m5.large", instance_count=1, volume_size_in_gb=5),
-    stopping_condition=StoppingCondition(max_runtime_in_seconds=300),
+    stopping_condition=StoppingCondition(max_runtime_in_seconds=3600),
     hyperparameters={"alpha": 0.5, "label": "a b"},
     base_job_name="trainer",
     role=role,
