@@ -15,6 +15,11 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
 # registry.sh carries the machine's pip settings to uv, which also builds the image environments of the local endpoint.
 PY := . .venv/registry.sh && .venv/bin/python
 
+# A registry that stumbles is asked again, by the set-up, for the image environments and in tests.
+export UV_HTTP_RETRIES ?= 10
+export UV_HTTP_TIMEOUT ?= 120
+export PIP_RETRIES ?= 10
+
 # Options of the stack, from variables: they reach the shell by the environment, never as text of a command.
 export PORT ?=
 export AWS_PORT ?=

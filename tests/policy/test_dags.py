@@ -175,6 +175,7 @@ def parse(project: Path, home: Path) -> dict[str, Any]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(project / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "600",
         "PYTHONPATH": f"{project}:{project / 'plugins'}",
     }
     command = [sys.executable, "-c", PARSE, str(project / "dags")]
