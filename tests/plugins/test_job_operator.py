@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,8 +20,38 @@ from sagewind.operators.job import JobOperator
 from sagewind.triggers import job as job_trigger
 from tests.localaws.conftest import IMAGE_URI, ROLE, wait_for
 
-QUICK = "print('hello')"
-FAILING = "import sys; print('about to fail'); sys.exit(3)"
+
+class Gate:
+    """Programs that begin with `knock` go on when it is open: a job must not end before its task waits for it."""
+
+    def __init__(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.knock = f"import socket; socket.create_connection(('127.0.0.1', {listener.getsockname()[1]})).recv(1)"
+        self._open = threading.Event()
+        self._open.set()
+        threading.Thread(target=self._serve, args=(listener,), daemon=True).start()
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            caller = listener.accept()[0]
+            threading.Thread(target=self._let_in, args=(caller,), daemon=True).start()
+
+    def _let_in(self, caller: socket.socket) -> None:
+        with caller:
+            self._open.wait()
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+
+GATE = Gate()
+QUICK = f"{GATE.knock}; print('hello')"
+FAILING = f"{GATE.knock}; import sys; print('about to fail'); sys.exit(3)"
 ENDLESS = "import signal; signal.pause()"
 
 
@@ -36,7 +70,7 @@ def operator(program: str = QUICK, **options: Any) -> JobOperator:
 
 def start(task, **options: Any) -> Any:
     """Run execute() up to the deferral; returns the trigger."""
-    with pytest.raises(TaskDeferred) as deferred:
+    with GATE.closed(), pytest.raises(TaskDeferred) as deferred:
         operator(**options).execute(task.context)
     return deferred.value.trigger
 

@@ -119,7 +119,7 @@ def test_o12_o13_an_execution_timeout_stops_the_job_on_the_last_try_only(
     assert (status(sagemaker, name) in ("Stopping", "Stopped")) is stopped
 
 
-@pytest.mark.parametrize("program", [ENDLESS, QUICK])
+@pytest.mark.parametrize("program", [ENDLESS, QUICK], ids=["endless", "quick"])
 def test_o14_without_a_triggerer_a_worker_stops_the_job_at_its_limit(sagemaker, task, monkeypatch, program) -> None:
     trigger = start(task, program=program)
     made = operator(program=program)
