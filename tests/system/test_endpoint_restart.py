@@ -56,12 +56,26 @@ def asked_until_it_dies(client, number, first_taken):
             return taken
 
 
-def test_endpoints_survive_a_server_that_is_killed_under_load(tmp_path):
+@pytest.fixture
+def start(tmp_path):
+    """Starts the server on the one state; the last one is ended if the test has not done it."""
+    programs = []
+
+    def start():
+        programs.append(Program(tmp_path / "state"))
+        return programs[-1]
+
+    yield start
+    if programs[-1].process.poll() is None:
+        programs[-1].end(signal.SIGKILL)
+
+
+def test_endpoints_survive_a_server_that_is_killed_under_load(start):
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201 - shown when it fails
     draw = random.Random(seed)
     mark, taken = Marked(), []
-    program = Program(tmp_path / "state")
+    program = start()
     set_up(program.server, mark)
     for number in range(ROUNDS):
         clients = [program.server.client("sagemaker-runtime") for _ in range(3)]
@@ -75,7 +89,7 @@ def test_endpoints_survive_a_server_that_is_killed_under_load(tmp_path):
             taken += [name for caller in callers for name in caller.result()]
         mark.wait_gone()
         assert mark.pids() == []
-        program = Program(tmp_path / "state")
+        program = start()
         patient = program.server.client("sagemaker-runtime", attempts=10)
         for name, expected in (
             ("twice", b"2.0\n"),
