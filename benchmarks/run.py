@@ -38,7 +38,7 @@ def bench_s3(rounds: int, quick: bool) -> str:
     """The table of the local S3."""
     from benchmarks import localaws_s3
 
-    return localaws_s3.bench(max(2, rounds // 2))
+    return localaws_s3.bench(max(2, rounds))
 
 
 def bench_invoke(rounds: int, quick: bool) -> str:

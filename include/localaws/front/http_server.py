@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import re
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from cheroot import wsgi
@@ -20,6 +22,7 @@ MOST_LINE = 4096  # bytes of the line before a chunk, or of a trailer
 MOST_TRAILERS = 64
 HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,16}")
 LARGE = 1 << 16  # bytes: what is at least this long is received in one piece
+ENOUGH = 1 << 19  # bytes of those that we are woken for at once, not for every 16 KiB that a client sends
 MOST_HEADER_BYTES = 256 * 1024
 IDLE_SECONDS = 120  # that an idle connection is kept
 # Of a body that the application has not read, for instance that of a refused request: most clients read an answer only
@@ -44,12 +47,40 @@ class _Raw(socket.SocketIO):
         """See RawIOBase; TimeoutError."""
         if self._until is None:
             return super().readinto(buffer)
+        with self._in_time():
+            return super().readinto(buffer)
+
+    def receive(self, size: int) -> list[bytes]:
+        """So many bytes in pieces, fewer only at the end of the stream; TimeoutError."""
+        pieces, left = [], size
+        try:
+            while left:
+                self._wake_for(min(ENOUGH, left))
+                with self._in_time():
+                    piece = self._socket.recv(left)
+                if not piece:
+                    break
+                pieces.append(piece)
+                left -= len(piece)
+        finally:
+            self._wake_for(1)
+        return pieces
+
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        if self._until is None:
+            yield
+            return
         usual = self._socket.gettimeout()
         self._socket.settimeout(max(0.001, self._until - time.monotonic()))
         try:
-            return super().readinto(buffer)
+            yield
         finally:
             self._socket.settimeout(usual)
+
+    def _wake_for(self, count: int) -> None:
+        with contextlib.suppress(OSError):  # not every system has it, and a connection may be gone
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
 
 class _Reader(StreamReader):
@@ -68,18 +99,14 @@ class _Reader(StreamReader):
     def read(self, size: int | None = -1) -> bytes:
         """Exactly `size` bytes, fewer only at the end of the stream."""
         if size is None or size < LARGE:
-            data: bytes = super().read(size)  # type: ignore[no-untyped-call]
-            return data
+            return super().read(size)  # type: ignore[no-any-return,no-untyped-call]
         with self._read_lock:
             ready = self._read_buf[self._read_pos : self._read_pos + size]
             self._read_pos += len(ready)
-            received = bytearray(size)
-            received[: len(ready)] = ready
-            view, filled = memoryview(received), len(ready)
-            while filled < size and (count := self.raw.readinto(view[filled:])):
-                filled += count
-        self.bytes_read += filled
-        return bytes(view[:filled])
+            pieces = self.raw.receive(size - len(ready))
+        data = b"".join([ready, *pieces] if ready else pieces)  # of a single one it makes no copy
+        self.bytes_read += len(data)
+        return data
 
 
 class _Chunks:

@@ -34,12 +34,18 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        size = len(buffer) if self._remaining is None else min(len(buffer), self._remaining)
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, as the stream has made them: they are not copied once more."""
+        if self._remaining is not None:
+            size = self._remaining if size < 0 else min(size, self._remaining)
         data = self._stream.read(size) if size else b""
-        buffer[: len(data)] = data
         if self._remaining is not None:
             self._remaining -= len(data)
+        return data
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
         return len(data)
 
 
@@ -60,7 +66,8 @@ class Body:
         signer: ChunkSigner | None = None,
     ) -> None:
         self._signer = signer
-        self._raw = io.BufferedReader(_Bounded(stream, length), 1 << 16)
+        bounded = _Bounded(stream, length)
+        self._raw = io.BufferedReader(bounded, 1 << 16) if framed else bounded  # frames have lines
         self._framed = framed
         self.expected = decoded if framed else length
         self.trailers: dict[str, str] = {}
