@@ -57,7 +57,8 @@ class Component:
 class Guardian:
     """A single-threaded loop over commands, signals and component output (a thread would break PDEATHSIG and fork)."""
 
-    def __init__(self, stack: str, warden: int) -> None:
+    def __init__(self, stack: str, warden: int, grace: float = DEFAULT_GRACE) -> None:
+        self.grace = grace
         self.mark = Mark(stack, session=warden)
         self.warden = warden
         self.detached = False
@@ -71,7 +72,7 @@ class Guardian:
         self._waker = waker
         signal.set_wakeup_fd(waker.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self.stop(DEFAULT_GRACE))
+        signal.signal(signal.SIGTERM, lambda *_: self.stop(self.grace))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)  # those of the warden, from whom they were inherited
         os.set_blocking(sys.stdin.fileno(), False)
         self.selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._read_commands)
@@ -129,7 +130,7 @@ class Guardian:
         if not data:
             self.selector.unregister(sys.stdin.fileno())
             if not self.detached:
-                self.stop(DEFAULT_GRACE)
+                self.stop(self.grace)
             return
         self.commands += data
         while b"\n" in self.commands:
@@ -147,7 +148,7 @@ class Guardian:
                 self.detached = True
                 self.tell(event="detached")
             case "stop":
-                self.stop(float(command.get("grace", DEFAULT_GRACE)))
+                self.stop(float(command.get("grace", self.grace)))
             case other:
                 raise ValueError(f"unknown command {other!r}")
 
@@ -208,8 +209,9 @@ class Guardian:
 
 
 def main() -> None:
-    """Become warden and guardian. The environment carries `SAGEWIND_STACK`; the session is already our own."""
-    stack = os.environ[MARKER]
+    """Become warden and guardian. The environment carries `SAGEWIND_STACK`, the argument is the grace in seconds; the
+    session is already our own."""
+    stack, grace = os.environ[MARKER], float(sys.argv[1])
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     become_subreaper()
@@ -220,7 +222,7 @@ def main() -> None:
     if child == 0:
         become_subreaper()
         die_with_parent(warden, signal.SIGTERM)
-        Guardian(stack, warden).run()
+        Guardian(stack, warden, grace).run()
         return
     _ward(stack, child)
 

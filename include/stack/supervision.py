@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from include.stack.errors import ComponentDied, Interrupted, StackError
+from include.stack.guardian import DEFAULT_GRACE
 from include.stack.processes import MARKER, Mark, become_subreaper, end_all
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -92,9 +93,12 @@ class Signals:
 
 
 class Supervision:
-    """All processes of one stack. Use as a context manager: leaving it ends them, unless they were detached."""
+    """All processes of one stack. Use as a context manager: leaving it ends them, unless they were detached.
 
-    def __init__(self, stack: str, lock: IO[str], signals: Signals, log: Path) -> None:
+    `grace`: seconds between SIGTERM and SIGKILL, whoever asks for the end.
+    """
+
+    def __init__(self, stack: str, lock: IO[str], signals: Signals, log: Path, grace: float = DEFAULT_GRACE) -> None:
         self.stack = stack
         self.signals = signals
         self.log = log
@@ -108,7 +112,7 @@ class Supervision:
         try:
             with signals.held(), log.open("ab") as errors:
                 self._warden = subprocess.Popen(
-                    [sys.executable, "-m", "include.stack.guardian"],
+                    [sys.executable, "-m", "include.stack.guardian", str(grace)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,

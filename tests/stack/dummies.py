@@ -26,6 +26,8 @@ from include.stack.supervision import Component, Signals, Supervision
 
 HERE = str(Path(__file__))
 PR_SET_DUMPABLE = 4
+GRACE = 1.0
+"""Seconds that the dummies get to end: those that ignore SIGTERM use all of them."""
 
 
 def say(line: str) -> None:
@@ -97,7 +99,7 @@ def front(state: str, token: str, stop_at: str, *ports: str) -> None:
     try:
         stage("locked")
         log = home.logs / "guardian.log"
-        with Supervision(Supervision.new_id(stack_prefix(home)), lock, signals, log) as supervision:
+        with Supervision(Supervision.new_id(stack_prefix(home)), lock, signals, log, GRACE) as supervision:
             said["warden"] = supervision.warden
             warden = process_facts(supervision.warden)
             home.write_record(front=process_facts(os.getpid()), warden=warden, detached=False)
