@@ -13,7 +13,7 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -37,11 +37,15 @@ SETUP_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What to start and where. The last four are different than the project's own only in tests."""
+    """What to start and where. The last four are different than the project's own only in tests.
+
+    `scheduled`: whether a model file's cron starts runs of DAGs that are not paused.
+    """
 
     home: Home
     port: int
     aws_port: int
+    scheduled: bool = field(default=True, kw_only=True)
     dags: Path = PROJECT / "dags"
     plugins: Path = PROJECT / "plugins"
     localaws: Sequence[str] = (sys.executable, "-m", "include.localaws")
@@ -222,6 +226,8 @@ class Stack:
         env = airflow_settings.environment(
             plan.home, project=PROJECT, dags=plan.dags, plugins=plan.plugins, port=plan.port
         )
+        if not plan.scheduled:
+            env["SAGEWIND_SCHEDULES"] = "off"
         argv = [sys.executable, "-m", "include.stack.component", command, *options]
         self._component(command, argv, env | (extra or {}), ends=ends)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, chain
+from airflow.sdk import DAG, Param, chain
 
 from include.pipeline.requests import serving
 from include.pipeline.spec import ModelSpec
-from include.workflows.common import Chain, make_dag, value
+from include.workflows.common import Chain, make_dag, timetable, value
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator
@@ -32,8 +32,7 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
             description=f"s3:// prefix; empty: {spec.batch.source or 'the test rows of the version that scores'}",
         )
     }
-    cron = spec.batch.schedule
-    schedule = CronDataIntervalTimetable(cron, timezone="UTC") if cron else None
+    schedule = timetable(spec.batch.schedule)
     doc = DOC.format(name=spec.name, description=spec.description)
     with make_dag(spec, "batch_scoring", doc=doc, tags=["production"], schedule=schedule, params=params) as dag:
         make = Chain(spec, rehearsal=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 import jinja2
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, BaseOperator, Param, TriggerRule, chain
+from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, TriggerRule, chain
 
 from include.pipeline import refs
 from include.pipeline.requests import processing, registry, serving, training, tuning
@@ -63,6 +64,17 @@ def make_dag(
         params=params,
         max_active_runs=max_active_runs,
     )
+
+
+def timetable(cron: str | None) -> CronDataIntervalTimetable | None:
+    """Of a model file's cron expression; None without one, or if SAGEWIND_SCHEDULES=off says that no cron starts runs.
+
+    Drift events and people start runs all the same; a backfill needs the cron. ValueError for another word.
+    """
+    wish = os.environ.get("SAGEWIND_SCHEDULES") or "on"
+    if wish not in ("on", "off"):
+        raise ValueError(f"the environment variable SAGEWIND_SCHEDULES is {wish!r}: write on or off")
+    return CronDataIntervalTimetable(cron, timezone="UTC") if cron and wish == "on" else None
 
 
 def source_param(spec: ModelSpec) -> Param:

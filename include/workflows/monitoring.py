@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, TriggerRule, chain
+from airflow.sdk import DAG, BaseOperator, TriggerRule, chain
 
 from include.pipeline.requests import processing
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
-from include.workflows.common import Chain, make_dag, window_params
+from include.workflows.common import Chain, make_dag, timetable, window_params
 from sagewind.capture import VERIFICATION
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator
@@ -32,8 +32,7 @@ CAPTURE = "{{ plan.capture }}/{{ plan.names.endpoint }}"
 
 def monitoring_dag(spec: ModelSpec) -> DAG:
     """The DAG."""
-    cron, checks = spec.monitor.schedule, spec.monitor.checks
-    schedule = CronDataIntervalTimetable(cron, timezone="UTC") if cron else None
+    schedule, checks = timetable(spec.monitor.schedule), spec.monitor.checks
     shown = ", ".join(words for check, words in WORDS.items() if check in checks)
     doc = DOC.format(name=spec.name, description=spec.description, checks=shown)
     params = window_params()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable, Param, chain
+from airflow.sdk import DAG, AssetOrTimeSchedule, Param, chain
 
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
-from include.workflows.common import Chain, make_dag, source_param
+from include.workflows.common import Chain, make_dag, source_param, timetable
 from sagewind.operators.flow import ShallDeployOperator
 from sagewind.operators.serving import RestoreOperator
 
@@ -64,9 +64,9 @@ def training_dag(spec: ModelSpec) -> DAG:
 def _schedule(spec: ModelSpec) -> Any:
     """Cron or drift event, whichever the model file asks for; both fit on one DAG with backfills."""
     events = [assets.drift(spec.name)] if spec.monitor.on_violation == "retrain" else []
-    if spec.schedule is None:
+    cron = timetable(spec.schedule)
+    if cron is None:
         return events or None
-    cron = CronDataIntervalTimetable(spec.schedule, timezone="UTC")
     return AssetOrTimeSchedule(timetable=cron, assets=events) if events else cron
 
 
