@@ -39,10 +39,17 @@ def load_model(name: str, folder: Path = MODELS) -> ModelSpec:
     try:
         spec = ModelSpec.model_validate(content)
     except ValidationError as error:
-        raise ModelFileError(f"{shown}: {'; '.join(_sentence(fault) for fault in error.errors())}") from None
+        raise ModelFileError(f"{shown}: {'; '.join(_sentence(fault) for fault in _faults(error))}") from None
     if spec.name != name:
         raise ModelFileError(f"{shown}: name is {spec.name!r}, it must be the file's name {name!r}")
     return spec
+
+
+def _faults(error: ValidationError) -> list[Any]:
+    """All faults but that of a list which is too short only because its items are at fault."""
+    found = error.errors()
+    inner = {fault["loc"][:-1] for fault in found}
+    return [fault for fault in found if fault["type"] != "too_short" or fault["loc"] not in inner]
 
 
 def _sentence(fault: Any) -> str:
@@ -60,6 +67,10 @@ def _sentence(fault: Any) -> str:
         return f"{key} is not a key that this file may have: {hint}"
     if fault["type"] == "string_type" and isinstance(found, bool | int | float):
         return f"{key} is {found!r}, which YAML does not read as a text: write it in quotes"
+    if fault["type"] == "tuple_type":
+        return f"{key} is {found!r}: write a list, such as [{found}]"
+    if fault["type"] == "too_short":
+        return f"{key} is empty: name at least one, or leave the key out"
     if isinstance(found, str | int | float | bool) or found is None:
         return f"{key} is {found!r}: {message}"
     return f"{key}: {message}"

@@ -48,6 +48,11 @@ def labels(aws: Aws, folder: str, start: datetime | None) -> Iterator[str]:
             yield f"s3://{bucket}/{item['Key']}"
 
 
+def first_key(aws: Aws, folder: str) -> str | None:
+    """The key of the first object below `folder` that is no folder's marker; None if there is none."""
+    return next((item["Key"] for item in s3.listing(aws, folder) if not item["Key"].endswith("/")), None)
+
+
 def count_requests(aws: Aws, folder: str) -> int:
     """Captured requests below `folder`: one line each."""
     uris = in_window(aws, folder, None, None)

@@ -83,7 +83,12 @@ def test_model_quality_takes_labels(tmp_path: Path, content: dict[str, Any]) -> 
         ({"schedule": "monday"}, "schedule is 'monday': .* is not a cron expression"),
         ({"monitor": {"schedule": "0 3 * *"}}, "is not a cron expression"),
         ({"monitor": {"checks": ["bias"]}}, "monitor.checks.0 is 'bias': .*'data_quality' or 'model_quality'"),
-        ({"monitor": {"checks": []}}, "monitor.checks: .*at least 1"),
+        ({"monitor": {"checks": []}}, "monitor.checks is empty: name at least one, or leave the key out"),
+        (
+            {"monitor": {"checks": "model_quality"}},
+            r"checks is 'model_quality': write a list, such as \[model_quality\]",
+        ),
+        ({"monitor": {"checks": ["model-quality"]}}, "house.yaml: monitor.checks.0 is 'model-quality': [^;]*$"),
         (
             {"monitor": {"checks": ["model_quality"]}},
             "monitor: checks holds 'model_quality', ground_truth is missing: give the S3 prefix of the labels",

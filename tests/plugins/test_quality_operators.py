@@ -93,6 +93,17 @@ def test_no_traffic_of_users_and_no_labels_are_skipped_with_a_sentence(task) -> 
         labelled(task, "bare")
 
 
+@pytest.mark.parametrize(
+    "key", ["2026-03-03/a.jsonl", "2026/03/03/a.jsonl", "a.jsonl", "2026/03/03/05/a.csv"], ids=lambda key: key
+)
+def test_label_files_in_another_layout_are_named(task, key) -> None:
+    prefix = f"astray-{key.count('/')}"
+    request(prefix, "03/05")
+    s3.put_text(AWS, f"s3://{BUCKET}/{prefix}/labels/{key}", "a label")
+    with pytest.raises(Refused, match=f"no file .* is taken for labels, for instance {prefix}/labels/{key}: name them"):
+        labelled(task, prefix)
+
+
 def test_labels_that_cannot_be_listed_are_an_error(task) -> None:
     request("gone", "03/05")
     with pytest.raises(Refused, match="monitor.ground_truth s3://no-such-bucket/labels cannot be listed"):
@@ -159,9 +170,16 @@ def test_when_a_config_was_made_is_asked_of_aws(monkeypatch) -> None:
     assert found.utcoffset() == timedelta(0)
 
 
+COUNTS = {
+    "requests": 9, "labels": 8, "request_without_label": None, "label_without_request": None,
+    "constraints_not_checked": [], "unusable_records": 0, "unusable_shown": [], "unreadable_labels": 0,
+    "unreadable_lines": [],
+}  # fmt: skip
+
+
 def quality_verdict(task, name: str, violations: list[dict[str, str]] | None, **counts: Any) -> dict[str, Any]:
     folder = f"s3://{BUCKET}/{name}"
-    s3.put_json(AWS, f"{folder}/merge.json", {"requests": 9, "labels": 8, "constraints_not_checked": [], **counts})
+    s3.put_json(AWS, f"{folder}/merge.json", {**COUNTS, **counts})
     if violations is not None:
         s3.put_json(AWS, f"{folder}/constraint_violations.json", {"violations": violations})
         s3.put_json(AWS, f"{folder}/statistics.json", {"dataset": {"item_count": 7}})
@@ -181,10 +199,23 @@ def test_verdicts_on_quality(task) -> None:
         "requests": 9,
         "labelled": 7,
         "not_checked": ["auc"],
+        "unusable": 0,
     }
     assert quality_verdict(task, "bad", [AUC], merged_requests=7)["verdict"] == "violations"
     with pytest.raises(AirflowSkipException, match="none of the 9 captured requests that were read has one of the 8"):
         quality_verdict(task, "unlabelled", None, merged_requests=0)
+    ids = {"request_without_label": "c-1", "label_without_request": "order-1"}
+    with pytest.raises(AirflowSkipException, match=r"labels \(a request's id is 'c-1', a label's 'order-1'\): model"):
+        quality_verdict(task, "strangers", None, merged_requests=0, **ids)
+
+
+def test_a_verdict_over_fewer_records_than_were_lost_is_none(task) -> None:
+    lost = {"unusable_shown": ["a.jsonl line 1: the label 'YES' is none"], "merged_requests": 7}
+    found = quality_verdict(task, "some", [], unusable_records=6, **lost)
+    assert (found["verdict"], found["unusable"]) == ("ok", 6)
+    says = "7 records or labels could not be used, the first: a.jsonl line 1: the label 'YES' is none; 7 could, too few"
+    with pytest.raises(Refused, match=says):
+        quality_verdict(task, "half", [], unusable_records=4, unreadable_labels=3, **lost)
 
 
 def drift(task, **verdicts: list[dict[str, str]] | None) -> tuple[list[str], dict[str, Any]]:

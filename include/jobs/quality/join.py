@@ -65,6 +65,12 @@ class LabelIndex:
         """How many identifiers have a label."""
         return int(self.database.execute("SELECT count(*) FROM label").fetchone()[0])
 
+    def strangers(self) -> tuple[str | None, str | None]:
+        """A request's identifier without a label, and a label's without a request: how they differ is often seen."""
+        request = "SELECT min(id) FROM answered WHERE id NOT IN (SELECT id FROM label)"
+        label = "SELECT min(id) FROM label WHERE id NOT IN (SELECT id FROM answered)"
+        return self.database.execute(request).fetchone()[0], self.database.execute(label).fetchone()[0]
+
     def unused(self) -> int:
         """How many labels no captured request was found for."""
         query = "SELECT count(*) FROM label WHERE id NOT IN (SELECT id FROM answered)"

@@ -20,11 +20,14 @@ from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, run, write_json
 from include.jobs.monitor.window import Window
 from include.jobs.quality import analyze, constraints, merge, settings
-from include.jobs.quality.records import Source
+from include.jobs.quality.records import Source, Tally
 from include.jobs.quality.settings import Attributes
 
 #: Key of merge.json: constraints whose metric the rows do not define.
 NOT_CHECKED = "constraints_not_checked"
+#: Keys of merge.json: labelled records that the check could not use, and why, the first of them.
+UNUSABLE, UNUSABLE_SHOWN = "unusable_records", "unusable_shown"
+LABEL_LINE = '{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "..."}}'
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def main() -> None:
     classes = _classes(measured, problem)
     merged = merge.perform()
     if not merged.captured.used:
+        _require_readable(merged.labels)
         return
     folder = settings.folder(contract.OUTPUT_PATH)
     source = Source(
@@ -57,8 +61,17 @@ def main() -> None:
         *merged.labels.shown,
         f"each limit is the baseline's value with an allowance of {tolerance:g}",
     ]
-    write_json(folder / merge.MERGE_JSON, {**merged.document(), NOT_CHECKED: result.unchecked})
+    found = {NOT_CHECKED: result.unchecked, UNUSABLE: result.tally.unusable, UNUSABLE_SHOWN: result.tally.shown}
+    write_json(folder / merge.MERGE_JSON, {**merged.document(), **found})
     analyze.write(result)
+
+
+def _require_readable(labels: Tally) -> None:
+    """UserError if there are label lines and none is one: that is no lack of labels."""
+    if labels.records and not labels.used:
+        raise UserError(
+            f"none of the {labels.records} label lines can be read ({labels.shown[0]}): write lines like {LABEL_LINE}"
+        )
 
 
 def _classes(measured: Mapping[str, Any], problem: str) -> tuple[str, ...]:

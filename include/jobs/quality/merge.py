@@ -57,6 +57,7 @@ class Merged:
     duplicate_requests: int = 0
     early_labels: int = 0
     unused_labels: int = 0
+    strangers: tuple[str | None, str | None] = (None, None)
 
     def document(self) -> dict[str, Any]:
         """merge.json: a file of ours beside the merged data."""
@@ -70,6 +71,8 @@ class Merged:
             "labels": self.labels.records,
             "labelled_identifiers": self.identifiers,
             "labels_without_request": self.unused_labels,
+            "request_without_label": self.strangers[0],
+            "label_without_request": self.strangers[1],
             "duplicate_labels": self.duplicate_labels,
             "corrected_labels": self.corrected_labels,
             "labels_before_their_prediction": self.early_labels,
@@ -118,6 +121,7 @@ def merge(captured: Path, truth: Path, target: Path, window: Window, excluded: s
                     path, target / path.relative_to(captured).with_suffix(".jsonl"), index, merged, window, excluded
                 )
             merged.unused_labels = index.unused()
+            merged.strangers = index.strangers()
         finally:
             index.close()
     return merged
@@ -236,6 +240,9 @@ def render(merged: Merged) -> str:
     explained = (
         f"{captured.unlabelled:,} have none yet; {merged.unused_labels:,} labels belong to no request of this run."
     )
+    request, label = merged.strangers
+    if request is not None and label is not None:
+        explained += f" A request without a label is {request!r}, a label without a request {label!r}."
     rows = [
         (name.replace("_", " "), f"{value:,}") for name, value in merged.document().items() if isinstance(value, int)
     ]

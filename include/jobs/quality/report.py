@@ -34,27 +34,38 @@ def notes(lines: Sequence[str]) -> str:
 
 def _verdict(result: Result) -> str:
     rows = f"{result.tally.used:,} predictions"
+    left_out = f" {result.tally.unusable:,} more could not be used." if result.tally.unusable else ""
     if result.violations is None:
-        return page.verdict(True, "Baseline made", f"Later predictions are held against the metrics of these {rows}.")
+        return page.verdict(
+            True, "Baseline made", f"Later predictions are held against the metrics of these {rows}.{left_out}"
+        )
     if result.violations:
         names = ", ".join(violation.metric for violation in result.violations)
         noun = "metric is" if len(result.violations) == 1 else "metrics are"
         return page.verdict(
-            False, f"{len(result.violations)} {noun} worse than in the baseline", f"Concerned: {names}."
+            False, f"{len(result.violations)} {noun} worse than the limit", f"Concerned: {names}.{left_out}"
         )
     if result.unchecked:
         missing = ", ".join(result.unchecked)
-        return page.verdict(None, "No violations, but not everything could be checked", f"Not defined here: {missing}.")
-    return page.verdict(True, "No violations: the model is as good as in the baseline", f"{rows} checked.")
+        detail = f"Not defined here: {missing}.{left_out}"
+        return page.verdict(None, "No violations, but not everything could be checked", detail)
+    if left_out:
+        return page.verdict(None, "No violations, but not every record could be used", f"{rows} checked.{left_out}")
+    return page.verdict(True, "No violations: every metric is within its limit", f"{rows} checked.")
 
 
 def _metrics(result: Result) -> str:
     values = {name: entry for name, entry in result.block.items() if isinstance(entry, Mapping) and "value" in entry}
     bad = {violation.metric for violation in result.violations or ()}
     checked = [name for name in values if name in (result.thresholds or OPERATORS[result.problem])]
-    rows = [_row(name, values[name], result.thresholds.get(name), name in bad) for name in checked]
+    rows = [
+        _unchecked(name, result.thresholds[name])
+        if name in result.unchecked
+        else _row(name, values[name], result.thresholds.get(name), name in bad)
+        for name in [*checked, *(name for name in result.unchecked if name not in checked)]
+    ]
     others = [_row(name, entry, None, False)[:3] for name, entry in values.items() if name not in checked]
-    headings = ("Metric", "Value", "Standard deviation", "Limit (baseline)", "Verdict")
+    headings = ("Metric", "Value", "Standard deviation", "Limit", "Verdict")
     more = page.details("Metrics without a limit", page.table(headings[:3], others, numeric=(1, 2))) if others else ""
     shown = headings if result.violations is not None else headings[:3]
     table = page.table(shown, [row[: len(shown)] for row in rows], numeric=(1, 2, 3))
@@ -66,7 +77,11 @@ def _row(name: str, entry: Mapping[str, Any], limit: float | None, bad: bool) ->
     spread = "fewer than 200 rows" if isinstance(deviation, str) else number(deviation)
     if limit is None:
         return name, number(entry["value"]), spread, "none", ""
-    return name, number(entry["value"]), spread, number(limit), page.yes_no(not bad, "as in the baseline", "worse")
+    return name, number(entry["value"]), spread, number(limit), page.yes_no(not bad, "within the limit", "worse")
+
+
+def _unchecked(name: str, limit: float) -> tuple[str, ...]:
+    return name, "not defined", "", number(limit), "not checked"
 
 
 def _matrix(block: Mapping[str, Any], classes: Sequence[str]) -> str:

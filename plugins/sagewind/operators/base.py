@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
 from sagewind.aws import Aws
 from sagewind.errors import Refused
@@ -46,6 +47,11 @@ class SagewindOperator(BaseOperator):
     def aws(self) -> Aws:
         """Clients of the task's connection."""
         return Aws(self.connection, self.region)
+
+    def skipped(self, reason: str) -> AirflowSkipException:
+        """To raise when what follows shall be skipped; logged too, as Airflow's pages fold an exception's text away."""
+        self.log.info("skipped: %s", reason)
+        return AirflowSkipException(reason)
 
     def plan(self, context: Context) -> dict[str, Any]:
         """What the run's first task returned; Refused if it returned nothing."""

@@ -105,7 +105,7 @@ class VerdictOperator(SagewindOperator):
                 raise Refused(
                     f"the columns {sorted(shifted)} were shifted, the monitor names {sorted(named)}: see {self.folder}"
                 )
-        self.log.info("%s over %d rows", result["verdict"], items)
+        self.log.info("%s over %d rows: %s/report.html", result["verdict"], items, self.folder)
         return result
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from sagewind import capture, s3
 from sagewind.operators.base import SagewindOperator, record_of
 
@@ -36,7 +34,7 @@ class TrafficOperator(SagewindOperator):
         listed = list(capture.in_window(self.aws, self.folder, start, datetime.fromisoformat(window["end"])))
         uris = capture.of_users(self.aws, listed)
         if not uris:
-            raise AirflowSkipException(f"no traffic of users was captured below {self.folder} before {window['end']}")
+            raise self.skipped(f"no traffic of users was captured below {self.folder} before {window['end']}")
         return {
             "manifest": capture.write_manifest(self.aws, self.folder, uris, self.manifest),
             "objects": len(uris),
@@ -59,7 +57,7 @@ class ShallDeployOperator(SagewindOperator):
         """Go on or skip."""
         run_type = str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type))
         if self.wish == "never" or (self.wish == "auto" and run_type == "backfill"):
-            raise AirflowSkipException(f"registered, not deployed: a {run_type} run, and deploy is {self.wish!r}")
+            raise self.skipped(f"registered, not deployed: a {run_type} run, and deploy is {self.wish!r}")
         return self.wish
 
 
@@ -80,7 +78,7 @@ class DriftOperator(SagewindOperator):
         violations = [violation for verdict in verdicts for violation in verdict["violations"]]
         if not violations:
             said = "no check found a violation" if verdicts else "no check came to a verdict"
-            raise AirflowSkipException(f"{said}: no drift event")
+            raise self.skipped(f"{said}: no drift event")
         named = {
             kind: sorted({violation[key] for violation in violations if key in violation})
             for kind, key in (("columns", "feature_name"), ("metrics", "metric_name"))

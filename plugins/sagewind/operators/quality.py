@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from sagewind import capture, endpoints, s3
 from sagewind.errors import Refused
 from sagewind.operators.base import SagewindOperator, pulled
@@ -42,15 +40,17 @@ class LabelledTrafficOperator(SagewindOperator):
         since = f"from {start.isoformat() if start else 'the beginning'}"
         uris = capture.of_users(self.aws, list(capture.in_window(self.aws, self.folder, start, end)))
         if not uris:
-            raise AirflowSkipException(
+            raise self.skipped(
                 f"no traffic of users was captured below {self.folder} {since} to {end.isoformat()}: "
                 "model quality is not judged"
             )
         labels = self._labels(start)
         if not labels:
-            raise AirflowSkipException(
+            self._require_layout()
+            raise self.skipped(
                 f"no labels lie below {self.ground_truth}/yyyy/mm/dd/hh {since} on: model quality is not judged"
             )
+        self.log.info("%d files of captured requests and %d of labels, %s", len(uris), len(labels), since)
         return {
             "manifest": capture.write_manifest(self.aws, self.folder, uris, self.manifest),
             "labels": capture.write_manifest(self.aws, self.ground_truth, labels, self.label_manifest),
@@ -74,6 +74,15 @@ class LabelledTrafficOperator(SagewindOperator):
                 f"monitor.ground_truth {self.ground_truth} cannot be listed ({error}): "
                 "check the bucket's name and the connection's rights"
             ) from None
+
+    def _require_layout(self) -> None:
+        """Refused if files lie there and none of any time is taken for labels: that is no lack of labels."""
+        stray = capture.first_key(self.aws, self.ground_truth)
+        if stray is not None and not self._labels(None):
+            raise Refused(
+                f"no file below monitor.ground_truth {self.ground_truth} is taken for labels, for instance {stray}: "
+                "name them yyyy/mm/dd/hh/<name>.jsonl below it, by the hour (UTC) in which they came"
+            )
 
 
 def delayed(window: dict[str, str], hours: float) -> tuple[datetime | None, datetime]:
@@ -109,11 +118,12 @@ class JudgedVersionOperator(ServingVersionOperator):
             )
         since, end = endpoints.config_time(self.aws, config), datetime.fromisoformat(traffic["end"])
         if since >= end:
-            raise AirflowSkipException(
+            raise self.skipped(
                 f"version {found['version']} serves since {since.isoformat()}, none of the traffic until "
                 f"{end.isoformat()} is its own: model quality is not judged"
             )
         start = max(since, datetime.fromisoformat(traffic["start"])) if traffic["start"] else since
+        self.log.info("version %s, its answers from %s to %s", found["version"], start.isoformat(), end.isoformat())
         return {
             **found,
             "quality": quality["Constraints"]["S3Uri"].rsplit("/", 1)[0],
@@ -125,7 +135,8 @@ class JudgedVersionOperator(ServingVersionOperator):
 class QualityVerdictOperator(SagewindOperator):
     """Reads what the job of merge and check found; skips if no request has a label: that is no verdict.
 
-    Returns {verdict, violations, rows, requests, labelled, not_checked}.
+    Refused if at least half of the labelled records could not be used. Returns {verdict, violations, rows, requests,
+    labelled, not_checked, unusable}.
     """
 
     template_fields = ("folder",)
@@ -139,9 +150,11 @@ class QualityVerdictOperator(SagewindOperator):
         """Read and tell."""
         counts = s3.get_json(self.aws, f"{self.folder}/merge.json")
         if not counts["merged_requests"]:
-            raise AirflowSkipException(
+            ids = counts["request_without_label"], counts["label_without_request"]
+            shown = "" if None in ids else " (a request's id is {!r}, a label's {!r})".format(*ids)
+            raise self.skipped(
                 f"none of the {counts['requests']} captured requests that were read has one of the {counts['labels']} "
-                f"labels: model quality is not judged (see {self.folder}/report.html)"
+                f"labels{shown}: model quality is not judged (see {self.folder}/report.html)"
             )
         found = s3.get_json(self.aws, f"{self.folder}/constraint_violations.json")["violations"]
         result = {
@@ -151,10 +164,17 @@ class QualityVerdictOperator(SagewindOperator):
             "requests": counts["requests"],
             "labelled": counts["merged_requests"],
             "not_checked": counts["constraints_not_checked"],
+            "unusable": counts["unusable_records"] + counts["unreadable_labels"],
         }
+        if lost := result["unusable"]:
+            shown = [*counts["unusable_shown"], *counts["unreadable_lines"]][0]
+            said = f"{lost} records or labels could not be used, the first: {shown}"
+            if lost >= result["rows"]:
+                raise Refused(f"{said}; {result['rows']} could, too few for a verdict: see {self.folder}/report.html")
+            self.log.warning("%s", said)
         for violation in found:
             self.log.warning("%s: %s", violation["metric_name"], violation["description"])
         if result["not_checked"]:
             self.log.warning("not defined by these rows, so not checked: %s", ", ".join(result["not_checked"]))
-        self.log.info("%s over %d labelled rows", result["verdict"], result["rows"])
+        self.log.info("%s over %d labelled rows: %s/report.html", result["verdict"], result["rows"], self.folder)
         return result

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from sagewind import endpoints
 from sagewind.aws import error_code
 from sagewind.errors import NotReady
@@ -114,9 +112,9 @@ class RestoreOperator(SagewindOperator):
         ti, name = context["ti"], self.endpoint
         own = ti.xcom_pull(task_ids=self.config_task)
         if own is None:
-            raise AirflowSkipException("this run made no endpoint config: nothing to restore")
+            raise self.skipped("this run made no endpoint config: nothing to restore")
         if ti.xcom_pull(task_ids=self.verify_task) is not None:
-            raise AirflowSkipException("the deployment was verified: nothing to restore")
+            raise self.skipped("the deployment was verified: nothing to restore")
         if not endpoints.settle(self.aws, name, self.minutes):
             raise NotReady(f"endpoint {name} is still changing after {self.minutes} minutes: the next try looks again")
         found = endpoints.look(self.aws, name)

@@ -208,7 +208,7 @@ def test_violations_have_aws_texts_and_metrics_are_published(quality, container)
         "Dimensions": [{"Name": "Endpoint", "Value": "ep"}, {"Name": "MonitoringSchedule", "Value": "sched"}],
     }  # fmt: skip
     assert metrics["total_number_of_violations"]["Value"] == 11.0
-    assert "11 metrics are worse than in the baseline" in quality.report
+    assert "11 metrics are worse than the limit" in quality.report
     assert "<script" not in quality.report
     assert "http" not in quality.report.replace("http-equiv", "")
 

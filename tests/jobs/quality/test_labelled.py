@@ -187,3 +187,34 @@ def test_a_baseline_without_classes_is_refused(job) -> None:
     assert job.container.message().startswith(
         "the baseline's evaluation holds None as classes: give the evaluation.json of"
     )
+
+
+def test_labels_that_nobody_can_read_are_no_lack_of_labels(job) -> None:
+    job.captured(request("a", "0.9"), request("b", "0.1"))
+    job.truth({"id": "a", "label": "yes"}, {"id": "b", "label": "no"})
+    assert job.run() == 1
+    message = job.container.message()
+    assert message.startswith("none of the 2 label lines can be read (")
+    assert "'eventMetadata' is missing): write lines like {" in message
+
+
+def test_what_could_not_be_used_is_part_of_the_verdict(job) -> None:
+    job.captured(*(request(event, score) for event, (score, _) in GOOD.items()), request("e5", "0.9"))
+    job.truth(*(label(event, truth) for event, (_, truth) in GOOD.items()), label("e5", "YES"))
+    assert job.run() == 0
+    assert job.counts["unusable_records"] == 1
+    page = (job.container.output("") / "report.html").read_text()
+    assert "No violations, but not every record could be used" in page
+    assert "4 predictions checked. 1 more could not be used." in page
+
+
+def test_a_metric_that_is_not_defined_is_shown_as_not_checked(job) -> None:
+    job.captured(request("a", "0.1"), request("b", "0.2"))
+    job.truth(label("a", "no"), label("b", "no"))
+    assert job.run() == 0
+    page = (job.container.output("") / "report.html").read_text()
+    rows = {row.split("</td>")[0].rsplit(">", 1)[-1]: row for row in page.split("<tr>") if "</td>" in row}
+    for metric in ("recall", "f1", "auc"):
+        assert "not checked" in rows[metric], metric
+        assert "within the limit" not in rows[metric]
+    assert "within the limit" in rows["accuracy"]

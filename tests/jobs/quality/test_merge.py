@@ -86,6 +86,7 @@ def test_a_label_is_joined_by_inference_id_else_by_event_id(job) -> None:
     assert job.counts == {
         "merged_requests": 2, "requests": 3, "requests_without_label": 1,
         "labels": 3, "labelled_identifiers": 3, "labels_without_request": 1,
+        "request_without_label": "i3", "label_without_request": "e3",
     }  # fmt: skip
     assert job.container.message() == ("Completed: 2 of 3 captured requests merged with their label, 1 have none yet.")
 
@@ -138,7 +139,7 @@ def test_no_labels_at_all_is_told_and_no_failure(job) -> None:
     (job.root / "groundtruth").mkdir()
     assert job.run() == 0
     assert job.merged == []
-    assert job.counts == {"requests": 1, "requests_without_label": 1}
+    assert job.counts == {"requests": 1, "requests_without_label": 1, "request_without_label": "a"}
     assert "0 of 1" in job.container.message()
 
 
