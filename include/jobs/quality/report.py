@@ -34,7 +34,8 @@ def notes(lines: Sequence[str]) -> str:
 
 def _verdict(result: Result) -> str:
     rows = f"{result.tally.used:,} predictions"
-    left_out = f" {result.tally.unusable:,} more could not be used." if result.tally.unusable else ""
+    lost = result.tally.unusable
+    left_out = f" {lost:,} other {'record' if lost == 1 else 'records'} could not be used." if lost else ""
     if result.violations is None:
         return page.verdict(
             True, "Baseline made", f"Later predictions are held against the metrics of these {rows}.{left_out}"

@@ -205,7 +205,7 @@ def test_what_could_not_be_used_is_part_of_the_verdict(job) -> None:
     assert job.counts["unusable_records"] == 1
     page = (job.container.output("") / "report.html").read_text()
     assert "No violations, but not every record could be used" in page
-    assert "4 predictions checked. 1 more could not be used." in page
+    assert "4 predictions checked. 1 other record could not be used." in page
 
 
 def test_a_metric_that_is_not_defined_is_shown_as_not_checked(job) -> None:
