@@ -33,7 +33,7 @@ URI = re.compile(
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
 )
 PROGRAMS = ("train", "serve", "process")
-KEYS = {"name", "uris", "python", "package", "metrics", "environment", "base", "preload", "behaviours"}
+KEYS = {"name", "uris", "python", "package", "metrics", "environment", "base", "preload", "code", "behaviours"}
 OWN = {"name", "uris", "base", "behaviours"}  # what an image does not take over from its base
 LOCK = "requirements.txt"
 HOST = "host"  # image.toml: python = "host" runs the image with the endpoint's own interpreter
@@ -66,7 +66,7 @@ class Image:
 
     `bases` are the directories of the images that it is built on: programs and lock that it lacks are theirs, and
     images with one lock share one environment. `preload` are the modules that a prepared parent may import before a
-    job runs.
+    job runs. `code` are directories outside of the image that its programs read.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Image:
     variables: dict[str, str] = field(default_factory=dict)
     bases: tuple[Path, ...] = ()
     preload: tuple[str, ...] = ()
+    code: tuple[Path, ...] = ()
     behaviours: tuple[Behaviour, ...] = ()
 
     def answers_to(self, reference: str) -> bool:
@@ -120,6 +121,15 @@ def _text_list(data: dict[str, Any], key: str, where: Path) -> tuple[str, ...]:
     return tuple(values)
 
 
+def _code(data: dict[str, Any], file: Path) -> tuple[Path, ...]:
+    """The directories that `code` names, from the image's own: a job sees them wherever they lie."""
+    found = tuple((file.parent / text).resolve() for text in _text_list(data, "code", file))
+    for path in found:
+        if not path.is_dir():
+            raise ImageError(f"{file}: code must name directories from the image's own, found {path}, which is none")
+    return found
+
+
 def _read_toml(file: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """The keys of an image and of the images it is built on, and the directories of those."""
     try:
@@ -128,6 +138,7 @@ def _read_toml(file: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any]
         raise ImageError(f"{file} cannot be read: {error}") from None
     if unknown := sorted(set(data) - KEYS):
         raise ImageError(f"{file}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(KEYS))}")
+    data["code"] = _code(data, file)
     if "base" not in data:
         return data, ()
     # A directory beside this one, because a job sees the directory that holds the images and no other.
@@ -135,7 +146,8 @@ def _read_toml(file: Path, above: tuple[Path, ...] = ()) -> tuple[dict[str, Any]
     if home.parent != file.parent.parent or home in (file.parent, *above):
         raise ImageError(f"{file}: base must name another image directory beside this one, found {data['base']!r}")
     below, further = _read_toml(home / "image.toml", (*above, file.parent))
-    return {**{key: value for key, value in below.items() if key not in OWN}, **data}, (home, *further)
+    taken_over = {key: value for key, value in below.items() if key not in OWN}
+    return {**taken_over, **data, "code": (*data["code"], *below["code"])}, (home, *further)
 
 
 def load_image(directory: Path, cache: Path) -> Image:
@@ -169,6 +181,7 @@ def load_image(directory: Path, cache: Path) -> Image:
         variables={str(k): str(v) for k, v in data.get("environment", {}).items()},
         bases=bases,
         preload=_text_list(data, "preload", file),
+        code=data["code"],
         behaviours=behaviours,
     )
 

@@ -63,8 +63,9 @@ def _scratch(spec: ProcessSpec) -> tuple[Path, Path]:
 
 
 def program_paths(spec: ProcessSpec) -> list[Path]:
-    """Directories the program needs to be seen: the images (they may share code), the environment, its Python."""
-    return list(dict.fromkeys([spec.image.directory.resolve().parent, *python_paths(spec.image.environment())]))
+    """Directories the program needs to be seen: the images (they may share code), their code, environment and Python."""
+    image = spec.image
+    return list(dict.fromkeys([image.directory.resolve().parent, *image.code, *python_paths(image.environment())]))
 
 
 def python_paths(interpreter: Path) -> list[Path]:

@@ -63,12 +63,23 @@ def test_unknown_uri_names_itself_and_the_known_images(images_dir: Path, tmp_pat
         ("uris = ['a']\nuri = 1", "unknown key 'uri'; known keys: base, behaviours"),
         ("uris = ['a']\npython = 3.11", "python must be a text or a list of texts, found 3.11"),
         ("uris = ['a']\nmetrics = [{name = 'x'}]", "each of metrics needs a name and a regex"),
+        ("uris = ['a']\ncode = ['../absent']", "code must name directories from the image's own, found /"),
     ],
 )
 def test_mistakes_in_image_toml_are_named(tmp_path: Path, toml: str, text: str) -> None:
     with pytest.raises(ImageError, match=text.replace("(", r"\(")) as error:
         image_of(tmp_path, toml)
     assert "image.toml" in str(error.value)
+
+
+def test_an_image_shows_its_own_code_and_its_bases(tmp_path: Path) -> None:
+    for name in ("mine", "below"):
+        (tmp_path / name).mkdir()
+    make_image(tmp_path / "images", "uris = ['a']\ncode = ['../../below']")
+    other = tmp_path / "images/other"
+    other.mkdir()
+    (other / "image.toml").write_text("uris = ['b']\nbase = 'tiny'\ncode = ['../../mine']")
+    assert load_image(other, tmp_path).code == (tmp_path / "mine", tmp_path / "below")
 
 
 def test_missing_program(images_dir: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from include.localaws.engine.images import Images
 from include.localaws.engine.limits import OOM_SCORE, Limits
 from include.localaws.engine.runner import Process, ProcessSpec, Runner
 from include.localaws.engine.sandbox import choose
-from tests.localaws.conftest import poll
+from tests.localaws.conftest import make_image, poll
 
 PRELUDE = "import os, pathlib, sys, time\nroot = pathlib.Path(os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml'))\n"
 
@@ -199,6 +199,21 @@ for attempt in (lambda: (folder / 'b').touch(), lambda: (folder / 'a.csv').write
     assert list(lines) == ["1,2", *(["30", "30"] if read_only else ["written", "written"])]
     assert (root / "model").is_dir()
     assert (source / "a.csv").read_text() == ("1,2" if read_only else "x")
+
+
+def test_the_code_of_an_image_is_seen_wherever_it_lies(runner: Runner, tmp_path: Path) -> None:
+    """Below /tmp too, of which a job has its own."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "beside.py").write_text("ANSWER = 42\n")
+    toml = f"uris = ['a']\ncode = ['{code}']"
+    image = Images(make_image(tmp_path / "images", toml), tmp_path / "cache").by_name("tiny")
+    root, lines = tmp_path / "job" / "ml", Lines()
+    root.mkdir(parents=True)
+    argv = ["python3", "-c", f"import sys; sys.path.insert(0, {str(code)!r}); import beside; print(beside.ANSWER)"]
+    spec = ProcessSpec(argv=argv, env={}, root=root, image=image, on_line=lines.add)
+    assert runner.start(spec).wait() == 0, list(lines)
+    assert list(lines) == ["42"]
 
 
 def test_host_name_and_hosts_of_a_cluster(start: Start, runner: Runner) -> None:

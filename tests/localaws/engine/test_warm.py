@@ -149,7 +149,8 @@ def test_a_job_sees_the_same_cold_and_warm(start: Start, runner: Runner) -> None
         status["SigCgt"] = int(status["SigCgt"], 16) & ~(0b11 << 31)
     for name in expected:
         assert seen[name] == expected[name], name
-    assert seen["listings"][hidden[1]] == "[]"
+    # Empty, or below /tmp, of which a job has its own.
+    assert seen["listings"][hidden[1]] in ("[]", "FileNotFoundError 2")
     assert seen["status"]["CapEff"] == "0" * 16
 
 
