@@ -28,14 +28,12 @@ export FAULTS ?= 200
 export SEED ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
 # Test files share nothing: one process a core, and a file stays together because its tests share an endpoint or a stack.
-PARALLEL := --numprocesses auto --dist loadfile
-# These fill a machine by themselves: many runs at once, and processes that are killed for being silent too long.
-ALONE := e2e/test_production.py faults/test_faults.py
-# Most of their time goes to these, which run jobs, model servers and whole programs to their end.
-RUNNING := images provider benchmarks localaws/test_server.py plugins/test_serving_operators.py $(addprefix localaws/,engine jobs monitoring serving transform tuning)
+# The order is that of tests/conftest.py.
+PYTEST = $(PY) -m pytest --durations 20 --durations-min 0.5
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: help setup run drift-demo up down status airflow dry-run model test test-fast faults check lint fmt types arrows lock bench coverage-page provider-page env clean
+.PHONY: help setup run drift-demo up down status airflow dry-run model test test-all faults check lint fmt types arrows lock bench coverage-page provider-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,13 +65,15 @@ dry-run: setup  ## print the SageMaker requests of a model without sending one: 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
 	@$(PY) -m tools.new_model "$${NAME:-}"
 
-test: setup  ## every test: the fast ones first, then those that start a stack or run long
+test: setup  ## unit and contract tests, and one model's whole life in a real Airflow: about 5 minutes
 	@$(PY) -m include.localaws pull >/dev/null
-	@$(PY) -m pytest $(PARALLEL) $(addprefix --ignore=tests/,$(ALONE))
-	@$(PY) -m pytest -m e2e $(addprefix tests/,$(ALONE))
+	@$(PYTEST) $(PARALLEL) -m "not long"
 
-test-fast: setup  ## unit and contract tests, in one to two minutes: not those that run jobs and model servers
-	@$(PY) -m pytest -m "not e2e" $(PARALLEL) $(addprefix --ignore=tests/,$(RUNNING))
+test-all: setup  ## every test, those of `make test` once more while processes are stopped at random: about 45 minutes
+	@$(PY) -m include.localaws pull >/dev/null
+	@$(PYTEST) $(PARALLEL) -m "not alone"
+	@$(PYTEST) -m alone
+	@$(PY) -m tests.paused $(PARALLEL) -m "not long"
 
 faults: setup  ## kill, pause and cut off a real stack on PostgreSQL while models run: FAULTS=200 SEED=7 (docs/faults.md)
 	@$(PY) -m tests.faults --faults "$$FAULTS" $${SEED:+--seed "$$SEED"}

@@ -1,9 +1,10 @@
-"""What every test shares: an Airflow home of its own, and fast tests before those that start servers."""
+"""What every test shares: an Airflow home of its own, the order of the tests, and where their time goes."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,32 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+#: Folders whose tests are long, all of them; elsewhere a test says so by its marker.
+LONG = ("compose", "provider", "system")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the markers choose
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first; a sort that is stable keeps each kind in its order."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+    """The whole run of a model first, as the other tests pass beside it; then the short tests, then the long ones."""
+    for item in items:
+        if folder_of(item.nodeid) in LONG or item.get_closest_marker("alone"):
+            item.add_marker("long")
+    items.sort(key=lambda item: (item.get_closest_marker("long") is not None, "test_lifecycle.py" not in item.nodeid))
+
+
+def folder_of(nodeid: str) -> str:
+    """The folder below tests/ of a test, `.` for none."""
+    return Path(nodeid.partition("::")[0]).relative_to("tests").parts[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time goes: the seconds of all tests of a folder together, whichever process ran them."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[folder_of(report.nodeid)] += report.duration
+    if len(seconds) > 1:
+        terminalreporter.section("seconds by folder")
+        for folder, spent in seconds.most_common():
+            terminalreporter.write_line(f"{spent:8.1f} {folder}")

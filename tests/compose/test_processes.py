@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tools import make_env
 
 pytestmark = [
-    pytest.mark.e2e,
+    pytest.mark.long,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(services.compose_command() is None, reason="no docker-compose on this machine"),
     pytest.mark.skipif(services.postgres_program("postgres") is None, reason="no PostgreSQL server on this machine"),

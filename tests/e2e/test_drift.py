@@ -29,7 +29,7 @@ def people(path: Path, rows: int = 1600) -> None:
             writer.writerow([age, chance.randint(10, 60), f"{capital:.2f}", job, "yes" if score > 1 else "no"])
 
 
-@pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_shifted_columns_are_named_and_the_drift_event_starts_the_training(
     make_checkout: Callable[[], Checkout], tmp_path: Path

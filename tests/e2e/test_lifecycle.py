@@ -14,7 +14,7 @@ import pytest
 from include.stack.airflow_settings import Aws
 from tests.e2e.conftest import ROOT, Checkout, leftovers
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_tumor_from_data_to_teardown(make_checkout: Callable[[], Checkout], tmp_path: Path) -> None:

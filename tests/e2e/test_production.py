@@ -12,7 +12,7 @@ import pytest
 from include.pipeline.names import run_hash
 from tests.e2e.conftest import ROOT, Checkout, Running, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
 
 SERVE = (ROOT / "include/jobs/serve.py").read_text()
 #: Serves other scores than the evaluation computed, but only inside a model server.

@@ -19,7 +19,7 @@ from tests.faults.stack import TRIGGERERS, Stack, poll, resume
 from tests.faults.table import table
 
 pytestmark = [
-    pytest.mark.e2e,
+    pytest.mark.alone,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]

@@ -127,7 +127,7 @@ def predict_fn(data, model): return model.predict_proba(data)[:, 1]
 """
 
 
-@pytest.mark.parametrize("image", ["sklearn", pytest.param("sklearn-1.2-1", marks=pytest.mark.e2e), "xgboost"])
+@pytest.mark.parametrize("image", ["sklearn", pytest.param("sklearn-1.2-1", marks=pytest.mark.long), "xgboost"])
 def test_script_mode_trains_and_serves(image: str, ml: MlDir, run: Run, serve: Callable[..., Server]) -> None:
     train, validation, _table = tumors()
     archive = ml.root / "sourcedir.tar.gz"

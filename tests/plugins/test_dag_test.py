@@ -24,7 +24,7 @@ def run(arguments: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_job_operator_and_a_job_sensor_mapped_and_not_end_in_success(
     endpoint: Any, sagemaker: Any, tmp_path: Path

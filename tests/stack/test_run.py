@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import leftovers
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -21,7 +21,7 @@ import pytest
 from include.stack import ports
 from include.stack.state import Home, State
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 DUMMIES = Path(__file__).with_name("dummies.py")
 PROJECT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from include.localaws.server import Endpoint, Options
 from tests.images.conftest import IMAGES
 from tests.localaws.conftest import ROLE, client_of, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.long
 
 URI = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
 ROWS = "age,job\n" + "".join(f"{20 + number % 50},{'clerk' if number % 3 else 'nurse'}\n" for number in range(300))

@@ -32,7 +32,7 @@ model = xgboost.Booster(model_file=sys.argv[1])
 print(json.dumps(model.predict(xgboost.DMatrix(np.array(json.load(sys.stdin)))).tolist()))
 """
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

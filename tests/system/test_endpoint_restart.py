@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.localaws.conftest import poll
 from tests.localaws.serving_fixtures import BUCKET, ROLE, Marked, Program
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 ROUNDS = 3
 QUEUED = {"OutputConfig": {"S3OutputPath": f"s3://{BUCKET}/out", "S3FailurePath": f"s3://{BUCKET}/failed"}}
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}

@@ -27,7 +27,7 @@ from tests.localaws.conftest import ROLE, client_of, wait_for
 
 __all__ = ["ml", "run", "serve"]  # fixtures
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.long
 
 VERSIONS = ["xgboost-1.7-1", "xgboost", "xgboost-3.2-0"]
 PARAMETERS = {"objective": "binary:logistic", "num_round": "6", "max_depth": "3", "eval_metric": "auc"}

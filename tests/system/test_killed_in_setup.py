@@ -16,7 +16,7 @@ from tests.localaws.conftest import bubblewrap, make_image, poll
 from tests.localaws.engine.test_runner import running
 from tests.localaws.engine.test_warm import TOML
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.long
 
 SERVER = """
 import pathlib, sys, threading

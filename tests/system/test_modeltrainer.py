@@ -126,7 +126,7 @@ def run_sdk(script: str, values: dict[str, str], outside: Outside, home: Path, *
     return done.stdout.splitlines()
 
 
-@pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
 def test_modeltrainer(values: dict[str, str], outside: Outside, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_modeltrainer(values: dict[str, str], outside: Outside, tmp_path: Path) 
     assert {c["ChannelName"] for c in job["InputDataConfig"]} == {"train", "code", "sm_drivers"}
 
 
-@pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.executes(
     "CreateProcessingJob",

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RUN_SECONDS = 1800
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(RUN_SECONDS)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(RUN_SECONDS)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.localaws.conftest import IMAGE_URI, ROLE, make_image, poll, training_
 from tests.localaws.job_helpers import keys, statuses, unpacked
 from tests.localaws.serving_fixtures import IMAGES, Marked, Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 ROUNDS = 4
 LONGEST = 2.5  # seconds from the first request of a round to the kill

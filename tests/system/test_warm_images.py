@@ -12,7 +12,7 @@ from include.localaws.engine.runner import ProcessSpec, Runner
 from tests.localaws.conftest import bubblewrap
 from tests.localaws.engine.test_runner import Lines
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.long
 
 IMAGES = Path(__file__).parents[2] / "include" / "images"
 CACHE = default_cache()
