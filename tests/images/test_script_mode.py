@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import tarfile
@@ -106,7 +107,7 @@ def test_a_failing_program_leaves_its_reason(ml: MlDir, capfd: pytest.CaptureFix
     assert ml.text("output/failure") == (
         "ExecuteUserScriptError:\nExitCode 1\n"
         'ErrorMessage "ValueError: alpha is 2.0, it must be at most 1"\n'
-        f'Command "{sys.executable} train.py --alpha 2"'
+        f'Command "{shlex.quote(sys.executable)} train.py --alpha 2"'
     )
     assert "Traceback" in capfd.readouterr().err
 

@@ -63,7 +63,7 @@ def _scratch(spec: ProcessSpec) -> tuple[Path, Path]:
 
 
 def program_paths(spec: ProcessSpec) -> list[Path]:
-    """Directories the program needs to be seen: the images (they may share code), their code, environment and Python."""
+    """Directories the program needs to be seen: the images (they may share code), its code and its Python."""
     image = spec.image
     return list(dict.fromkeys([image.directory.resolve().parent, *image.code, *python_paths(image.environment())]))
 
