@@ -19,6 +19,8 @@ PARALLELISM = 4
 
 DROPPED_PREFIXES = ("AIRFLOW__", "AWS_", "BOTO_", "LOCALAWS_")
 """Settings of another Airflow and credentials of a real account have no business in this stack."""
+KEPT_PREFIX = "AIRFLOW__SAGEWIND__"
+"""Settings of the project itself (docs/settings.md): who starts a stack may set them."""
 DROPPED = (
     "AIRFLOW_HOME",
     "AIRFLOW_CONFIG",
@@ -81,7 +83,7 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in environment.items()
-        if name not in DROPPED and not name.startswith(DROPPED_PREFIXES)
+        if name.startswith(KEPT_PREFIX) or (name not in DROPPED and not name.startswith(DROPPED_PREFIXES))
     }
     local = "127.0.0.1,localhost"
     for name in ("NO_PROXY", "no_proxy"):

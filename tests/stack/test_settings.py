@@ -60,6 +60,13 @@ def test_callers_credentials_and_airflow_settings_stay_out(home: Home, monkeypat
     assert "127.0.0.1" in found["NO_PROXY"]
 
 
+def test_the_projects_own_settings_reach_every_process(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SAGEWIND__RETRY_DELAY_SECONDS", "4")
+    assert environment(home)["AIRFLOW__SAGEWIND__RETRY_DELAY_SECONDS"] == "4"
+    kept = airflow_settings.inherited({"AIRFLOW__SAGEWIND__RETRIES": "1", "AIRFLOW__SAGEWIND": "", "AIRFLOW__X__Y": ""})
+    assert [name for name in kept if name.startswith("AIRFLOW")] == ["AIRFLOW__SAGEWIND__RETRIES"]
+
+
 def test_nothing_secret_is_in_the_environment(home: Home) -> None:
     secrets = home.state.secrets()
     airflow_settings.write_configuration(home, secrets)
