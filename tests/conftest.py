@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _HOME = tempfile.TemporaryDirectory(prefix="sagewind-tests-", ignore_cleanup_errors=True)
 
 # Airflow reads these when it is first imported, so they stand before any test module; a developer's own
-# Airflow home and AWS credentials never take part in a test.
+# Airflow home, settings and AWS credentials never take part in a test.
 os.environ.update(
     AIRFLOW_HOME=_HOME.name,
     AIRFLOW__CORE__DAGS_FOLDER=str(ROOT / "dags"),
@@ -22,7 +22,7 @@ os.environ.update(
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT="600",  # a file that is read slowly on a busy machine is no broken file
 )
-for _name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
+for _name in [n for n in os.environ if n.startswith(("AWS_", "AIRFLOW__SAGEWIND__")) and n != "AWS_CA_BUNDLE"]:
     del os.environ[_name]
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 

@@ -15,6 +15,7 @@ from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, Tri
 from include.pipeline import refs
 from include.pipeline.requests import processing, registry, serving, training, tuning
 from include.pipeline.spec import ModelSpec
+from sagewind import settings
 from sagewind.kinds import KINDS
 from sagewind.operators.gate import GateOperator
 from sagewind.operators.ingest import IngestOperator
@@ -30,14 +31,22 @@ from sagewind.sensors.job import JobSensor
 from sagewind.sensors.package import ApprovalSensor
 
 START = datetime(2026, 1, 1)
-#: Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors), and how often a job
-#: task is tried is the matter of its retry policy (see sagewind.retrying).
-DEFAULTS: dict[str, Any] = {
-    "retries": 3,
-    "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=10),
-}
+
+
+def defaults(owner: str) -> dict[str, Any]:
+    """Arguments of every task; ValueError for a setting that is not allowed.
+
+    Retries are for AWS and the network; a job's own failure is not retried (see sagewind.errors), and how often a job
+    task is tried is the matter of its retry policy (see sagewind.retrying).
+    """
+    settings.check()
+    return {
+        "owner": owner,
+        "retries": settings.RETRIES.count(),
+        "retry_delay": timedelta(seconds=settings.RETRY_DELAY.read()),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(seconds=settings.RETRY_DELAY_LONGEST.read()),
+    }
 
 
 def make_dag(
@@ -58,7 +67,7 @@ def make_dag(
         tags={"sagewind", spec.name, *tags},
         start_date=START,
         catchup=False,
-        default_args={**DEFAULTS, "owner": spec.owner},
+        default_args=defaults(spec.owner),
         template_undefined=jinja2.StrictUndefined,
         schedule=schedule,
         params=params,

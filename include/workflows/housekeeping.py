@@ -10,7 +10,7 @@ from airflow.sdk import DAG, Param
 from include.pipeline.errors import ModelFileError
 from include.pipeline.load import load_model, model_names
 from include.pipeline.names import slug
-from include.workflows.common import DEFAULTS, START
+from include.workflows.common import START, defaults
 from sagewind.operators.housekeeping import HousekeepingOperator
 
 DOC = """### Account hygiene
@@ -42,7 +42,7 @@ def housekeeping_dag() -> DAG:
         catchup=False,
         max_active_runs=1,
         params=params,
-        default_args={**DEFAULTS, "owner": "sagewind"},
+        default_args=defaults("sagewind"),
     ) as dag:
         for connection, region in sorted(_places(), key=str):
             HousekeepingOperator(

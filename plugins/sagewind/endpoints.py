@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sagewind import tags
+from sagewind import settings, tags
 from sagewind.aws import Aws, is_missing
 from sagewind.patience import until
 
@@ -52,7 +52,7 @@ def incoming(found: dict[str, Any]) -> str | None:
     return summary.get("EndpointConfigName")
 
 
-def delete(aws: Aws, name: str, minutes: float = 40) -> bool:
+def delete(aws: Aws, name: str) -> bool:
     """Delete the endpoint and wait until it is gone; False if there was none.
 
     One that is being created or updated cannot be deleted (AWS refuses it), so it is awaited first.
@@ -60,20 +60,21 @@ def delete(aws: Aws, name: str, minutes: float = 40) -> bool:
     from botocore.exceptions import ClientError
 
     sagemaker = aws.client("sagemaker")
-    settle(aws, name, minutes)
+    settle(aws, name)
     try:
         sagemaker.delete_endpoint(EndpointName=name)
     except ClientError as error:
         if is_missing(error):
             return False
         raise
-    if not until(lambda: look(aws, name) is None, minutes=15):
-        raise TimeoutError(f"endpoint {name} is still being deleted after 15 minutes: look at it in AWS")
+    patience = settings.ENDPOINT_CHANGE.read()
+    if not until(lambda: look(aws, name) is None, patience):
+        raise TimeoutError(f"endpoint {name} is still being deleted after {patience:g} s: look at it in AWS")
     return True
 
 
-def settle(aws: Aws, name: str, minutes: float) -> bool:
-    """Wait until the endpoint does not change any more; False if the minutes are over first.
+def settle(aws: Aws, name: str) -> bool:
+    """Wait until the endpoint does not change any more; False if `endpoint_change_seconds` are over first.
 
     Holds a worker: for ends that are rare.
     """
@@ -82,7 +83,7 @@ def settle(aws: Aws, name: str, minutes: float) -> bool:
         found = look(aws, name)
         return found is None or found["EndpointStatus"] not in CHANGING
 
-    return until(settled, minutes)
+    return until(settled, settings.ENDPOINT_CHANGE.read())
 
 
 def _config_arn(aws: Aws, config: str) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from include.pipeline.names import JOB_NAME_LIMIT, TUNING_NAME_LIMIT
+from sagewind import settings
 
 KindName = Literal["processing", "training", "tuning", "transform"]
 #: Ends of a job. Everything else is alive; `Stopped` is never a success.
 ENDED = frozenset({"Completed", "Failed", "Stopped"})
-#: Seconds that a job may wait for its machines before it runs.
-START_ALLOWANCE = 1800
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,15 @@ class JobKind:
         A tuning job may run its trainings one after another; a transform job has no limit of its own, so the model
         file's is taken.
         """
+        start = settings.JOB_START.read()
         if self.name == "transform":
-            return transform_minutes * 60 + START_ALLOWANCE
+            return int(transform_minutes * 60 + start)
         if self.name == "tuning":
             limits = request["HyperParameterTuningJobConfig"]["ResourceLimits"]
             rounds = -(-limits["MaxNumberOfTrainingJobs"] // limits["MaxParallelTrainingJobs"])
             each = request["TrainingJobDefinition"]["StoppingCondition"]["MaxRuntimeInSeconds"]
-            return int(rounds * (each + START_ALLOWANCE))
-        return int(request["StoppingCondition"]["MaxRuntimeInSeconds"]) + START_ALLOWANCE
+            return int(rounds * (each + start))
+        return int(request["StoppingCondition"]["MaxRuntimeInSeconds"] + start)
 
 
 KINDS: Mapping[KindName, JobKind] = {

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sagewind import settings
 
-def until(done: Callable[[], bool], minutes: float) -> bool:
-    """Ask with growing pauses until `done`; False if the minutes are over first."""
-    deadline, pause = time.monotonic() + minutes * 60, 0.2
+
+def until(done: Callable[[], bool], seconds: float) -> bool:
+    """Ask with growing pauses until `done`; False if the seconds are over first."""
+    deadline = time.monotonic() + seconds
+    pause, longest = settings.POLL_FIRST.read(), settings.POLL_LONGEST.read()
     while not done():
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
-        pause = min(15.0, pause * 1.3)
+        pause = min(longest, pause * 1.3)
     return True

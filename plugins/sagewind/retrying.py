@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
+from sagewind import settings
 from sagewind.errors import JobLost, NoCapacity
 
 if TYPE_CHECKING:
@@ -15,19 +16,17 @@ if TYPE_CHECKING:
 
 #: `retries` of a job task: enough for every pause up to the deadline; the policy ends it sooner.
 MOST_RETRIES = 60
-FIRST_PAUSE = 60.0
-LONGEST_PAUSE = 1800.0
 
 
 class JobRetryPolicy(RetryPolicy):
-    """Capacity and quota: growing pauses up to `capacity_hours`. Everything else: `others` more tries.
+    """Capacity and quota: growing pauses up to `capacity_hours`. Everything else: `others` more tries (a setting).
 
     A job that failed by its own code raises AirflowFailException, which Airflow never retries and never asks about.
     """
 
-    def __init__(self, *, capacity_hours: float = 12, others: int = 3) -> None:
+    def __init__(self, *, capacity_hours: float = 12, others: int | None = None) -> None:
         self.capacity_hours = capacity_hours
-        self.others = others
+        self.others = settings.RETRIES.count() if others is None else others
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
@@ -46,19 +45,19 @@ class JobRetryPolicy(RetryPolicy):
         hours = (time.time() - ending.since) / 3600
         if hours >= self.capacity_hours:
             return RetryDecision.fail(f"no machines for {hours:.1f} hours, the limit is {self.capacity_hours:g}")
-        pause = pause_after(ending.times)
+        pause = pause_after(ending.times, settings.CAPACITY_FIRST, settings.CAPACITY_LONGEST)
         return RetryDecision.retry(timedelta(seconds=pause), f"no machines, again in {pause / 60:.0f} minutes")
 
     def _counted(self, times: int, what: str) -> RetryDecision:
         if times > self.others:
             return RetryDecision.fail(f"{what}, {times} times")
-        pause = min(600.0, 10.0 * 2 ** (times - 1))
+        pause = pause_after(times, settings.RETRY_DELAY, settings.RETRY_DELAY_LONGEST)
         return RetryDecision.retry(timedelta(seconds=pause), f"{what}, try {times} of {self.others + 1}")
 
 
-def pause_after(times: int) -> float:
-    """Seconds to wait after the nth time without machines."""
-    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 10)))
+def pause_after(times: int, first: settings.Number, longest: settings.Number) -> float:
+    """Seconds to wait after the nth bad end: twice as long each time."""
+    return float(min(longest.read(), first.read() * 2 ** min(times - 1, 20)))
 
 
 def waited(context: Any) -> int:

@@ -10,7 +10,6 @@ import asyncio
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,10 +22,9 @@ from sagewind.endings import Cause
 from sagewind.kinds import KINDS
 from sagewind.operators.job import JobOperator
 from sagewind.retrying import MOST_RETRIES
-from sagewind.sensors import base as sensors
 from sagewind.sensors.job import JobSensor
 from sagewind.triggers import job as job_trigger
-from sagewind.triggers import poller, waiting
+from sagewind.triggers import poller
 from tests.plugins.conftest import Task
 from tests.plugins.requests import REQUESTS
 from tests.plugins.scripted import LINES, Script, World
@@ -314,17 +312,9 @@ OPERATORS = ("operator", "mapped operator")
 
 
 def hurry(patch: pytest.MonkeyPatch) -> None:
-    """Pauses pass at once; pollers of another event loop are forgotten."""
-
-    async def at_once(_: float) -> None:
-        await asyncio.sleep(0)
-
-    for module in (waiting, job_trigger):
-        hurried = SimpleNamespace(sleep=at_once, to_thread=asyncio.to_thread, wait_for=asyncio.wait_for)
-        patch.setattr(module, "asyncio", hurried)
-    patch.setattr(poller, "SHORTEST_PAUSE", 0.0005)
-    patch.setattr(poller, "LONGEST_PAUSE", 0.0005)
-    patch.setattr(poller, "CROWD", 1e9)
+    """Pauses are as short as may be set; pollers of another event loop are forgotten."""
+    for name in ("POLL_FIRST", "POLL_LONGEST", "POLL_AHEAD", "FAULT_FIRST", "FAULT_LONGEST"):
+        patch.setenv(f"AIRFLOW__SAGEWIND__{name}_SECONDS", "0.001")
     patch.setattr(poller, "_POLLERS", {})
     plenty = Budget(rate=1e6, burst=1_000_000)
     patch.setattr(joblogs, "LOGS", plenty)
@@ -335,9 +325,9 @@ def set_stage(ending: Ending, kind: str, way: str, patch: pytest.MonkeyPatch) ->
     """A world with that ending, to which every connection leads, and a task instance."""
     world = World(ending.script)
     patch.setattr(aws, "_client", lambda connection, region, service: world.client(service))
-    patch.setattr(sensors, "has_triggerer", lambda: not way.startswith("no triggerer"))
+    patch.setenv("AIRFLOW__SAGEWIND__TRIGGERER", str(not way.startswith("no triggerer")))
     if ending.script.deleted:  # which only the reconciliation finds
-        patch.setattr(poller, "RECONCILE_SECONDS", 0.0)
+        patch.setenv("AIRFLOW__SAGEWIND__POLL_RECONCILE_SECONDS", "0")
     task = Task("run")
     task.ti.max_tries = MOST_RETRIES
     task.ti.get_first_reschedule_date = lambda context: None

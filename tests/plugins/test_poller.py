@@ -62,9 +62,8 @@ def error(code: str, status: int = 400) -> ClientError:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(poller, "SHORTEST_PAUSE", 0.001)
-    monkeypatch.setattr(poller, "CROWD", 1e9)
-    monkeypatch.setattr(poller, "LONGEST_PAUSE", 0.001)
+    for name in ("POLL_FIRST", "POLL_LONGEST"):
+        monkeypatch.setenv(f"AIRFLOW__SAGEWIND__{name}_SECONDS", "0.001")
     return World()
 
 
@@ -204,7 +203,7 @@ def test_a_fault_that_does_not_pass_reaches_who_waits(world: World) -> None:
 
 @pytest.mark.parametrize("why", ["deleted", "left out by the list"])
 def test_o22_a_job_that_no_list_shows_is_looked_for(world: World, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    monkeypatch.setattr(poller, "RECONCILE_SECONDS", 0.0)
+    monkeypatch.setenv("AIRFLOW__SAGEWIND__POLL_RECONCILE_SECONDS", "0")
     world.change("alive", "InProgress")
     if why != "deleted":
         world.change("a", "Completed")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagewind.errors import JobLost, NoCapacity, NotReady
-from sagewind.retrying import LONGEST_PAUSE, MOST_RETRIES, STATE_KEY, JobRetryPolicy, pause_after
+from sagewind.retrying import MOST_RETRIES, STATE_KEY, JobRetryPolicy, pause_after
+from sagewind.settings import CAPACITY_FIRST, CAPACITY_LONGEST, RETRY_DELAY, RETRY_DELAY_LONGEST
 
 POLICY = JobRetryPolicy(capacity_hours=12, others=3)
 
@@ -29,12 +30,15 @@ def test_o16_capacity_is_awaited_with_growing_pauses_up_to_the_deadline() -> Non
 
 
 def test_the_retries_suffice_for_every_pause_up_to_the_deadline() -> None:
-    assert sum(pause_after(times) for times in range(1, MOST_RETRIES)) > 24 * 3600
+    pauses = [pause_after(times, CAPACITY_FIRST, CAPACITY_LONGEST) for times in range(1, MOST_RETRIES)]
+    assert sum(pauses) > 24 * 3600
 
 
 @given(st.integers(1, 10_000))
 def test_pauses_never_shrink_and_never_exceed_the_longest(times: int) -> None:
-    assert 0 < pause_after(times) <= pause_after(times + 1) <= LONGEST_PAUSE
+    for first, longest in ((CAPACITY_FIRST, CAPACITY_LONGEST), (RETRY_DELAY, RETRY_DELAY_LONGEST)):
+        pauses = [pause_after(number, first, longest) for number in (times, times + 1)]
+        assert 0 < pauses[0] <= pauses[1] <= longest.read()
 
 
 @pytest.mark.parametrize(("times", "action"), [(1, RetryAction.RETRY), (3, RetryAction.RETRY), (4, RetryAction.FAIL)])

@@ -49,7 +49,7 @@ def release(server, run: str, factor: str, endpoint: str) -> dict[str, Any]:  # 
     deployed = DeployOperator(task_id="deploy", endpoint=endpoint, config=config["name"], **COMMON).execute(
         task.context
     )
-    assert endpoints.settle(aws.Aws("c", None), endpoint, minutes=10)
+    assert endpoints.settle(aws.Aws("c", None), endpoint)
     task.xcoms = {"create_model": model, "endpoint_config": config, "deploy": deployed}
     return {"task": task, "model": model["name"], "config": config["name"], "deploy": deployed}
 
@@ -162,9 +162,10 @@ def changing(**more: Any) -> dict[str, Any]:
 
 
 def test_an_endpoint_that_another_run_changes_is_awaited_and_then_left(server, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setenv("AIRFLOW__SAGEWIND__ENDPOINT_CHANGE_SECONDS", "0")
     monkeypatch.setattr(endpoints, "look", lambda *_: changing())
     with pytest.raises(NotReady, match="is still Updating"):
-        DeployOperator(task_id="deploy", endpoint="e", config="c", minutes=0, **COMMON).execute(Task("r").context)
+        DeployOperator(task_id="deploy", endpoint="e", config="c", **COMMON).execute(Task("r").context)
 
 
 def test_a_retry_attaches_to_the_update_that_an_earlier_try_started(server, monkeypatch) -> None:  # noqa: F811

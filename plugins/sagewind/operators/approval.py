@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 
+from sagewind import settings
 from sagewind.aws import Aws
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class AskApprovalOperator(HITLOperator):
 
     Airflow's own operator waits for an answer in Airflow only, so a package that was approved in AWS would leave the
     question, and with it the run, open for ever. This one holds no worker either, but looks into the registry every
-    `look_again`. It ends green with either answer: what goes on from here waits for an `ApprovalSensor`.
+    `look_again` (left out: the setting). It ends green with either answer: what goes on from here waits for an
+    `ApprovalSensor`.
     """
 
     template_fields = (*HITLOperator.template_fields, "package_arn")
@@ -31,9 +33,10 @@ class AskApprovalOperator(HITLOperator):
         package_arn: str,
         connection: str,
         region: str | None,
-        look_again: timedelta = timedelta(minutes=5),
+        look_again: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
+        look_again = look_again or timedelta(seconds=settings.APPROVAL_LOOK_AGAIN.read())
         super().__init__(options=[APPROVE, REJECT], response_timeout=look_again, **kwargs)
         self.package_arn = package_arn
         self.connection = connection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from include.pipeline.names import environment
-from sagewind import endpoints, jobs, taskstate
+from sagewind import endpoints, jobs, settings, taskstate
 from sagewind.kinds import KINDS, JobKind
 from sagewind.operators.base import SagewindOperator
 from sagewind.sweeping import Sweep
@@ -26,18 +26,20 @@ class HousekeepingOperator(SagewindOperator):
 
     Finds resources past their `sagewind:expires`, endpoints without a request for `idle_hours`, and jobs without an
     owner: their task is over (or, if they were only started by it, their run), or they run for longer than both their
-    own limit and `orphan_hours`. `dry` (a template, default True) only tells. Returns
+    own limit and `orphan_hours` (left out: the settings). `dry` (a template, default True) only tells. Returns
     {findings, deleted, dry_run}.
     """
 
     template_fields = ("dry",)
     ui_color = "#d7dbdd"
 
-    def __init__(self, *, dry: str, idle_hours: int = 24, orphan_hours: int = 24, **kwargs: Any) -> None:
+    def __init__(
+        self, *, dry: str, idle_hours: int | None = None, orphan_hours: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(model="housekeeping", plan_task=None, **kwargs)
         self.dry = dry
-        self.idle_hours = idle_hours
-        self.orphan_hours = orphan_hours
+        self.idle_hours = settings.ENDPOINT_IDLE.count() if idle_hours is None else idle_hours
+        self.orphan_hours = settings.JOB_ORPHAN.count() if orphan_hours is None else orphan_hours
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, tell, and remove unless it is a dry run."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from include.pipeline.names import JOB_NAME_LIMIT
-from sagewind import endings, joblogs, jobs, tags
+from sagewind import endings, joblogs, jobs, settings, tags
 from sagewind.aws import error_code
 from sagewind.endings import Cause, Ending
 from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused, break_of
@@ -27,10 +27,8 @@ from sagewind.retrying import STATE_KEY, JobRetryPolicy
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-#: Minutes that a job may take to end after it was asked to (SageMaker kills it two minutes after SIGTERM).
-_STOP_MINUTES = 20
-#: Minutes after a kill in which a job may appear whose Create was under way; Airflow leaves a process some seconds.
-_IN_FLIGHT_MINUTES = 0.5
+#: Seconds after a kill in which a job may appear whose Create was under way; Airflow leaves a process some seconds.
+_IN_FLIGHT = 30.0
 #: Seconds after the job's limit at which Airflow itself gives up waiting: the trigger stops the job before that.
 _BACKSTOP = 300
 #: Codes with which Create refuses a job for want of machines or quota.
@@ -147,7 +145,7 @@ class JobOperator(SagewindOperator):
         name, owner = held
         kind = KINDS[self.kind]
         if self._creating:  # the request is on its way: nobody else would know of the job that appears in a moment
-            until(lambda: jobs.look(self.aws, kind, name) is not None, minutes=_IN_FLIGHT_MINUTES)
+            until(lambda: jobs.look(self.aws, kind, name) is not None, _IN_FLIGHT)
         stop_and_tell(self.log, self.aws, kind, name, owner)
 
     def _known(self, context: Context) -> dict[str, Any]:
@@ -202,7 +200,7 @@ class JobOperator(SagewindOperator):
             jobs.stop(self.aws, kind, name, "replaced")
         else:
             self.log.info("%s job %s is stopping: waiting for its end", self.kind, name)
-        if not until(partial(self._has_ended, name), minutes=_STOP_MINUTES):
+        if not until(partial(self._has_ended, name), settings.JOB_STOP.read()):
             raise NotReady(f"{self.kind} job {name} was asked to stop and does not: stop it in AWS")
 
     def _has_ended(self, name: str) -> bool:

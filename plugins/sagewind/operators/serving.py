@@ -23,11 +23,10 @@ class DeployOperator(SagewindOperator):
     template_fields = ("endpoint", "config")
     ui_color = "#d5f5e3"
 
-    def __init__(self, *, endpoint: str, config: str, minutes: float = 40, **kwargs: Any) -> None:
+    def __init__(self, *, endpoint: str, config: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.endpoint = endpoint
         self.config = config
-        self.minutes = minutes
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create or update; an endpoint that another deployment is changing is awaited first."""
@@ -36,7 +35,7 @@ class DeployOperator(SagewindOperator):
             if self._is_ours(found):
                 self.log.info("an earlier try of this task has started the deployment")
                 return self._record(found["EndpointArn"], endpoints.previous_of(self.aws, self.config))
-            if not endpoints.settle(self.aws, self.endpoint, self.minutes):
+            if not endpoints.settle(self.aws, self.endpoint):
                 raise NotReady(f"endpoint {self.endpoint} is still {found['EndpointStatus']}: look at it in AWS")
             found = endpoints.look(self.aws, self.endpoint)
         if found is not None and found["EndpointStatus"] == "Failed":
@@ -97,7 +96,6 @@ class RestoreOperator(SagewindOperator):
         config_task: str = "endpoint_config",
         verify_task: str = "verify",
         register_task: str = "register",
-        minutes: float = 40,
         **kwargs: Any,
     ) -> None:
         super().__init__(plan_task=None, **kwargs)
@@ -105,7 +103,6 @@ class RestoreOperator(SagewindOperator):
         self.config_task = config_task
         self.verify_task = verify_task
         self.register_task = register_task
-        self.minutes = minutes
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Go back and wait until it is so."""
@@ -115,8 +112,8 @@ class RestoreOperator(SagewindOperator):
             raise self.skipped("this run made no endpoint config: nothing to restore")
         if ti.xcom_pull(task_ids=self.verify_task) is not None:
             raise self.skipped("the deployment was verified: nothing to restore")
-        if not endpoints.settle(self.aws, name, self.minutes):
-            raise NotReady(f"endpoint {name} is still changing after {self.minutes} minutes: the next try looks again")
+        if not endpoints.settle(self.aws, name):
+            raise NotReady(f"endpoint {name} is still changing: the next try looks again")
         found = endpoints.look(self.aws, name)
         self._reject(ti.xcom_pull(task_ids=self.register_task))
         if found is None or found["EndpointConfigName"] != own["name"]:
@@ -128,7 +125,7 @@ class RestoreOperator(SagewindOperator):
             self.log.info("deleted endpoint %s: nothing served before this run", name)
             return {"name": name, "config": None}
         self.aws.client("sagemaker").update_endpoint(EndpointName=name, EndpointConfigName=previous)
-        endpoints.settle(self.aws, name, self.minutes)
+        endpoints.settle(self.aws, name)
         verdict, sentence = endpoints.judge(endpoints.look(self.aws, name), name, previous)
         if verdict != "serving":
             raise NotReady(f"endpoint {name} could not go back to {previous}: {sentence}")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskDeferralError
 from airflow.triggers.base import StartTriggerArgs
 
+from sagewind import settings
 from sagewind.aws import Aws, is_passing
 from sagewind.errors import Refused, break_of
 
@@ -22,16 +22,11 @@ if TYPE_CHECKING:
 _TRIGGERS = "sagewind.triggers.watch"
 
 
-def has_triggerer() -> bool:
-    """Whether this Airflow runs a triggerer: the setting `[sagewind] triggerer`, true if it is not there."""
-    return bool(conf.getboolean("sagewind", "triggerer", fallback=True))
-
-
 class WatchSensor(BaseSensorOperator):
     """Base of the sensors: no worker is used where the scheduler can start the trigger itself.
 
     Mapped tasks and `dag.test()` call `execute()` on a worker, which defers with the same trigger. Where there is no
-    triggerer (`AIRFLOW__SAGEWIND__TRIGGERER=False`) a worker looks every `poke_interval` and is free in between. The
+    triggerer (a setting says so) a worker looks every `poke_interval` and is free in between. The
     limit is the same in all three: `limit_hours`.
 
     `watch` names a look of `sagewind.watches` and `arguments` are its arguments. Templates in them are rendered in the
@@ -52,13 +47,14 @@ class WatchSensor(BaseSensorOperator):
         limit_hours: float = 24,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("poke_interval", settings.SENSOR_LOOK_AGAIN.read())
         super().__init__(**{"mode": "reschedule", "timeout": limit_hours * 3600, **kwargs})
         self.connection = connection
         self.region = region
         self.limit_hours = limit_hours
         self.arguments = arguments
         # Per instance: the scheduler starts the trigger by itself where both are set.
-        self.start_from_trigger = has_triggerer()
+        self.start_from_trigger = settings.TRIGGERER.read()
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"{_TRIGGERS}.{self.trigger}", trigger_kwargs=self._trigger_arguments(), next_method="ended"
         )
@@ -74,7 +70,7 @@ class WatchSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """On a worker: defer with the same trigger, or look and come back where there is no triggerer."""
-        if not has_triggerer():
+        if not settings.TRIGGERER.read():
             return super().execute(context)
         trigger = getattr(import_module(_TRIGGERS), self.trigger)
         self.defer(trigger=trigger(**self._trigger_arguments()), method_name="ended")

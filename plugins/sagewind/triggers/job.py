@@ -8,17 +8,15 @@ from typing import Any
 
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from sagewind import joblogs, jobs
+from sagewind import joblogs, jobs, settings
 from sagewind.budget import PROGRESS
 from sagewind.kinds import KINDS, KindName
 from sagewind.taskstate import stop_and_tell
 from sagewind.triggers.poller import has_ended, poller_of
 from sagewind.triggers.waiting import WaitingTrigger
 
-#: Seconds without news after which a wait looks whether its limit is over; and whether there are new log lines.
-_BREATH, _LIVE_BREATH = 30.0, 5.0
-#: Seconds until Describe is asked again where a list already shows the end of a job.
-_AHEAD = 2.0
+#: Seconds without news after which a wait looks whether its limit is over.
+_BREATH = 30.0
 
 
 class JobWait(WaitingTrigger):
@@ -27,7 +25,11 @@ class JobWait(WaitingTrigger):
     kind: KindName
     name: str
     since: float | None
-    breath = _BREATH
+
+    @property
+    def breath(self) -> float:
+        """Seconds without news after which the wait looks around."""
+        return _BREATH
 
     async def ended(self) -> dict[str, Any] | None:
         """The job's description once it has ended; None if it is gone; TimeoutError at the limit."""
@@ -52,7 +54,7 @@ class JobWait(WaitingTrigger):
                         return found
                     if summary is not None:
                         # The list is ahead of Describe. The poller will not tell the same end again: keep it in mind.
-                        await asyncio.sleep(_AHEAD)
+                        await asyncio.sleep(settings.POLL_AHEAD.read())
                         news.put_nowait(summary)
                     continue
                 line = await self._progress(summary)
@@ -97,7 +99,6 @@ class JobTrigger(JobWait):
         self.since = since
         self.owner = task
         self.logs = logs
-        self.breath = _LIVE_BREATH if logs == "live" else _BREATH
         self._tail = joblogs.Tail()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -138,6 +139,11 @@ class JobTrigger(JobWait):
         # Written before the task is told: a clear from now on means the job was used and another one is wanted.
         await self.call(jobs.hand_over, self.aws, record)
         yield TaskSuccessEvent(xcoms={"return_value": record})
+
+    @property
+    def breath(self) -> float:
+        """Shorter where log lines are told as they come."""
+        return settings.LIVE_LOG.read() if self.logs == "live" else super().breath
 
     async def look_around(self) -> None:
         """With `logs="live"`, tell what the job has written since."""

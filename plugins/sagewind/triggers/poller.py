@@ -24,18 +24,16 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from sagewind import settings
 from sagewind.aws import Aws, is_passing
 from sagewind.kinds import ENDED, KINDS, JobKind, KindName
 
 LOG = logging.getLogger(__name__)
-SHORTEST_PAUSE = 0.4
-LONGEST_PAUSE = 30.0
 #: Share of the youngest wait's age that passes between two polls: a young job changes often, an old one rarely.
 PATIENCE = 0.15
 #: One more second between polls for this many waits: many waits are never young all together.
 CROWD = 100
 OVERLAP = timedelta(seconds=30)
-RECONCILE_SECONDS = 300.0
 MOST_BACK_OFF = 32.0
 PAGE = 100
 
@@ -64,6 +62,7 @@ class JobPoller:
         self.kind = kind
         self.waits: dict[str, list[Wait]] = {}
         self.calls = 0
+        self._shortest = self._longest = self._reconcile_after = 0.0
         self._after: datetime | None = None
         self._late: datetime | None = None
         self._back_off = 1.0
@@ -75,6 +74,9 @@ class JobPoller:
     @asynccontextmanager
     async def wait(self, name: str, since: float) -> AsyncIterator[asyncio.Queue[News]]:
         """The news about one job; `since` (epoch seconds) is not later than its creation."""
+        # Read here: a value that is not allowed ends this wait with its sentence, not the task that polls for all.
+        self._shortest, self._longest = settings.POLL_FIRST.read(), settings.POLL_LONGEST.read()
+        self._reconcile_after = settings.POLL_RECONCILE.read()
         wait = Wait(name, datetime.fromtimestamp(since, UTC) - timedelta(seconds=1))
         self.waits.setdefault(name, []).append(wait)
         # Who comes late (a triggerer that takes over) must hear what happened before it came.
@@ -96,8 +98,8 @@ class JobPoller:
         """Seconds until the next poll."""
         everybody = self._everybody()
         youngest = min(time.monotonic() - wait.began for wait in everybody)
-        least = SHORTEST_PAUSE + len(everybody) / CROWD
-        return min(LONGEST_PAUSE, max(least, PATIENCE * youngest)) * self._back_off
+        least = self._shortest + len(everybody) / CROWD
+        return min(self._longest, max(least, PATIENCE * youngest)) * self._back_off
 
     def _everybody(self) -> list[Wait]:
         return [wait for waits in self.waits.values() for wait in waits]
@@ -105,7 +107,7 @@ class JobPoller:
     async def _run(self) -> None:
         while self.waits:
             # The least pause is kept in any case, or a stream of newcomers would poll; else they are heard at once.
-            await asyncio.sleep(max(0.0, SHORTEST_PAUSE * self._back_off - self._quiet()))
+            await asyncio.sleep(max(0.0, self._shortest * self._back_off - self._quiet()))
             rest = self.pause() - self._quiet()
             if rest > 0:
                 with suppress(TimeoutError):
@@ -129,7 +131,7 @@ class JobPoller:
             # What changed before this answer has been heard: a crowd that changed at once is not listed for ever.
             known = (after, self._after, asked and asked - OVERLAP)
             self._after = max(moment for moment in known if moment is not None)
-            if time.monotonic() - self._reconciled > RECONCILE_SECONDS:
+            if time.monotonic() - self._reconciled > self._reconcile_after:
                 await self._reconcile()
         except Exception as error:
             if late is not None:

@@ -9,24 +9,19 @@ from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger
 
+from sagewind import settings
 from sagewind.aws import Aws, is_passing
 
 T = TypeVar("T")
-FIRST_PAUSE = 0.4
-LONGEST_PAUSE = 30.0
 
 
-def pauses(first: float = FIRST_PAUSE, longest: float = LONGEST_PAUSE) -> AsyncIterator[float]:
-    """Seconds to wait before each look: short while a job is young, at most half a minute later."""
-
-    async def growing() -> AsyncIterator[float]:
-        pause = first
-        while True:
-            await asyncio.sleep(pause)
-            yield pause
-            pause = min(longest, pause * 1.15)
-
-    return growing()
+async def pauses() -> AsyncIterator[float]:
+    """Seconds to wait before each look: short while what is looked at is young, longer later."""
+    pause, longest = settings.POLL_FIRST.read(), settings.POLL_LONGEST.read()
+    while True:
+        await asyncio.sleep(pause)
+        yield pause
+        pause = min(longest, pause * 1.15)
 
 
 class WaitingTrigger(BaseTrigger):
@@ -81,13 +76,13 @@ class WaitingTrigger(BaseTrigger):
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a blocking call in a thread; faults that pass by themselves are waited out up to the limit."""
-        pause = 1.0
+        pause = 0.0
         while True:
             try:
                 return await asyncio.to_thread(function, *args, **kwargs)
             except Exception as error:
                 if not is_passing(error) or self.timed_out:
                     raise
-                self.log.warning("AWS did not answer (%s), asking again in %.0f s", error, pause)
+                pause = min(settings.FAULT_LONGEST.read(), pause * 2 or settings.FAULT_FIRST.read())
+                self.log.warning("AWS did not answer (%s), asking again in %.1f s", error, pause)
             await asyncio.sleep(pause)
-            pause = min(60.0, pause * 2)
