@@ -13,7 +13,7 @@ from pathlib import Path
 from include.localaws import faults_command, logformat, page_command
 from include.localaws.engine.images import ImageError, Images, NoPythonForImage, default_cache
 from include.localaws.front.auth import given_credentials
-from include.localaws.profile import FAST, PROFILES
+from include.localaws.profile import FAST, PROFILES, TIMES
 from include.localaws.quotas import Quotas
 from include.localaws.server import Endpoint, Options, StateInUse
 
@@ -61,11 +61,16 @@ def _port(text: str) -> int:
     return number
 
 
+def _times() -> str:
+    width = max(len(name) for name in TIMES)
+    return "\n".join(f"  {name:{width}}  {seconds:<5g}  {meaning}" for name, (seconds, meaning) in TIMES.items())
+
+
 def _serve_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m include.localaws",
         description="A local AWS endpoint that executes SageMaker jobs.",
-        epilog=COMMANDS,
+        epilog=f"{COMMANDS}\nnames of --time, with the seconds of the fast profile:\n{_times()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one (default: %(default)s)")
@@ -94,6 +99,10 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--profile", default=FAST.name, choices=sorted(PROFILES), help="how AWS-like times are (default: %(default)s)"
     )
+    parser.add_argument(
+        "--time", action="append", default=[], metavar="NAME=SECONDS",
+        help="another time than the profile's, e.g. job-start=3 (repeatable; names below)",
+    )  # fmt: skip
     parser.add_argument(
         "--quota", action="append", default=[], metavar="TYPE/USE=N",
         help="most instances in use at once, e.g. ml.m5.xlarge/training=2 or all/endpoint=4 (repeatable)",
@@ -146,7 +155,7 @@ def serve(argv: list[str]) -> int:
             grace=options.grace,
             sandbox=options.sandbox,
             allowed_hosts=tuple(options.allow_host),
-            profile=PROFILES[options.profile],
+            profile=PROFILES[options.profile].with_times(options.time),
             quotas=Quotas.parse(options.quota),
             call_log=options.call_log,
         )

@@ -16,7 +16,7 @@ from include.localaws.context import Config, Context
 from include.localaws.engine.images import Images
 from include.localaws.engine.runner import Runner
 from include.localaws.engine.sandbox import choose
-from include.localaws.engine.scheduler import SHUTDOWN_GRACE, Scheduler
+from include.localaws.engine.scheduler import Scheduler
 from include.localaws.faults import Faults
 from include.localaws.front.auth import Environ, state_credentials
 from include.localaws.front.calls import CallLog
@@ -111,7 +111,13 @@ class Endpoint:
             s3=s3,
             images=images,
             runner=runner,
-            jobs=Scheduler(options.jobs, options.grace, cpus=options.cpus, memory=options.memory),
+            jobs=Scheduler(
+                options.jobs,
+                options.grace,
+                shutdown_grace=options.profile.shutdown_grace,
+                cpus=options.cpus,
+                memory=options.memory,
+            ),
             logs=Logs(moto, options.state / "logs"),
             metrics=Metrics(moto),
             clock=time.time,
@@ -142,7 +148,7 @@ class Endpoint:
     def close(self) -> None:
         """End everything: jobs first (their states are written), then model servers, then the port."""
         self.ctx.jobs.shutdown()
-        self.ctx.runner.shutdown(min(self.ctx.config.grace, SHUTDOWN_GRACE))
+        self.ctx.runner.shutdown(min(self.ctx.config.grace, self.ctx.profile.shutdown_grace))
         self._server.stop()
         if self._thread.is_alive():
             self._thread.join()

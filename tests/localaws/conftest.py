@@ -15,12 +15,14 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from include.localaws.engine import scheduler
 from include.localaws.engine.sandbox import Sandbox, choose
+from include.localaws.profile import Profile
 from include.localaws.server import Endpoint, Options
 
 IMAGE_URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/tiny:1.0-1"
 ROLE = "arn:aws:iam::123456789012:role/service-role"
+#: An endpoint that ends waits for the ends of its jobs, however slow the machine is: tests look at them.
+PATIENT = Profile(shutdown_grace=30.0)
 
 IMAGE_TOML = """
 name = "tiny"
@@ -75,14 +77,6 @@ def client_of(endpoint: Endpoint, service: str, **options: Any) -> Any:
     )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def patient_shutdown() -> Iterator[None]:
-    """An endpoint that ends waits for the ends of its jobs, however slow the machine is: tests look at them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scheduler, "SHUTDOWN_GRACE", 30.0)
-        yield
-
-
 @pytest.fixture(scope="session")
 def images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_image(tmp_path_factory.mktemp("images"))
@@ -99,7 +93,7 @@ def start_endpoint(tmp_path_factory: pytest.TempPathFactory, images_dir: Path) -
                 state=state or tmp_path_factory.mktemp("state"),
                 images=(images_dir,),
                 cache=tmp_path_factory.getbasetemp() / "cache",
-                **{"grace": 60.0, **options},
+                **{"grace": 60.0, "profile": PATIENT, **options},
             )
         )
         started.append(endpoint)

@@ -21,6 +21,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from include.localaws.profile import Profile
 from include.localaws.server import Endpoint, Options
 from include.localaws.serving.hosting import hosting
 from tests.localaws.conftest import poll
@@ -29,6 +30,8 @@ IMAGES = Path(__file__).with_name("images")
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/factor:1"
 ROLE = "arn:aws:iam::123456789012:role/test"
 BUCKET = "models"
+#: Ended servers are started again at once, and an endpoint that ends waits for what tests look at.
+TIMES = Profile(restart_longest=0.02, shutdown_grace=30.0)
 FAST = {"Delay": 0.05, "MaxAttempts": 4800}
 
 
@@ -150,9 +153,8 @@ class Server:
 @contextmanager
 def running(state: Path, sandbox: str = "auto", **options: Any) -> Iterator[Server]:
     """A server on the state directory."""
-    endpoint = Endpoint(
-        Options(state=state, images=(IMAGES,), cache=state.parent / "cache", grace=5.0, sandbox=sandbox, **options)
-    )
+    options = {"images": (IMAGES,), "cache": state.parent / "cache", "grace": 5.0, "profile": TIMES, **options}
+    endpoint = Endpoint(Options(state=state, sandbox=sandbox, **options))
     endpoint.start()
     try:
         yield Server(endpoint.environment(), endpoint)

@@ -33,6 +33,7 @@ def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureF
     ("argv", "said"),
     [
         (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
+        (["--state", "x", "--time", "job-start=soon"], "--time 'job-start=soon' is not of the form NAME=SECONDS"),
         (["--state", "x", "--images", "nowhere"], "the directory of images"),
         (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
         (["page"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from include.localaws.coverage import Behaviour
 from include.localaws.engine.instances import Demand, machine_cores, machine_memory
+from include.localaws.profile import FAST
 
 log = logging.getLogger("localaws.scheduler")
 
@@ -26,7 +27,6 @@ BEHAVIOURS = (
     ),
 )
 Cause = Literal["stop", "shutdown"]
-SHUTDOWN_GRACE = 5.0  # seconds a job has when the endpoint itself is told to end
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between two tries to write the end of a job whose work broke
 
 
@@ -43,12 +43,13 @@ class Ticket:
     `cause` is None while nobody asked for an end, else who asked first: "stop" (the API) or "shutdown".
     """
 
-    def __init__(self, kind: str, name: str, grace: float) -> None:
+    def __init__(self, kind: str, name: str, grace: float, shutdown_grace: float = FAST.shutdown_grace) -> None:
         self.kind = kind
         self.name = name
         self.ended = threading.Event()
         self._listeners: list[Callable[[], None]] = []
         self._grace = grace
+        self._shutdown_grace = shutdown_grace
         self._cause: Cause | None = None
         self._process: Stoppable | None = None
         self._lock = threading.Lock()
@@ -84,7 +85,7 @@ class Ticket:
             self._end(process)
 
     def _end(self, process: Stoppable) -> None:
-        grace = self._grace if self._cause == "stop" else min(self._grace, SHUTDOWN_GRACE)
+        grace = self._grace if self._cause == "stop" else min(self._grace, self._shutdown_grace)
         threading.Thread(target=process.terminate, args=(grace,), daemon=True).start()
 
     def when_ended(self, listener: Callable[[], None]) -> None:
@@ -136,12 +137,19 @@ class Scheduler:
     """
 
     def __init__(
-        self, limit: int | None = None, grace: float = 120.0, *, cpus: float | None = None, memory: float | None = None
+        self,
+        limit: int | None = None,
+        grace: float = 120.0,
+        *,
+        shutdown_grace: float = FAST.shutdown_grace,
+        cpus: float | None = None,
+        memory: float | None = None,
     ) -> None:
         self.limit = limit or machine_cores() + 1
         self.cpus = cpus or OVERCOMMIT * machine_cores()
         self.memory = memory or OVERCOMMIT * machine_memory()
         self.grace = grace
+        self.shutdown_grace = shutdown_grace
         self._used = Demand(0.0, 0.0, 0)
         self._waiting: deque[_Waiting] = deque()
         self._stopped: deque[_Waiting] = deque()
@@ -154,7 +162,7 @@ class Scheduler:
         self, kind: str, name: str, work: Work, demand: Demand | None = None, broken: Broken | None = None
     ) -> Ticket:
         """Run the work when its demand (default: one core) fits into what is free."""
-        ticket = Ticket(kind, name, self.grace)
+        ticket = Ticket(kind, name, self.grace, self.shutdown_grace)
         with self._lock:
             self._register(ticket)
             self._waiting.append(_Waiting(ticket, work, self._cap(demand or Demand()), broken))
@@ -163,7 +171,7 @@ class Scheduler:
 
     def spawn(self, kind: str, name: str, work: Work, broken: Broken | None = None) -> Ticket:
         """Run the work at once, beside the budget: for those that only wait for other jobs."""
-        ticket = Ticket(kind, name, self.grace)
+        ticket = Ticket(kind, name, self.grace, self.shutdown_grace)
         with self._lock:
             self._register(ticket)
             self._begin(_Waiting(ticket, work, Demand(0.0, 0.0, 0), broken))
@@ -282,7 +290,7 @@ class Scheduler:
 
     def shutdown(self) -> None:
         """End all running jobs and wait for them; waiting ones stay as they are in the store, for the next start."""
-        deadline = time.monotonic() + SHUTDOWN_GRACE * 2  # of all together
+        deadline = time.monotonic() + self.shutdown_grace * 2  # of all together
         with self._lock:
             self._closed.set()
             waiting = [w.ticket for w in self._waiting]

@@ -92,7 +92,7 @@ class Processing:
 
     def run(self) -> Outcome:
         """Download, run, upload; raises JobError."""
-        ended = execution.await_start(self.ticket, self.ctx.profile.start + self.faults.slow_start, self.faults)
+        ended = execution.await_start(self.ticket, self.ctx.profile.job_start + self.faults.slow_start, self.faults)
         if ended is not None:
             return decide(ended)
         self.begun = True

@@ -153,7 +153,7 @@ class Training:
     def _wait_for_instances(self) -> Ended | None:
         """The time in Starting; how the job has ended when there are none. Raises JobError (CapacityError)."""
         reused = self.first and warmpool.claim(self.ctx, self.found)
-        delay = (0.0 if reused else self.ctx.profile.start) + (self.faults.slow_start if self.first else 0.0)
+        delay = (0.0 if reused else self.ctx.profile.job_start) + (self.faults.slow_start if self.first else 0.0)
         if self.faults.capacity and self.spot:
             delay = float("inf")  # until MaxWaitTimeInSeconds is over
         left = self.budget.wait_left

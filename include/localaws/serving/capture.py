@@ -24,7 +24,6 @@ from typing import Any
 from include.localaws.coverage import Behaviour
 
 LOG = logging.getLogger("localaws.capture")
-FLUSH_SECONDS = 2.0
 MODES = {"Input": ("Input",), "Output": ("Output",), "InputAndOutput": ("Input", "Output")}
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 BEHAVIOURS = (
@@ -147,7 +146,7 @@ class CaptureBuffer:
     One thread writes every `interval` seconds while there is something to write; `flush` writes now and
     `close` writes what is left and ends the thread."""
 
-    def __init__(self, put: Callable[[str, bytes], None], interval: float = FLUSH_SECONDS) -> None:
+    def __init__(self, put: Callable[[str, bytes], None], interval: float) -> None:
         self._put = put
         self._interval = interval
         self._lock = threading.Lock()

@@ -74,7 +74,7 @@ def _body(ctx: Context, name: str) -> dict[str, Any]:
 def _provision(ctx: Context, name: str, ticket: Ticket, *, starts: bool = True) -> None:
     """The time before servers start, and the faults that the endpoint's tags ask for; `starts`: whether any start."""
     faults = ctx.faults.of(ctx.store.tags(ctx.config.arn(KIND, name)))
-    if ticket.wait_stop(ctx.profile.endpoint + faults.slow_start):
+    if ticket.wait_stop(ctx.profile.endpoint_start + faults.slow_start):
         raise Cancelled
     if faults.capacity and starts:
         raise ModelServerError(NO_CAPACITY)

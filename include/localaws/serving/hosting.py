@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from include.localaws.context import Context
-from include.localaws.engine.scheduler import SHUTDOWN_GRACE, Ticket
+from include.localaws.engine.scheduler import Ticket
 from include.localaws.jobs import s3data
 from include.localaws.jobs.execution import base_environment
 from include.localaws.serving.async_invocations import AsyncWorker
@@ -35,6 +35,7 @@ LOG = logging.getLogger("localaws.hosting")
 INVOCATION_SECONDS = 60.0  # how long a container may take to answer
 QUEUED_SECONDS = 3600.0  # the same for asynchronous invocations, whose requests say how long: the most they may say
 LAST_ANSWERS_SECONDS = 3.0  # for requests that are under way when the server is told to end
+UNUSED_GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL of servers that have never got a request
 TICK_SECONDS = 1.0
 START_TRIES = 3  # of a program that ends before it is healthy, unless times are AWS-like
 
@@ -106,7 +107,7 @@ class Fleet:
             for variant in self.variants:
                 variant.wait_healthy(cancelled)
         except BaseException:
-            self.stop(SHUTDOWN_GRACE)
+            self.stop(UNUSED_GRACE_SECONDS)
             raise
         for variant in self.variants:
             variant.keep_running()
@@ -127,7 +128,7 @@ class Fleet:
                 elif "instances" in change:
                     new[variant.name] = variant.grow(change["instances"], cancelled)
         except BaseException:
-            end_all([instance for started in new.values() for instance in started], SHUTDOWN_GRACE)
+            end_all([instance for started in new.values() for instance in started], UNUSED_GRACE_SECONDS)
             raise
         for variant in self.variants:
             variant.weight = changes.get(variant.name, {}).get("weight", variant.weight)
@@ -164,7 +165,7 @@ class Hosting:
         self._fleets: dict[str, Fleet] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self.capture = CaptureBuffer(self._put_capture)
+        self.capture = CaptureBuffer(self._put_capture, ctx.profile.capture_flush)
         self.metrics = InvocationMetrics(ctx.metrics)
         self.queues = AsyncQueues(ctx.config.state / "async", ctx.clock, AsyncWorker(ctx, self))
 
@@ -208,10 +209,10 @@ class Hosting:
         return fleet
 
     def _variant(self, endpoint: str, plan: Mapping[str, Any]) -> Variant:
-        make = self._maker(endpoint, plan)
+        make, profile = self._maker(endpoint, plan), self._ctx.profile
         if serverless := plan.get("serverless"):
-            return ServerlessVariant(plan["name"], plan["weight"], make, serverless)
-        return Variant(plan["name"], plan["weight"], make, plan["instances"], plan.get("routing"))
+            return ServerlessVariant(plan["name"], plan["weight"], make, serverless, profile)
+        return Variant(plan["name"], plan["weight"], make, plan["instances"], plan.get("routing"), profile)
 
     def _maker(self, endpoint: str, plan: Mapping[str, Any]) -> MakeInstance:
         served = ServedModel.from_document(plan["served"])
@@ -229,7 +230,7 @@ class Hosting:
                     on_line=stream.write,
                     environment=base_environment(self._ctx),
                     startup_seconds=plan.get("startup_seconds") or STARTUP_SECONDS,
-                    tries=None if self._ctx.profile.endpoint else START_TRIES,
+                    tries=None if self._ctx.profile.endpoint_start else START_TRIES,
                 )
                 servers.append(ModelServer(self._ctx, spec, on_change))
                 streams.append(stream)
@@ -245,7 +246,7 @@ class Hosting:
             if not self._closed:
                 self._fleets[fleet.endpoint] = fleet
                 return old
-        fleet.stop(SHUTDOWN_GRACE)
+        fleet.stop(UNUSED_GRACE_SECONDS)
         return None
 
     def remove(self, endpoint: str) -> Fleet | None:
@@ -306,7 +307,7 @@ class Hosting:
         self.capture.close()
         self.metrics.close()
         for fleet in fleets:
-            fleet.stop(SHUTDOWN_GRACE)
+            fleet.stop(self._ctx.profile.shutdown_grace)
 
 
 def log_group(endpoint: str) -> str:

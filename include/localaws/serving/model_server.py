@@ -33,9 +33,6 @@ PING_SECONDS = 2.0  # how long one GET /ping may take
 POLL_SECONDS = 0.05
 STARTUP_SECONDS = 480.0  # without ContainerStartupHealthCheckTimeoutInSeconds
 STOP_GRACE_SECONDS = 30.0  # SIGKILL follows SIGTERM after this time
-LONGEST_RESTART_WAIT = 30.0
-PING_EVERY_SECONDS = 5.0
-HUNG_SECONDS = 30.0  # without any answer, and longer when a request has longer to be answered
 TAIL_LINES = 10
 ISOLATED_PORT = 8080  # in a network namespace of its own every server has AWS's port
 ISOLATED_SERVER = Path(__file__).with_name("isolated_server.py")
@@ -221,12 +218,16 @@ class ModelServer:
         while (code := self._wait_ping(deadline, cancelled)) is not None:
             if self.spec.tries is not None and self._starts >= self.spec.tries:
                 raise self._unhealthy(f"its program ended with exit code {code}")
-            until = min(deadline, time.monotonic() + restart_wait(self._starts))
+            until = min(deadline, time.monotonic() + self._restart_wait(self._starts))
             self._pause(until, cancelled)
             if time.monotonic() >= deadline:
                 raise self._unhealthy(f"its program ended with exit code {code}")
             self._launch()
         self._answered()
+
+    def _restart_wait(self, failures: int) -> float:
+        """Seconds before the next start of a program that has ended `failures` times in a row."""
+        return min(self._ctx.profile.restart_longest, 0.25 * float(2 ** min(failures, 10)))
 
     def _pause(self, until: float, cancelled: Callable[[], bool]) -> None:
         while (left := until - time.monotonic()) > 0:
@@ -316,7 +317,7 @@ class ModelServer:
             if self._stopping.is_set():
                 return
             self.spec.on_line(f"localaws: the model server ended with exit code {code} and is started again")
-            if failures and self._stopping.wait(restart_wait(failures)):
+            if failures and self._stopping.wait(self._restart_wait(failures)):
                 return
             failures += 1
             try:
@@ -333,7 +334,7 @@ class ModelServer:
     def _check(self) -> None:
         """Ping again and again; kill what does not answer, `_watch` starts it again."""
         while not self._stopping.is_set():
-            self._look.wait(PING_EVERY_SECONDS)
+            self._look.wait(self._ctx.profile.ping_every)
             self._look.clear()
             process, served = self._process, self._served
             if self._stopping.is_set() or process is None or not process.running():
@@ -355,7 +356,7 @@ class ModelServer:
         if not busy:
             self._healthy.clear()
         # A long request may keep all of it busy.
-        if silent > max([HUNG_SECONDS, *busy]):
+        if silent > max([self._ctx.profile.hung, *busy]):
             self.spec.on_line(f"localaws: the model server has answered nothing for {silent:.0f} s and is killed")
             self._healthy.clear()
             process.kill()
@@ -386,8 +387,3 @@ class ModelServer:
         self._pool.close()
         self._claimed(None)
         shutil.rmtree(self.spec.home, ignore_errors=True)
-
-
-def restart_wait(failures: int) -> float:
-    """Seconds before the next start of a program that has ended `failures` times in a row."""
-    return min(LONGEST_RESTART_WAIT, 0.25 * float(2 ** min(failures, 10)))

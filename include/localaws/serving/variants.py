@@ -12,12 +12,11 @@ from typing import Any
 
 from include.localaws.coverage import Behaviour
 from include.localaws.logs import LogStream
+from include.localaws.profile import FAST, Profile
 from include.localaws.serving.http_pool import Answer, Body, NoAnswer
 from include.localaws.serving.model_pipeline import Server
 from include.localaws.serving.model_server import STOP_GRACE_SECONDS
 
-RECOVERY_SECONDS = 20.0  # how long a request waits for a server that is being started again
-IDLE_SECONDS = 300.0  # a serverless variant without requests ends its server after this time
 COLD_START_SECONDS = 60.0
 LEAST = "LEAST_OUTSTANDING_REQUESTS"
 ROUTING = ("RANDOM", LEAST)
@@ -93,9 +92,18 @@ def launch_all(instances: Sequence[Instance]) -> None:
 class Variant:
     """A variant on instances; thread safe."""
 
-    def __init__(self, name: str, weight: float, make: MakeInstance, count: int, routing: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        weight: float,
+        make: MakeInstance,
+        count: int,
+        routing: str | None = None,
+        profile: Profile = FAST,
+    ) -> None:
         self.name = name
         self.weight = weight
+        self.profile = profile
         self._make = make
         self._routing = routing
         self._turn = 0
@@ -138,7 +146,7 @@ class Variant:
         NoAnswer when there is none to ask or it hung up; AnswerTimeout, AnswerTooLarge.
         """
         deadline = time.monotonic() + timeout
-        recovered = min(deadline, time.monotonic() + RECOVERY_SECONDS)
+        recovered = min(deadline, time.monotonic() + self.profile.recovery)
         while True:
             with self._taken(recovered) as instance:
                 try:
@@ -215,8 +223,10 @@ class Variant:
 class ServerlessVariant(Variant):
     """A variant without instances of its own: the first request starts a server, idle time ends it."""
 
-    def __init__(self, name: str, weight: float, make: MakeInstance, config: Mapping[str, Any]) -> None:
-        super().__init__(name, weight, make, 0)
+    def __init__(
+        self, name: str, weight: float, make: MakeInstance, config: Mapping[str, Any], profile: Profile
+    ) -> None:
+        super().__init__(name, weight, make, 0, profile=profile)
         self.configure(config)
         self._under_way = 0
         self._last = time.monotonic()
@@ -296,7 +306,8 @@ class ServerlessVariant(Variant):
     def tick(self) -> None:
         """End the server when nobody has called for long enough, unless it is kept warm."""
         with self._changed:
-            idle = self._under_way == 0 and time.monotonic() - self._last >= IDLE_SECONDS and not self._warm
+            unused = time.monotonic() - self._last >= self.profile.serverless_idle
+            idle = self._under_way == 0 and unused and not self._warm
             gone, self._instances = (self._instances, []) if idle else ([], self._instances)
         end_all(gone, STOP_GRACE_SECONDS)
 

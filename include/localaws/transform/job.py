@@ -94,7 +94,7 @@ class _Job:
 
     def run(self) -> Outcome:
         """The whole work; raises JobError."""
-        ended = execution.await_start(self.ticket, self.ctx.profile.start + self.faults.slow_start, self.faults)
+        ended = execution.await_start(self.ticket, self.ctx.profile.job_start + self.faults.slow_start, self.faults)
         if ended is not None:
             return decide(ended)
         self.begun = True

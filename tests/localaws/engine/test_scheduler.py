@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from include.localaws.engine import instances
-from include.localaws.engine import scheduler as scheduler_module
 from include.localaws.engine.instances import Demand
 from include.localaws.engine.scheduler import Scheduler, Ticket
 
@@ -92,9 +91,8 @@ def test_the_first_cause_stays() -> None:
     assert ticket.cause == "stop"
 
 
-def test_shutdown_ends_what_runs_and_leaves_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "SHUTDOWN_GRACE", 30.0)
-    scheduler, work, touched = Scheduler(limit=1), Running(), threading.Event()
+def test_shutdown_ends_what_runs_and_leaves_what_waits() -> None:
+    scheduler, work, touched = Scheduler(limit=1, shutdown_grace=30.0), Running(), threading.Event()
     running = scheduler.submit("k", "running", work)
     assert work.began.wait(30)
     waiting = scheduler.submit("k", "waiting", lambda _: touched.set())
@@ -133,9 +131,8 @@ def test_the_end_of_a_broken_work_is_tried_until_it_is_written_and_its_slot_is_f
     assert said == [("broken", ZeroDivisionError)] * 3
 
 
-def test_shutdown_tries_an_end_once_more_and_leaves_it_to_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "SHUTDOWN_GRACE", 30.0)
-    scheduler, tried = Scheduler(limit=1), threading.Event()
+def test_shutdown_tries_an_end_once_more_and_leaves_it_to_the_next_start() -> None:
+    scheduler, tried = Scheduler(limit=1, shutdown_grace=30.0), threading.Event()
 
     def end(ticket: Ticket, error: Exception) -> None:
         tried.set()
@@ -147,9 +144,8 @@ def test_shutdown_tries_an_end_once_more_and_leaves_it_to_the_next_start(monkeyp
     assert ticket.ended.is_set()
 
 
-def test_shutdown_waits_no_longer_for_many_than_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "SHUTDOWN_GRACE", 0.1)
-    scheduler, go, waits = Scheduler(limit=1), threading.Event(), []
+def test_shutdown_waits_no_longer_for_many_than_for_one() -> None:
+    scheduler, go, waits = Scheduler(limit=1, shutdown_grace=0.1), threading.Event(), []
 
     class Noted(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -35,11 +36,6 @@ def models(server):
     server.create_config("one", "one")
     server.create_config("two", "two")
     server.create_config("refusing", "refusing")
-
-
-@pytest.fixture(autouse=True)
-def quick_restarts(monkeypatch):
-    monkeypatch.setattr(model_server, "LONGEST_RESTART_WAIT", 0.02)
 
 
 @pytest.fixture
@@ -423,7 +419,6 @@ def test_starts_can_go_on_until_the_time_is_over(server, tmp_path, monkeypatch):
     """A clock that goes on by a second with each start that ended."""
     begun, ends = time.monotonic(), []
     monkeypatch.setattr(model_server, "time", SimpleNamespace(monotonic=lambda: begun + len(ends)))
-    monkeypatch.setattr(model_server, "LONGEST_RESTART_WAIT", 0.0)
     spec = ServerSpec(
         label="production variant v",
         model=ServedModel(IMAGE, Artifact(server.put_model_data("ends/model.tar.gz", 1)), {"REFUSE_TO_START": "1"}),
@@ -433,7 +428,7 @@ def test_starts_can_go_on_until_the_time_is_over(server, tmp_path, monkeypatch):
         startup_seconds=4.5,
         tries=None,
     )
-    ending = ModelServer(server.endpoint.ctx, spec)
+    ending = ModelServer(replace(server.endpoint.ctx, profile=Profile(restart_longest=0.0)), spec)
     ending.start()
     with pytest.raises(ModelServerError, match=r"\(it was started 5 times\)\. Its log ends with: refused"):
         ending.wait_healthy()
@@ -487,7 +482,7 @@ def test_a_fault_rolls_an_update_back(server):
 
 
 def test_a_slow_start_can_be_seen_and_does_not_hold_the_shutdown_up(tmp_path):
-    with running(tmp_path / "state", profile=Profile("slow", endpoint=3600.0)) as local:
+    with running(tmp_path / "state", profile=Profile("slow", endpoint_start=3600.0)) as local:
         local.create_model("one", 1)
         local.create_config("one", "one")
         local.sagemaker.create_endpoint(EndpointName="slow", EndpointConfigName="one")

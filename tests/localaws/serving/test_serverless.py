@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws.serving import model_server, variants
+from include.localaws.profile import Profile
 from include.localaws.serving.hosting import hosting
 from include.localaws.serving.runtime import SERVERLESS_MAX_BYTES
 from tests.localaws import serving_fixtures
@@ -18,11 +18,6 @@ CONFIG = {"MemorySizeInMB": 2048, "MaxConcurrency": 2}
 NO_INSTANCES = {"InstanceType": None, "InitialInstanceCount": None}
 
 
-@pytest.fixture(autouse=True)
-def quick_restarts(monkeypatch):
-    monkeypatch.setattr(model_server, "LONGEST_RESTART_WAIT", 0.02)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def models(server):
     server.create_model("one", 1)
@@ -31,6 +26,12 @@ def models(server):
 def serverless(server, name, model="one", **config):
     server.create_config(name, model, ServerlessConfig={**CONFIG, **config}, **NO_INSTANCES)
     server.create_endpoint(name, name)
+
+
+def nobody_may_be_idle(server, endpoint, monkeypatch):
+    """From now on, as it was warm before."""
+    with hosting(server.endpoint.ctx).serving(endpoint) as fleet:
+        monkeypatch.setattr(fleet.variants[0], "profile", Profile(serverless_idle=0.0))
 
 
 @pytest.mark.executes("CreateEndpoint", "InvokeEndpoint")
@@ -44,7 +45,7 @@ def test_a_server_is_there_only_while_it_is_needed(server, monkeypatch):
     assert pids
     assert server.invoke("cold", "2") == "6.0\n"
     assert mark.pids() == pids  # it stays warm
-    monkeypatch.setattr(variants, "IDLE_SECONDS", 0.0)
+    nobody_may_be_idle(server, "cold", monkeypatch)
     hosting(server.endpoint.ctx).tick()
     mark.wait_gone()  # the regular look may have been the one that ends it
     monkeypatch.undo()
@@ -91,7 +92,7 @@ def test_provisioned_concurrency_keeps_it_warm(server, monkeypatch):
     in_service(server, "kept")
     pids = mark.pids()
     assert pids
-    monkeypatch.setattr(variants, "IDLE_SECONDS", 0.0)
+    nobody_may_be_idle(server, "kept", monkeypatch)
     hosting(server.endpoint.ctx).tick()
     assert mark.pids() == pids
     current = described(server, "kept")["AllTraffic"]["CurrentServerlessConfig"]

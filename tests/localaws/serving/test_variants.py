@@ -3,12 +3,14 @@
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 
+from include.localaws.profile import Profile
 from include.localaws.quotas import Quotas
-from include.localaws.serving import model_server, runtime, variants
+from include.localaws.serving import model_server, runtime
 from include.localaws.serving.hosting import Fleet, hosting
 from include.localaws.serving.http_pool import Answer, NoAnswer
 from include.localaws.serving.variants import Instance, Variant
@@ -286,24 +288,25 @@ def test_random_routing_uses_all_instances():
 
 
 def test_without_a_healthy_instance_the_wait_is_bounded(monkeypatch):
-    monkeypatch.setattr(variants, "RECOVERY_SECONDS", 0.05)
     sick = Fake()
     sick.healthy = False
+    variant = variant_of(sick)
+    monkeypatch.setattr(variant, "profile", Profile(recovery=0.05))
     with pytest.raises(NoAnswer, match="no instance is healthy"):
-        ask(variant_of(sick))
+        ask(variant)
 
 
 # --- dead and hung servers -------------------------------------------------------------------------------------------
 
 
 def test_killed_servers_cost_no_request_of_others(server, monkeypatch):
-    monkeypatch.setattr(variants, "RECOVERY_SECONDS", 60.0)
     mark = Marked()
     server.create_model("killed", 1, **mark.variables)
     server.create_config("killed", "killed", InitialInstanceCount=2)
     server.create_endpoint("killed", "killed")
     with hosting(server.endpoint.ctx).serving("killed") as fleet:
         victims = [i.server for i in fleet.variants[0].instances]
+        monkeypatch.setattr(fleet.variants[0], "profile", Profile(recovery=60.0))
     stop, answers = threading.Event(), []
 
     def call():
@@ -335,8 +338,9 @@ def test_a_hung_server_is_replaced(server, monkeypatch):
     with hosting(server.endpoint.ctx).serving("hung") as fleet:
         (instance,) = fleet.variants[0].instances
     first = instance.server._process
-    for name, seconds in (("HUNG_SECONDS", 0.3), ("PING_EVERY_SECONDS", 0.05), ("PING_SECONDS", 0.2)):
-        monkeypatch.setattr(model_server, name, seconds)
+    hurried = replace(server.endpoint.ctx, profile=Profile(hung=0.3, ping_every=0.05))
+    monkeypatch.setattr(instance.server, "_ctx", hurried)
+    monkeypatch.setattr(model_server, "PING_SECONDS", 0.2)
     monkeypatch.setattr(runtime, "INVOCATION_SECONDS", 0.3)
     with pytest.raises(ClientError) as caught:
         server.invoke("hung", "freeze")
@@ -348,10 +352,14 @@ def test_a_hung_server_is_replaced(server, monkeypatch):
 
 
 def test_a_busy_server_is_not_taken_for_hung(server, monkeypatch):
-    for name, seconds in (("HUNG_SECONDS", 0.05), ("PING_EVERY_SECONDS", 0.02), ("PING_SECONDS", 60.0)):
-        monkeypatch.setattr(model_server, name, seconds)
+    monkeypatch.setattr(model_server, "PING_SECONDS", 60.0)
     gate = Gate()
     server.create_endpoint("busy", "single")
+    with hosting(server.endpoint.ctx).serving("busy") as fleet:
+        (instance,) = fleet.variants[0].instances
+    hurried = replace(server.endpoint.ctx, profile=Profile(hung=0.05, ping_every=0.02))
+    monkeypatch.setattr(instance.server, "_ctx", hurried)
+    instance.server._look.set()  # it may be in the middle of a long pause
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(server.invoke, "busy", f"hold {gate.port}")
         held = gate.wait_reached()
