@@ -42,10 +42,11 @@ def _hold() -> None:
 
 
 class Checkout:
-    """A copy of what the stack needs, to which tests add models."""
+    """A copy of what the stack needs, to which tests add models; `settings` are variables of its environment."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.settings: dict[str, str] = {}
         for part in ("dags", "include", "plugins"):
             shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -56,13 +57,6 @@ class Checkout:
         content |= {"name": name, "schedule": None, **changes}
         (self.root / f"include/models/{name}.yaml").write_text(yaml.safe_dump(content))
         (self.root / f"dags/{name}.py").write_text((ROOT / "dags/tumor.py").read_text().replace("tumor", name))
-
-    def replace(self, path: str, old: str, new: str) -> None:
-        """Change a text of the copy, where a test cannot wait as long as production does."""
-        file = self.root / path
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
 
     def add_script(self, name: str, text: str) -> str:
         """A script below the project; returns the path that a model file names."""
@@ -84,7 +78,7 @@ class Checkout:
 
     def stack(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the stack's command line in this checkout."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root)}
+        environment = {**os.environ, **self.settings, "PYTHONPATH": str(self.root)}
         return subprocess.run(
             [sys.executable, "-m", "include.stack", *arguments],
             cwd=self.root,

@@ -36,13 +36,14 @@ AIRFLOW = {
     ("workers", "execution_api_retry_wait_max"): "8",  # a call waits for the restarted API server, not past it
     ("dag_processor", "min_file_process_interval"): "600",  # nothing changes: parsing would only take the cores
     ("database", "sql_alchemy_pool_pre_ping"): "True",  # Airflow's default, which a cut connection needs: stated
+    # Before the second try of a task, doubled for each further one (default: 10): together with the retries of its
+    # calls the tries of a task outlast a restart of the API server, which takes most of a minute on loaded cores.
+    ("sagewind", "retry_delay_seconds"): "4",
 }
 
-#: Seconds before the second try of a task, doubled for each further one, instead of ten: together with the retries of
-#: its calls the tries of a task outlast a restart of the API server, which takes most of a minute on loaded cores.
-RETRY_SECONDS = 4
-#: How long a job stays in `Starting`, so that a fault meets waiting tasks too and not only running ones.
-JOB_START = 3.0
+#: A job stays in `Starting` for a while, so that a fault meets waiting tasks too and not only running ones; one that
+#: ignores SIGTERM is killed soon.
+LOCALAWS = ("--time", "job-start=3", "--grace", "3")
 #: Pauses of the triggerer are longer than its silence, so that it comes back after it was replaced.
 TRIGGERER_PAUSE = (TRIGGERER_SILENCE + 2.0, TRIGGERER_SILENCE + 5.0)
 #: A worker that was paused before its task created the job comes back after another try of the task was started.

@@ -105,10 +105,6 @@ class Stack:
         checkout.add_model(MODEL)
         if self._add:
             self._add(checkout)
-        retry = f'"retry_delay": timedelta(seconds={settings.RETRY_SECONDS})'
-        checkout.replace("include/workflows/common.py", '"retry_delay": timedelta(seconds=10)', retry)
-        slow = f"FAST = Profile(start={settings.JOB_START})"
-        checkout.replace("include/localaws/profile.py", "FAST = Profile()", slow)
         for other in ("census", "tumor"):  # parsing them would only take time
             (checkout.root / f"dags/{other}.py").unlink()
 
@@ -159,8 +155,8 @@ class Stack:
         if name == "postgres":
             return self.database.command()
         if name == "localaws":
-            places = ["--state", str(self.home.localaws), "--call-log", str(self.calls), "--grace", "3"]
-            return [sys.executable, "-m", "include.localaws", "--port", str(self.aws_port), *places]
+            places = ["--port", str(self.aws_port), "--state", str(self.home.localaws), "--call-log", str(self.calls)]
+            return [sys.executable, "-m", "include.localaws", *places, *settings.LOCALAWS]
         options = {"migrate": ["db", "migrate"], "api-server": ["api-server"], "dag-processor": ["dag-processor"]}
         command = options.get(name, [name.split("-")[0], "--skip-serve-logs"])
         return [sys.executable, "-m", "include.stack.component", *command]
