@@ -19,6 +19,8 @@ class JobKind:
     """One kind of job: boto3 method names and the fields of its requests and descriptions."""
 
     name: KindName
+    #: What such a job is called on the pages of Airflow.
+    shown: str
     create: str
     describe: str
     stop: str
@@ -77,6 +79,7 @@ class JobKind:
 KINDS: Mapping[KindName, JobKind] = {
     "processing": JobKind(
         name="processing",
+        shown="SageMaker processing",
         create="create_processing_job",
         describe="describe_processing_job",
         stop="stop_processing_job",
@@ -92,6 +95,7 @@ KINDS: Mapping[KindName, JobKind] = {
     ),
     "training": JobKind(
         name="training",
+        shown="SageMaker training",
         create="create_training_job",
         describe="describe_training_job",
         stop="stop_training_job",
@@ -107,6 +111,7 @@ KINDS: Mapping[KindName, JobKind] = {
     ),
     "tuning": JobKind(
         name="tuning",
+        shown="SageMaker tuning",
         create="create_hyper_parameter_tuning_job",
         describe="describe_hyper_parameter_tuning_job",
         stop="stop_hyper_parameter_tuning_job",
@@ -123,6 +128,7 @@ KINDS: Mapping[KindName, JobKind] = {
     ),
     "transform": JobKind(
         name="transform",
+        shown="SageMaker batch transform",
         create="create_transform_job",
         describe="describe_transform_job",
         stop="stop_transform_job",

@@ -25,6 +25,10 @@ class AskApprovalOperator(HITLOperator):
     `ApprovalSensor`.
     """
 
+    about = (
+        "Asks a person to approve or reject this version, on this task's page and under Required Actions. Green with "
+        "either answer: what follows waits for the registry."
+    )
     template_fields = (*HITLOperator.template_fields, "package_arn")
 
     def __init__(
@@ -37,7 +41,7 @@ class AskApprovalOperator(HITLOperator):
         **kwargs: Any,
     ) -> None:
         look_again = look_again or timedelta(seconds=settings.APPROVAL_LOOK_AGAIN.read())
-        super().__init__(options=[APPROVE, REJECT], response_timeout=look_again, **kwargs)
+        super().__init__(options=[APPROVE, REJECT], response_timeout=look_again, **{"doc_md": self.about, **kwargs})
         self.package_arn = package_arn
         self.connection = connection
         self.region = region

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jinja2
 from airflow.sdk import BaseOperator
@@ -23,8 +23,11 @@ class SagewindOperator(BaseOperator):
     """An operator of one model.
 
     Templates may use `plan`, the record that the run's first task returned (pulled once per task; `plan_task=None`
-    where there is none), and `results.<task>.<field>`.
+    where there is none), and `results.<task>.<field>`. `about` is the task's `doc_md`, unless it is given another one.
     """
+
+    #: For the people who look at the task: what it does, what makes it red, what to look at then.
+    about: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class SagewindOperator(BaseOperator):
         expires_hours: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"doc_md": self.about, **kwargs})
         self.model = model
         self.connection = connection
         self.region = region

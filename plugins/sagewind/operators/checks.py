@@ -22,6 +22,10 @@ class BatchCheckOperator(SagewindOperator):
     A row whose score is not a number, a missing file or a missing row is a failure.
     """
 
+    about = (
+        "Holds the scores against the rows that were to be scored, file by file. Red: a row has no score, or one that "
+        "is not a number; the log names the file, the transform job's log the reason."
+    )
     template_fields = ("source", "scores")
 
     def __init__(self, *, source: str, scores: str, **kwargs: Any) -> None:
@@ -61,6 +65,16 @@ def _scores(line: str, name: str) -> None:
         ) from None
 
 
+_VERDICT = "Reads what the monitor's job found in the data."
+#: A verdict task's `doc_md` by what it expects.
+_VERDICTS = {
+    None: f"{_VERDICT} Green with violations too: they are in the log. Red: the job's files cannot be read.",
+    "ok": f"{_VERDICT} Red: this traffic is normal and violates the baseline all the same; the log names the columns.",
+    "shifted": f"{_VERDICT} Red: it does not name exactly the columns that were shifted, so no alarm can be trusted; "
+    "the log names both.",
+}
+
+
 class VerdictOperator(SagewindOperator):
     """Reads what a monitor job found. Returns {verdict, violations, rows}.
 
@@ -79,7 +93,7 @@ class VerdictOperator(SagewindOperator):
         shift_task: str = "shift_batch",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"doc_md": _VERDICTS[expect], **kwargs})
         self.folder = folder
         self.expect = expect
         self.shift_task = shift_task
@@ -116,6 +130,10 @@ class ShiftBatchOperator(SagewindOperator):
     usual. Returns {columns, rows, uri}.
     """
 
+    about = (
+        "Makes a batch in which some columns lie far from the training data: the monitor must name them. Red: too few "
+        "numeric columns vary, so nothing can be shifted."
+    )
     template_fields = ("rows", "schema", "target")
 
     def __init__(self, *, rows: str, schema: str, target: str, count: int = 2, **kwargs: Any) -> None:

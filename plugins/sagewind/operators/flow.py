@@ -20,6 +20,10 @@ class TrafficOperator(SagewindOperator):
     verification are left out. Returns {manifest, objects}.
     """
 
+    about = (
+        "Lists the requests that the endpoint captured in the run's window. Skipped, with all that follows: nobody "
+        "sent any. Red: S3 could not be read; the error is in the log."
+    )
     template_fields = ("folder", "manifest")
 
     def __init__(self, *, folder: str, manifest: str, **kwargs: Any) -> None:
@@ -47,6 +51,10 @@ class ShallDeployOperator(SagewindOperator):
     `wish` (a template) is auto, always or never.
     """
 
+    about = (
+        "Decides whether this run deploys: the param `deploy`, and no backfill unless it says always. Skipped, with "
+        "all that follows: the version is registered only."
+    )
     template_fields = ("wish",)
 
     def __init__(self, *, wish: str, **kwargs: Any) -> None:
@@ -67,6 +75,11 @@ class DriftOperator(SagewindOperator):
     A check that was skipped or failed left no verdict and stops no event of another one. Returns the columns and
     metrics that the violations name.
     """
+
+    about = (
+        "Publishes one drift event if any verdict is a violation. Skipped: there was none. Red: a verdict cannot be "
+        "read; look at the verdict's task."
+    )
 
     def __init__(self, *, verdict_tasks: Sequence[str], **kwargs: Any) -> None:
         super().__init__(plan_task=None, **kwargs)
@@ -94,6 +107,9 @@ class DriftOperator(SagewindOperator):
 class PublishOperator(SagewindOperator):
     """Copies a checked result to its stable place. Returns {uri, files}."""
 
+    about = (
+        "Copies the checked result to the place where others read it. Red: S3 refused a copy; its answer is in the log."
+    )
     template_fields = ("source", "target")
 
     def __init__(self, *, source: str, target: str, **kwargs: Any) -> None:

@@ -22,6 +22,10 @@ class GateOperator(SagewindOperator):
     XCom `outcome` {passed, metrics, gates, report, evaluation} before it fails, and returns the same when it passes.
     """
 
+    about = (
+        "Holds the measured metrics against the gates of the model file and, if it asks for that, against the newest "
+        "approved version. Red: the model is not good enough; the log names each rule that is not met, and the report."
+    )
     template_fields = ("folder",)
     ui_color = "#fdebd0"
 

@@ -30,6 +30,11 @@ class HousekeepingOperator(SagewindOperator):
     {findings, deleted, dry_run}.
     """
 
+    about = (
+        "Looks for resources past their expiry, idle endpoints and jobs without an owner, among what carries our tags. "
+        "Tells them in the log, and removes them if this is no dry run. Red: something could not be removed; the log "
+        "lists it."
+    )
     template_fields = ("dry",)
     ui_color = "#d7dbdd"
 

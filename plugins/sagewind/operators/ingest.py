@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
 
+_PLAN = "Plans the run (its names and places) and uploads the job programs to S3"
 #: What a param that was left empty renders to.
 _NOTHING = ("", "None")
 
@@ -41,7 +42,8 @@ class IngestOperator(SagewindOperator):
         window_end: str = "",
         **kwargs: Any,
     ) -> None:
-        super().__init__(model=spec.name, plan_task=None, **kwargs)
+        about = f"{_PLAN}{', with a copy of the data source' if with_data else ''}. Red: the log names what is wrong."
+        super().__init__(model=spec.name, plan_task=None, **{"doc_md": about, **kwargs})
         self.spec = spec
         self.rehearsal = rehearsal
         self.with_data = with_data

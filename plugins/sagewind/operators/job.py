@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from include.pipeline.names import JOB_NAME_LIMIT
-from sagewind import endings, joblogs, jobs, settings, tags
+from sagewind import endings, joblogs, jobs, jobwords, settings, tags
 from sagewind.aws import error_code
 from sagewind.endings import Cause, Ending
 from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused, break_of
@@ -33,6 +33,12 @@ _IN_FLIGHT = 30.0
 _BACKSTOP = 300
 #: Codes with which Create refuses a job for want of machines or quota.
 _NO_CAPACITY = ("ResourceLimitExceeded", "CapacityError")
+#: What makes a job's task red, by whether the task waits for the job's end.
+_RED = {
+    True: "Red: the job ended badly; the reason and the last lines of its log are in this task's log, all of its log "
+    "behind the button SageMaker job.",
+    False: "Red: the job could not be started; AWS's answer is in the log.",
+}
 
 
 class JobOperator(SagewindOperator):
@@ -45,13 +51,15 @@ class JobOperator(SagewindOperator):
     `request` is the Create request without name and tags; `step` is the readable part of the name; `logs` is `end` (the
     last lines) or `live`. For want of machines or quota it tries for `capacity_hours`, if `retries` allow (give
     `sagewind.retrying.MOST_RETRIES`). Returns the typed record of `sagewind.jobs.record`; a failed task pushes it under
-    the key `job`.
+    the key `job`. The task's `doc_md` tells what the job runs, after the one that is given.
     """
 
     template_fields = ("request",)
     template_fields_renderers = {"request": "json"}  # noqa: RUF012 - Airflow reads the class attribute
     operator_extra_links = (JobLink(),)
     ui_color = "#d6eaf8"
+    #: Of mapped tasks, whose kind Airflow does not see; an instance is named by its kind.
+    custom_operator_name = "SageMaker job"
     #: The job that this task holds, once it is known.
     job_name: str | None = None
     _creating = False
@@ -68,12 +76,14 @@ class JobOperator(SagewindOperator):
         capacity_hours: float = 12,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("retry_policy", JobRetryPolicy(capacity_hours=capacity_hours))
-        super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"unknown kind of job {kind!r}: use one of {', '.join(KINDS)}")
         if logs not in ("end", "live"):
             raise ValueError(f"logs is {logs!r}: use end or live")
+        kwargs.setdefault("retry_policy", JobRetryPolicy(capacity_hours=capacity_hours))
+        said = (kwargs.get("doc_md"), jobwords.sentence(kind, request, transform_minutes), _RED[wait])
+        super().__init__(**{**kwargs, "doc_md": "\n\n".join(text for text in said if text)})
+        self.custom_operator_name = KINDS[kind].shown
         self.kind = kind
         self.step = step
         self.request = request

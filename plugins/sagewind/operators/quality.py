@@ -22,6 +22,11 @@ class LabelledTrafficOperator(SagewindOperator):
     {manifest, labels, objects, label_objects, start, end}.
     """
 
+    about = (
+        "Lists the captured requests of the window, moved back by the time that labels take, and their labels. "
+        "Skipped, with all that follows: there is no traffic or no label. Red: the labels' place cannot be read; the "
+        "log says why."
+    )
     template_fields = ("folder", "manifest", "label_manifest")
 
     def __init__(
@@ -101,6 +106,12 @@ class JudgedVersionOperator(ServingVersionOperator):
     start, end}.
     """
 
+    about = (
+        "Finds the version whose answers are judged, and since when they can be its own. Skipped, with all that "
+        "follows: none of the traffic is. Red: there is no such version or it has no quality to compare with; the log "
+        "says what to run."
+    )
+
     def __init__(self, *, traffic_task: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.traffic_task = traffic_task
@@ -139,6 +150,10 @@ class QualityVerdictOperator(SagewindOperator):
     labelled, not_checked, unusable}.
     """
 
+    about = (
+        "Reads how good the labelled predictions were. Green with violations too: they are in the log. Skipped: no "
+        "request has a label. Red: too few records could be used; the log shows one and names the report."
+    )
     template_fields = ("folder",)
     ui_color = "#fdebd0"
 

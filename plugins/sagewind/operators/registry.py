@@ -23,6 +23,11 @@ class RegisterOperator(SagewindOperator):
     tags, so its owner is written into its metadata properties. Returns {arn, version, status}.
     """
 
+    about = (
+        "Adds a version to the model registry, or finds the one that an earlier try added. Red: AWS refused it; its "
+        "answer is in the log."
+    )
+    custom_operator_name = "SageMaker model registry"
     template_fields = ("request", "group")
     template_fields_renderers = {"request": "json"}  # noqa: RUF012
     ui_color = "#e8daef"
@@ -67,6 +72,11 @@ class RegisterOperator(SagewindOperator):
 class ApproveOperator(SagewindOperator):
     """Approves the version of this run in the registry: after its endpoint was verified, never before."""
 
+    about = (
+        "Approves this run's version in the registry, now that its endpoint is verified. Red: AWS refused; its answer "
+        "is in the log."
+    )
+    custom_operator_name = "SageMaker model registry"
     template_fields = ("package_arn",)
 
     def __init__(self, *, package_arn: str, **kwargs: Any) -> None:
@@ -90,6 +100,10 @@ class ServingVersionOperator(SagewindOperator):
     Returns {arn, version, status, baseline, prefix}; fails if the endpoint is not there or not of this project.
     """
 
+    about = (
+        "Finds the version that the endpoint serves. Red: there is no endpoint, or it does not say which version it "
+        "serves; the log says what to run first."
+    )
     template_fields = ("endpoint",)
 
     def __init__(self, *, endpoint: str, **kwargs: Any) -> None:
@@ -114,6 +128,8 @@ class ServingVersionOperator(SagewindOperator):
 
 class NewestApprovedOperator(SagewindOperator):
     """Finds the newest approved version of a model, or fails. Returns {arn, version, status, baseline, prefix}."""
+
+    about = "Finds the newest approved version. Red: none is approved yet; the log says what to run first."
 
     def __init__(self, *, group: str, **kwargs: Any) -> None:
         super().__init__(plan_task=None, **kwargs)

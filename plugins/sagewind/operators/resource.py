@@ -39,11 +39,14 @@ class ResourceOperator(SagewindOperator):
         labels: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
         if resource not in RESOURCES or resource in ("endpoint", "package"):
             raise ValueError(
                 f"resource is {resource!r}: use model, endpoint_config, package_group or monitoring_schedule"
             )
+        shown = f"SageMaker {resource.replace('_', ' ')}"
+        about = f"Creates the {shown}, or finds the one that an earlier try created. Red: AWS refused it; see the log."
+        super().__init__(**{"doc_md": about, **kwargs})
+        self.custom_operator_name = shown
         self.resource = resource
         self.request = request
         self.name = name
@@ -84,6 +87,7 @@ class DeleteOperator(SagewindOperator):
     Returns {name, deleted}: False if there was nothing. A package is named by its ARN.
     """
 
+    about = "Deletes one resource. Red: AWS refused, or it is still there; the log says which."
     template_fields = ("name",)
     ui_color = "#d7dbdd"
 
@@ -105,6 +109,7 @@ class DeleteOperator(SagewindOperator):
 class TagsOperator(SagewindOperator):
     """Sets and removes tags of any resource. Setting a tag twice is the same as once. Returns {arn, set, removed}."""
 
+    about = "Sets and removes tags of one resource. Red: AWS refused; its answer is in the log."
     template_fields = ("arn", "values")
 
     def __init__(self, *, arn: str, values: dict[str, str], remove: list[str] | None = None, **kwargs: Any) -> None:
@@ -133,6 +138,9 @@ class ScalingOperator(SagewindOperator):
     The provider has no such operator. Returns {resource, policy, arn}.
     """
 
+    about = (
+        "Lets the endpoint scale with its requests. Red: there is no such endpoint, or AWS refused; the log says which."
+    )
     template_fields = ("endpoint",)
 
     def __init__(
@@ -187,6 +195,7 @@ class StopScalingOperator(SagewindOperator):
     Returns {resource, deleted}: False if nothing scaled.
     """
 
+    about = "Ends the scaling of the endpoint. Red: AWS refused; its answer is in the log."
     template_fields = ("endpoint",)
     ui_color = "#d7dbdd"
 

@@ -20,6 +20,11 @@ class DeployOperator(SagewindOperator):
     on the new config before the update, so that whoever has to go back finds it even if this task died.
     """
 
+    about = (
+        "Creates the endpoint, or starts its update to this run's config; another task waits for the end. Red: AWS "
+        "refused, or another deployment does not end; look at the endpoint in AWS."
+    )
+    custom_operator_name = "SageMaker endpoint"
     template_fields = ("endpoint", "config")
     ui_color = "#d5f5e3"
 
@@ -86,6 +91,10 @@ class RestoreOperator(SagewindOperator):
     Returns {name, config}; `config` is None if no endpoint is left.
     """
 
+    about = (
+        "Puts back what served before, if this run deployed and was not verified. Skipped: nothing is to be put back. "
+        "Red: the endpoint could not go back; look at it in AWS at once, it serves the wrong model or none."
+    )
     template_fields = ("endpoint",)
     ui_color = "#f5b7b1"
 

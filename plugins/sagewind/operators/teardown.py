@@ -22,6 +22,10 @@ class TeardownOperator(SagewindOperator):
     `keep` (a template) skips it. Returns {deleted, kept}.
     """
 
+    about = (
+        "Stops the run's jobs that still run and deletes what the run made and nobody needs any more, whatever "
+        "happened. Red: something could not be deleted and may go on billing; the log lists it."
+    )
     template_fields = ("keep", "endpoint")
     ui_color = "#d7dbdd"
 

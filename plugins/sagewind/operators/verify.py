@@ -26,6 +26,10 @@ class VerifyOperator(SagewindOperator):
     sent, which also gives the monitor normal traffic. Returns {rows_checked, requests, max_difference}.
     """
 
+    about = (
+        "Sends the test rows to the endpoint and compares each answer with the evaluated score. Red: an answer "
+        "differs; the log names row and values: check the serving script."
+    )
     template_fields = ("endpoint", "config", "rows", "scores")
     ui_color = "#d5f5e3"
 

@@ -31,11 +31,13 @@ class WatchSensor(BaseSensorOperator):
 
     `watch` names a look of `sagewind.watches` and `arguments` are its arguments. Templates in them are rendered in the
     triggerer, where only Airflow's own variables are known; an `xcom_pull` must say `map_indexes`, or the triggerer
-    cannot decode the answer.
+    cannot decode the answer. `about` is the task's `doc_md`, unless it is given another one.
     """
 
     template_fields = ("arguments",)
     watch: ClassVar[str]
+    #: For the people who look at the task: what it waits for, what makes it red, what to look at then.
+    about: ClassVar[str | None] = None
     trigger: ClassVar[str] = "WatchTrigger"
 
     def __init__(
@@ -48,7 +50,7 @@ class WatchSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("poke_interval", settings.SENSOR_LOOK_AGAIN.read())
-        super().__init__(**{"mode": "reschedule", "timeout": limit_hours * 3600, **kwargs})
+        super().__init__(**{"mode": "reschedule", "timeout": limit_hours * 3600, "doc_md": self.about, **kwargs})
         self.connection = connection
         self.region = region
         self.limit_hours = limit_hours

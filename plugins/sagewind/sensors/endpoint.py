@@ -13,6 +13,10 @@ class EndpointSensor(WatchSensor):
     The provider's sensor does not compare the config and takes `OutOfService` and `UpdateRollbackFailed` for success.
     """
 
+    about = (
+        "Waits until the endpoint serves with this run's config. Red: it failed, was rolled back or took too long; the "
+        "reason is in the log, more in the endpoint's own log."
+    )
     watch = "endpoint"
 
     def __init__(self, *, endpoint: str, config: str, **kwargs: Any) -> None:

@@ -11,6 +11,10 @@ from sagewind.sensors.base import WatchSensor
 class JobSensor(WatchSensor):
     """Green only when the job is `Completed`; the provider's sensors also take `Stopped` for success."""
 
+    about = (
+        "Waits for a job that another task started. Red: the job ended badly or took too long; the reason is in the "
+        "log."
+    )
     watch = "job"
     trigger = "WatchJobTrigger"
 

@@ -13,6 +13,10 @@ class MonitoringExecutionSensor(WatchSensor):
     Its record says which: {schedule, status, scheduled, job, reason}. The provider has no such sensor.
     """
 
+    about = (
+        "Waits for an execution of the monitoring schedule. Green with violations too. Red: the execution failed or "
+        "did not come; the reason is in the log."
+    )
     watch = "monitoring_execution"
 
     def __init__(self, *, schedule: str, after: str = "", **kwargs: Any) -> None:

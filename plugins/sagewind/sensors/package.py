@@ -10,6 +10,9 @@ from sagewind.sensors.base import WatchSensor
 class ApprovalSensor(WatchSensor):
     """Green when the package is `Approved`, by whomever and wherever; red when it is `Rejected`."""
 
+    about = (
+        "Waits until the version is approved, in Airflow or in AWS. Red: it was rejected, or nobody decided in time."
+    )
     watch = "approval"
 
     def __init__(self, *, package_arn: str, **kwargs: Any) -> None:
