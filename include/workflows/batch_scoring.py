@@ -39,25 +39,34 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
         default = spec.batch.source or "{{ results.newest.prefix }}/prepare/batch"
         rows = "{% if params.rows %}{{ params.rows }}{% else %}" + default + "{% endif %}"
         scores = "{{ plan.prefix }}/batch"
-        newest = NewestApprovedOperator(task_id="newest", group=spec.name, **make.common)
+        newest = NewestApprovedOperator(task_id="newest", task_group=make.group("data"), group=spec.name, **make.common)
         request = serving.transform(
             spec,
             model_name="{{ results.create_model.name }}",
             source=f"{rows}/",  # without the slash, `data` would also mean `data-old`
             output=scores,
         )
-        publish = PublishOperator(task_id="publish", source=scores, target="{{ plan.scores }}", **make.common)
-        check = BatchCheckOperator(task_id="batch_check", source=rows, scores=scores, **make.common)
+        check = BatchCheckOperator(
+            task_id="batch_check", task_group=make.group("checks"), source=rows, scores=scores, **make.common
+        )
+        publish = PublishOperator(
+            task_id="publish",
+            task_group=make.group("release"),
+            source=scores,
+            target="{{ plan.scores }}",
+            **make.common,
+        )
         chain(
             make.ingest(with_data=False),
             newest,
             ResourceOperator(
                 task_id="create_model",
+                task_group=make.group("serving"),
                 resource="model",
                 request=serving.approved_model(spec, make.refs, package_arn=value("newest", "arn")),
                 **make.common,
             ),
-            make.job("batch_transform", "transform", request),
+            make.batch_transform(request),
             check,
             publish,
         )

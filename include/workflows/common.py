@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import jinja2
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, TriggerRule, chain
+from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, TaskGroup, TriggerRule, chain
 
 from include.pipeline import refs
 from include.pipeline.requests import processing, registry, serving, training, tuning
 from include.pipeline.spec import ModelSpec
+from include.workflows import graph
 from sagewind import settings
 from sagewind.kinds import KINDS
 from sagewind.operators.gate import GateOperator
@@ -49,6 +51,7 @@ def defaults(owner: str) -> dict[str, Any]:
     }
 
 
+@contextmanager
 def make_dag(
     spec: ModelSpec,
     part: str,
@@ -58,12 +61,14 @@ def make_dag(
     schedule: Any,
     params: dict[str, Param] | None = None,
     max_active_runs: int = 16,
-) -> DAG:
-    """A DAG of one model with the project's defaults. An undefined template value is an error, never an empty text."""
-    return DAG(
+) -> Iterator[DAG]:
+    """A DAG of one model with the project's defaults. An undefined template value is an error, never an empty text.
+
+    Once its tasks are there, its doc also says what starts it and what its groups are for.
+    """
+    with DAG(
         f"{spec.name}_{part}",
         description=f"{spec.description} ({part.replace('_', ' ')})",
-        doc_md=doc,
         tags={"sagewind", spec.name, *tags},
         start_date=START,
         catchup=False,
@@ -72,7 +77,9 @@ def make_dag(
         schedule=schedule,
         params=params,
         max_active_runs=max_active_runs,
-    )
+    ) as dag:
+        yield dag
+    dag.doc_md = f"{doc}\n{graph.about(dag)}"
 
 
 def timetable(cron: str | None) -> CronDataIntervalTimetable | None:
@@ -126,6 +133,13 @@ class Chain:
 
     spec: ModelSpec
     rehearsal: bool
+    _groups: dict[str, TaskGroup] = field(default_factory=dict)
+
+    def group(self, name: graph.GroupName) -> TaskGroup:
+        """A group of the DAG that is open, made when it gets its first task."""
+        if name not in self._groups:
+            self._groups[name] = graph.group(name)
+        return self._groups[name]
 
     @property
     def refs(self) -> refs.RunRefs:
@@ -156,6 +170,7 @@ class Chain:
         common = {key: value for key, value in self.common.items() if key != "model"}
         return IngestOperator(
             task_id="ingest",
+            task_group=self.group("data"),
             spec=self.spec,
             rehearsal=self.rehearsal,
             with_data=with_data,
@@ -168,15 +183,19 @@ class Chain:
     def job(
         self,
         task_id: str,
+        group: graph.GroupName,
         kind: Literal["processing", "training", "tuning", "transform"],
         request: dict[str, Any],
+        doc: str,
         **options: Any,
     ) -> JobOperator:
-        """One job; the step in its name is the task's id."""
+        """One job; the step in its name is the task's id. `doc` says what for; the operator adds what it runs."""
         pools = self.spec.aws.pools
         machine = KINDS[kind].instance_type(request)
         return JobOperator(
             task_id=task_id,
+            task_group=self.group(group),
+            doc_md=doc,
             step=task_id.replace("_", "-"),
             kind=kind,
             request=request,
@@ -189,26 +208,42 @@ class Chain:
 
     def prepare(self) -> JobOperator:
         """Clean, encode, split."""
-        return self.job("prepare", "processing", processing.prepare(self.spec, self.refs))
+        request = processing.prepare(self.spec, self.refs)
+        return self.job("prepare", "data", "processing", request, doc="Cleans, encodes and splits the rows.")
 
     def fit(self) -> JobOperator:
         """Train once, or tune."""
         if self.spec.tune:
-            return self.job("tune", "tuning", tuning.tune(self.spec, self.refs))
-        return self.job("train", "training", training.train(self.spec, self.refs))
+            request, doc = (
+                tuning.tune(self.spec, self.refs),
+                "Looks for the best hyper-parameters; the best training counts.",
+            )
+            return self.job("tune", "training", "tuning", request, doc=doc)
+        request = training.train(self.spec, self.refs)
+        return self.job("train", "training", "training", request, doc="Trains the model.")
 
     def evaluate(self) -> JobOperator:
         """Measure the artifact on the test rows."""
-        return self.job("evaluate", "processing", processing.evaluate(self.spec, self.refs))
+        request = processing.evaluate(self.spec, self.refs)
+        doc = "Scores the test rows with the trained artifact, measures the result and writes the report."
+        return self.job("evaluate", "training", "processing", request, doc=doc)
+
+    def batch_transform(self, request: dict[str, Any]) -> JobOperator:
+        """Score rows without an endpoint."""
+        doc = "Scores every row of the batch, without an endpoint."
+        return self.job("batch_transform", "serving", "transform", request, doc=doc)
 
     def baseline(self) -> JobOperator:
         """Start the monitor's baseline; it runs beside the training and is awaited before registering."""
-        return self.job("baseline", "processing", processing.baseline(self.spec, self.refs), wait=False)
+        request = processing.baseline(self.spec, self.refs)
+        doc = "Starts to describe the training data, for the monitor; `baseline_ready` waits for it."
+        return self.job("baseline", "training", "processing", request, doc=doc, wait=False)
 
     def baseline_ready(self) -> JobSensor:
         """Await the baseline job."""
         return JobSensor(
             task_id="baseline_ready",
+            task_group=self.group("training"),
             kind="processing",
             job_name=seen_by_sensor("baseline", "name"),
             limit_hours=self.spec.monitor.instance.max_minutes / 60 + 1,
@@ -219,6 +254,7 @@ class Chain:
         """Go on only with a model that is good enough."""
         return GateOperator(
             task_id="gate",
+            task_group=self.group("release"),
             folder="{{ plan.prefix }}/evaluate/evaluation",
             problem=self.spec.problem,
             rules=dict(self.spec.evaluate.gates),
@@ -232,6 +268,7 @@ class Chain:
         """Add a version to the registry."""
         return RegisterOperator(
             task_id="register",
+            task_group=self.group("release"),
             request=registry.package(self.spec, self.refs, group_name="{{ plan.names.group }}"),
             group="{{ plan.names.group }}",
             group_request=registry.group(self.spec),
@@ -247,6 +284,7 @@ class Chain:
 
         ask_approval = AskApprovalOperator(
             task_id="ask_approval",
+            task_group=self.group("release"),
             subject=f"Deploy this version of {self.spec.name}?",
             body="Version {{ ti.xcom_pull(task_ids='register')['version'] }} has passed its gates: "
             "{{ ti.xcom_pull(task_ids='gate')['metrics'] }}. "
@@ -256,7 +294,11 @@ class Chain:
             region=self.spec.aws.region,
         )
         approved = ApprovalSensor(
-            task_id="approved", package_arn=seen_by_sensor("register", "arn"), limit_hours=24 * 14, **self.watching
+            task_id="approved",
+            task_group=self.group("release"),
+            package_arn=seen_by_sensor("register", "arn"),
+            limit_hours=24 * 14,
+            **self.watching,
         )
         return [ask_approval, approved], approved
 
@@ -264,6 +306,7 @@ class Chain:
         """A SageMaker model from this run's artifact."""
         return ResourceOperator(
             task_id="create_model",
+            task_group=self.group("serving"),
             resource="model",
             request=serving.model(self.spec, self.refs),
             **self.common,
@@ -273,6 +316,7 @@ class Chain:
         """What the endpoint shall run."""
         return ResourceOperator(
             task_id="endpoint_config",
+            task_group=self.group("serving"),
             resource="endpoint_config",
             request=serving.endpoint_config(
                 self.spec,
@@ -287,12 +331,18 @@ class Chain:
 
     def approve(self) -> ApproveOperator:
         """Approve the version, now that it is proved; a person's approval stays as it is."""
-        return ApproveOperator(task_id="approve", package_arn=value("register", "arn"), **self.common)
+        return ApproveOperator(
+            task_id="approve",
+            task_group=self.group("serving"),
+            package_arn=value("register", "arn"),
+            **self.common,
+        )
 
     def deploy(self) -> DeployOperator:
         """Create or update the endpoint."""
         return DeployOperator(
             task_id="deploy",
+            task_group=self.group("serving"),
             endpoint="{{ plan.names.endpoint }}",
             config=value("endpoint_config", "name"),
             **self.common,
@@ -302,6 +352,7 @@ class Chain:
         """Await the endpoint, in service with this run's config."""
         return EndpointSensor(
             task_id="endpoint_ready",
+            task_group=self.group("serving"),
             endpoint=seen_by_sensor("deploy", "name"),
             config=seen_by_sensor("deploy", "config"),
             limit_hours=1,
@@ -316,18 +367,26 @@ class Chain:
         """
         teardown = TeardownOperator(
             task_id="teardown",
+            task_group=self.group("clean_up"),
             endpoint="" if everything else self.spec.name,
             everything=everything,
             keep="{{ params.keep }}" if everything else "",
             **self.common,
         ).as_teardown(on_failure_fail_dagrun=True)
         chain(leaves, teardown)
-        chain(leaves, EmptyOperator(task_id="complete", trigger_rule=TriggerRule.NONE_FAILED))
+        complete = EmptyOperator(
+            task_id="complete",
+            task_group=self.group("clean_up"),
+            trigger_rule=TriggerRule.NONE_FAILED,
+            doc_md="The end of the run, without work of its own. Red: a task before it is; look at the first red one.",
+        )
+        chain(leaves, complete)
 
     def verify(self) -> VerifyOperator:
         """Prove that the endpoint serves what was evaluated."""
         return VerifyOperator(
             task_id="verify",
+            task_group=self.group("serving"),
             endpoint=value("deploy", "name"),
             config=value("deploy", "config"),
             rows="{{ plan.prefix }}/prepare/batch/batch.csv",

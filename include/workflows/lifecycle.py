@@ -64,8 +64,14 @@ def _batch(make: Chain, create_model: BaseOperator) -> BatchCheckOperator:
     source, scores = "{{ plan.prefix }}/prepare/batch", "{{ plan.prefix }}/batch"
     model_name = "{{ results.create_model.name }}"
     request = serving.transform(make.spec, model_name=model_name, source=source, output=scores)
-    check = BatchCheckOperator(task_id="batch_check", source=source, scores=scores, **make.common)
-    chain(create_model, make.job("batch_transform", "transform", request), check)
+    check = BatchCheckOperator(
+        task_id="batch_check",
+        task_group=make.group("checks"),
+        source=source,
+        scores=scores,
+        **make.common,
+    )
+    chain(create_model, make.batch_transform(request), check)
     return check
 
 
@@ -76,13 +82,27 @@ def _normal_traffic(make: Chain, verify: BaseOperator) -> VerdictOperator:
     )
     captured = CaptureSensor(
         task_id="captured",
+        task_group=make.group("checks"),
         folder=seen_by_sensor("ingest", "capture"),
         requests=REQUESTS,
         limit_hours=1,
         **make.watching,
     )
-    verdict = VerdictOperator(task_id="verdict_normal", folder=folder, expect="ok", **make.common)
-    chain(verify, captured, make.job("monitor_normal", "processing", request), verdict)
+    check = make.job(
+        "monitor_normal",
+        "checks",
+        "processing",
+        request,
+        doc="Holds the requests of the verification against the baseline: nothing may be found.",
+    )
+    verdict = VerdictOperator(
+        task_id="verdict_normal",
+        task_group=make.group("checks"),
+        folder=folder,
+        expect="ok",
+        **make.common,
+    )
+    chain(verify, captured, check, verdict)
     return verdict
 
 
@@ -90,14 +110,27 @@ def _shifted_batch(make: Chain, prepare: BaseOperator, baseline_ready: BaseOpera
     batch, folder = "{{ plan.prefix }}/shifted", "{{ plan.prefix }}/monitor_shifted"
     shift = ShiftBatchOperator(
         task_id="shift_batch",
+        task_group=make.group("checks"),
         rows="{{ plan.prefix }}/prepare/batch/batch.csv",
         schema="{{ plan.prefix }}/prepare/schema/schema.json",
         target=batch,
         **make.common,
     )
     request = processing.check_batch(make.spec, make.refs, batch=batch, baseline=BASELINE, output=folder)
-    check = make.job("monitor_shifted", "processing", request)
-    verdict = VerdictOperator(task_id="verdict_shifted", folder=folder, expect="shifted", **make.common)
+    check = make.job(
+        "monitor_shifted",
+        "checks",
+        "processing",
+        request,
+        doc="Holds the shifted batch against the baseline: the shifted columns must be found.",
+    )
+    verdict = VerdictOperator(
+        task_id="verdict_shifted",
+        task_group=make.group("checks"),
+        folder=folder,
+        expect="shifted",
+        **make.common,
+    )
     chain(prepare, shift, check, verdict)
     chain(baseline_ready, check)
     return verdict

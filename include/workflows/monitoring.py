@@ -44,6 +44,7 @@ def monitoring_dag(spec: ModelSpec) -> DAG:
         if spec.monitor.on_violation == "retrain":
             drift = DriftOperator(
                 task_id="drift",
+                task_group=make.group("checks"),
                 verdict_tasks=[verdict.task_id for verdict in verdicts],
                 outlets=[assets.drift(spec.name)],
                 # One event for all checks; one that was skipped or failed does not silence another.
@@ -59,7 +60,11 @@ def _data_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
     """The window's requests against the training data; returns the verdict's task."""
     folder = "{{ plan.prefix }}/monitor"
     traffic = TrafficOperator(
-        task_id="traffic", folder=CAPTURE, manifest="{{ plan.prefix }}/traffic.manifest", **make.common
+        task_id="traffic",
+        task_group=make.group("data"),
+        folder=CAPTURE,
+        manifest="{{ plan.prefix }}/traffic.manifest",
+        **make.common,
     )
     request = processing.check_captured(
         make.spec,
@@ -74,9 +79,16 @@ def _data_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
             "excluded_inference_id_prefix": VERIFICATION,
         },
     )
-    serving = ServingVersionOperator(task_id="serving", endpoint="{{ plan.names.endpoint }}", **make.common)
-    verdict = VerdictOperator(task_id="verdict", folder=folder, **make.common)
-    chain(ingest, traffic, serving, make.job("check", "processing", request), verdict)
+    serving = ServingVersionOperator(
+        task_id="serving",
+        task_group=make.group("data"),
+        endpoint="{{ plan.names.endpoint }}",
+        **make.common,
+    )
+    doc = "Holds the window's requests against the data that the serving version was trained on."
+    check = make.job("check", "checks", "processing", request, doc=doc)
+    verdict = VerdictOperator(task_id="verdict", task_group=make.group("checks"), folder=folder, **make.common)
+    chain(ingest, traffic, serving, check, verdict)
     return verdict
 
 
@@ -85,6 +97,7 @@ def _model_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
     folder, monitor = "{{ plan.prefix }}/monitor_quality", make.spec.monitor
     labelled = LabelledTrafficOperator(
         task_id="labelled_traffic",
+        task_group=make.group("data"),
         folder=CAPTURE,
         ground_truth=str(monitor.ground_truth),
         delay_hours=monitor.label_delay,
@@ -94,6 +107,7 @@ def _model_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
     )
     judged = JudgedVersionOperator(
         task_id="judged_version",
+        task_group=make.group("data"),
         endpoint="{{ plan.names.endpoint }}",
         traffic_task="labelled_traffic",
         **make.common,
@@ -111,6 +125,13 @@ def _model_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
             "excluded_inference_id_prefix": VERIFICATION,
         },
     )
-    verdict = QualityVerdictOperator(task_id="quality_verdict", folder=folder, **make.common)
-    chain(ingest, labelled, judged, make.job("quality_check", "processing", request), verdict)
+    doc = "Joins the requests with their labels and holds the predictions against the version's evaluation."
+    check = make.job("quality_check", "checks", "processing", request, doc=doc)
+    verdict = QualityVerdictOperator(
+        task_id="quality_verdict",
+        task_group=make.group("checks"),
+        folder=folder,
+        **make.common,
+    )
+    chain(ingest, labelled, judged, check, verdict)
     return verdict

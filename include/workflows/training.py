@@ -17,7 +17,7 @@ DOC = """### Training and deployment of `{name}`
 
 {description}
 
-Started by cron, by a drift event, from here, or as a backfill; each interval has jobs, names and data of its own. A
+Each interval, a backfill's too, has jobs, names and data of its own. A
 model that passes its gates is registered, and replaces what the endpoint `{name}` serves without a gap. Its version
 is approved once the endpoint is verified; a failed update or verification puts back what served before, and the run is
 red. Backfilled models are registered, neither deployed nor approved.
@@ -72,17 +72,26 @@ def _schedule(spec: ModelSpec) -> Any:
 
 def _shall_deploy(make: Chain) -> ShallDeployOperator:
     wish = "never" if make.spec.deploy.mode == "none" else "{{ params.deploy }}"
-    return ShallDeployOperator(task_id="shall_deploy", wish=wish, **make.common)
+    return ShallDeployOperator(task_id="shall_deploy", task_group=make.group("serving"), wish=wish, **make.common)
 
 
 def _last(make: Chain, shall: ShallDeployOperator) -> list[Any]:
     """From the model to a verified and approved endpoint, and the way back."""
     deploy, ready, verify, approve = make.deploy(), make.endpoint_ready(), make.verify(), make.approve()
-    deployed = EmptyOperator(task_id="deployed", outlets=[assets.endpoint(make.spec.name)])
-    # A teardown: it also runs when somebody marks the run as failed between update and verification.
-    restore = RestoreOperator(task_id="restore", endpoint=make.spec.name, **make.common).as_teardown(
-        on_failure_fail_dagrun=True
+    event = assets.endpoint(make.spec.name)
+    deployed = EmptyOperator(
+        task_id="deployed",
+        task_group=make.group("serving"),
+        outlets=[event],
+        doc_md=f"Publishes the event `{event.uri}`: a new version serves, verified.",
     )
+    # A teardown: it also runs when somebody marks the run as failed between update and verification.
+    restore = RestoreOperator(
+        task_id="restore",
+        task_group=make.group("clean_up"),
+        endpoint=make.spec.name,
+        **make.common,
+    ).as_teardown(on_failure_fail_dagrun=True)
     chain(shall, make.create_model(), make.endpoint_config(), deploy, ready, verify, approve, deployed)
     chain([deploy, ready, verify], restore)
     return [deployed, restore]

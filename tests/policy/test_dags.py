@@ -51,6 +51,12 @@ def test_every_dag_says_what_it_is_and_whose(bag: Any) -> None:
     assert sorted(name for name, task in tasks(bag) if task.owner in ("", "airflow")) == [], "owner"
 
 
+def test_every_task_says_what_it_does_and_what_makes_it_red(bag: Any) -> None:
+    docs = {name: task.doc_md or "" for name, task in tasks(bag)}
+    assert sorted(name for name, doc in docs.items() if not doc.strip()) == []
+    assert sorted(name for name, doc in docs.items() if len(doc) > 500) == [], "short enough to be read"
+
+
 def test_every_task_is_retried_with_growing_pauses(bag: Any) -> None:
     # A sensor waits out passing faults itself; Airflow would repeat its whole wait after a bad end.
     sensors = {name for name, task in tasks(bag) if isinstance(task, WatchSensor)}
