@@ -21,7 +21,7 @@ from include.localaws.server import Endpoint, Options
 from include.localaws.states import JOB_TRANSITIONS, Transitions
 from include.localaws.transform import job as transform
 from include.localaws.tuning import job as tuning
-from tests.localaws.conftest import IMAGE_URI, ROLE, channel, client_of, log_lines, poll, training_request
+from tests.localaws.conftest import IMAGE_URI, PATIENT, ROLE, channel, client_of, log_lines, poll, training_request
 from tests.localaws.job_helpers import fault_tag, keys, timed_from
 from tests.localaws.serving_fixtures import IMAGE as SERVING_IMAGE
 from tests.localaws.serving_fixtures import IMAGES as SERVING_IMAGES
@@ -306,7 +306,7 @@ Results = dict[Case, tuple[dict[str, Any], "bytes | None"]]
 
 def start(state: Path, images: Path, cache: Path, grace: float = 0.5) -> Bench:
     endpoint = Endpoint(
-        Options(state=state, images=(images, SERVING_IMAGES), cache=cache, jobs=8, grace=grace, cpus=8, memory=64)
+        Options(state, (images, SERVING_IMAGES), cache, jobs=8, grace=grace, cpus=8, memory=64, profile=PATIENT)
     )
     endpoint.start()
     return Bench(endpoint)

@@ -197,7 +197,7 @@ def test_retries_go_on_after_a_restart(start_endpoint: Callable[..., Endpoint], 
 @pytest.mark.executes("UpdateTrainingJob", "ListTrainingJobs")
 def test_warm_pool_is_reused_by_a_matching_job_and_saves_the_start(start_endpoint: Callable[..., Endpoint]) -> None:
     """The profile's start would last longer than the test: the second job is done, so it did not wait."""
-    endpoint = start_endpoint(profile=Profile(job_start=0.3))
+    endpoint = start_endpoint(profile=Profile(job_start=0.3, shutdown_grace=30.0))
     sagemaker = client_of(endpoint, "sagemaker")
     client_of(endpoint, "s3").create_bucket(Bucket="data")
 
@@ -216,7 +216,7 @@ def test_warm_pool_is_reused_by_a_matching_job_and_saves_the_start(start_endpoin
     other["ResourceConfig"]["InstanceType"] = "ml.m5.xlarge"
     sagemaker.create_training_job(**other)
     assert "WarmPoolStatus" not in finished(sagemaker, "other")
-    object.__setattr__(endpoint.ctx, "profile", Profile(job_start=3600.0))
+    object.__setattr__(endpoint.ctx, "profile", Profile(job_start=3600.0, shutdown_grace=30.0))
     kept, clock = endpoint.ctx.store.get(warmpool.KIND, "one"), endpoint.ctx.clock
     assert kept is not None
     object.__setattr__(endpoint.ctx, "clock", lambda: kept.created + 7.5)

@@ -482,7 +482,7 @@ def test_a_fault_rolls_an_update_back(server):
 
 
 def test_a_slow_start_can_be_seen_and_does_not_hold_the_shutdown_up(tmp_path):
-    with running(tmp_path / "state", profile=Profile("slow", endpoint_start=3600.0)) as local:
+    with running(tmp_path / "state", profile=Profile("slow", endpoint_start=3600.0, shutdown_grace=30.0)) as local:
         local.create_model("one", 1)
         local.create_config("one", "one")
         local.sagemaker.create_endpoint(EndpointName="slow", EndpointConfigName="one")
