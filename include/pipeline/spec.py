@@ -226,7 +226,7 @@ class Batch(Section):
     schedule: str | None = Field(None, description="Cron expression")
     source: str | None = Field(
         None,
-        pattern=r"^s3://.+[^/]$",
+        pattern=f"^{source.S3_PREFIX}$",
         description="s3:// prefix of feature rows, without a slash at the end; default: the last test features",
     )
     instance: Instance = Instance(type="ml.m5.large")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param, chain
 
+from include.pipeline import source
 from include.pipeline.requests import serving
 from include.pipeline.spec import ModelSpec
 from include.workflows.common import Chain, make_dag, timetable, value
@@ -27,9 +28,11 @@ def batch_scoring_dag(spec: ModelSpec) -> DAG:
         "rows": Param(
             None,
             type=["null", "string"],
-            pattern="^s3://.+[^/]$",
+            pattern=source.field(source.S3_PREFIX),
+            maxLength=1023,  # SageMaker takes one more, and a slash is added
             title="Rows to score",
-            description=f"s3:// prefix; empty: {spec.batch.source or 'the test rows of the version that scores'}",
+            description="s3:// prefix without a slash at the end; empty: "
+            + (spec.batch.source or "the test rows of the version that scores"),
         )
     }
     schedule = timetable(spec.batch.schedule)

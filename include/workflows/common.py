@@ -13,14 +13,14 @@ import jinja2
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, CronDataIntervalTimetable, Param, TaskGroup, TriggerRule, chain
 
-from include.pipeline import refs
+from include.pipeline import refs, source
 from include.pipeline.requests import processing, registry, serving, training, tuning
 from include.pipeline.spec import ModelSpec
 from include.workflows import graph
 from sagewind import settings
 from sagewind.kinds import KINDS
 from sagewind.operators.gate import GateOperator
-from sagewind.operators.ingest import IngestOperator
+from sagewind.operators.ingest import MOMENT, IngestOperator
 from sagewind.operators.job import JobOperator
 from sagewind.operators.registry import ApproveOperator, RegisterOperator
 from sagewind.operators.resource import ResourceOperator
@@ -98,18 +98,27 @@ def source_param(spec: ModelSpec) -> Param:
     return Param(
         None,
         type=["null", "string"],
+        pattern=source.PATTERN,
+        maxLength=source.LONGEST,
         title="Data source",
-        description=f"sklearn://, openml://, https://, s3:// or file:// URI; empty: {spec.data.source}",
+        description=f"A URI, one of {source.SHOWN_SCHEMES}; empty: {spec.data.source}",
     )
 
 
 def window_params() -> dict[str, Param]:
-    """Trigger-form fields that look at another window than the run's interval."""
+    """Trigger-form fields that look at another window than the run's interval. The format gives them a calendar."""
     return {
-        name: Param(None, type=["null", "string"], format="date-time", title=title, description=description)
-        for name, title, description in (
-            ("window_start", "Window from", "ISO time; empty: the run's interval, or the beginning if it has none"),
-            ("window_end", "Window to", "ISO time; empty: the end of the run's interval, or now if it has none"),
+        name: Param(
+            None,
+            type=["null", "string"],
+            format="date-time",
+            pattern=MOMENT,
+            title=title,
+            description=f"A time with its zone, 2026-01-31T06:00:00Z; empty: {otherwise}",
+        )
+        for name, title, otherwise in (
+            ("window_start", "Window from", "the begin of the run's interval, or all that is there if it has none"),
+            ("window_end", "Window to", "the end of the run's interval, else its logical date, else now"),
         )
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -11,7 +12,7 @@ from urllib.request import Request, urlopen
 from include.pipeline.errors import SourceError
 from include.pipeline.source import Source
 from sagewind import s3
-from sagewind.aws import Aws
+from sagewind.aws import Aws, is_passing
 
 _TIMEOUT = 60
 
@@ -48,8 +49,8 @@ def _openml(aws: Aws, source: Source, target: str) -> None:
     from sklearn.datasets._openml import OpenMLError
 
     version = source.query.get("version", "active")
-    number = version if version == "active" else int(version)
     try:
+        number = version if version == "active" else int(version)
         frame = fetch_openml(source.name, version=number, as_frame=True, parser="auto").frame
     except (OpenMLError, ValueError) as error:
         raise SourceError(
@@ -89,8 +90,22 @@ def _https(aws: Aws, source: Source, target: str) -> None:
 
 
 def _s3(aws: Aws, source: Source, target: str) -> None:
-    prefix = source.path.strip("/")
-    pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=source.name, Prefix=prefix)
+    """What S3 refuses is the user's to mend; throttling and a cut network are retried by Airflow."""
+    from botocore.exceptions import ClientError, ParamValidationError
+
+    try:
+        _copy_below(aws, source.name, source.path.strip("/"), target)
+    except (ClientError, ParamValidationError) as error:
+        if is_passing(error):
+            raise
+        said = " ".join(str(error).split())
+        raise SourceError(
+            f"source {source.shown!r} cannot be read ({said}): check the bucket's name and the connection's rights"
+        ) from error
+
+
+def _copy_below(aws: Aws, bucket: str, prefix: str, target: str) -> None:
+    pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
         for item in page.get("Contents", []):
             rest = item["Key"][len(prefix) :].strip("/")
@@ -98,12 +113,13 @@ def _s3(aws: Aws, source: Source, target: str) -> None:
             if item["Key"] != prefix and not item["Key"].startswith(prefix + "/"):
                 continue
             if item["Size"]:
-                s3.copy(aws, f"s3://{source.name}/{item['Key']}", f"{target}/{rest or Path(item['Key']).name}")
+                s3.copy(aws, f"s3://{bucket}/{item['Key']}", f"{target}/{rest or Path(item['Key']).name}")
 
 
 def _file(aws: Aws, source: Source, target: str) -> None:
     path = Path(source.path)
-    if not path.exists():
+    # os.path: a name that is too long for the file system is not there; Path.exists() raises on it.
+    if not os.path.exists(path):  # noqa: PTH110
         raise SourceError(f"source {source.shown!r} is not there: give the path of a file or a folder on the worker")
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     for item in files:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.pipeline import source
@@ -38,11 +39,44 @@ def test_what_is_understood(uri: str, scheme: str, name: str, path: str, query: 
         ("sklearn://boston", "not in scikit-learn"),
         ("s3://bucket", "add a key"),
         ("openml://", "names nothing"),
+        ("S3://bucket/key", "must begin with s3://, in small letters"),
+        (" s3://bucket/key", "must begin with s3://"),
+        ("file:/data/a.csv", "must begin with file://"),
+        ("s3://bucket/a\nb", "line break"),
+        ("https://[host/a.csv", "no valid host"),
+        ("s3://bucket/" + "a" * source.LONGEST, "has 4108 characters: give one of at most 4096"),
     ],
 )
 def test_what_is_refused_says_what_to_do(uri: str, says: str) -> None:
     with pytest.raises(SourceError, match=says):
         source.parse(uri)
+
+
+#: What URIs are made of, and what is put into them by mistake.
+SIGNS = [*"a/. ?#@:[]\\%", "//", "://", ":/", "\n", "\t", "\r", "\x00", "\x1f", "\x7f", "\u2028", "\u2100", "é"]
+PIECES = st.sampled_from([*source.SCHEMES, *source.SKLEARN_SETS, *SIGNS, "S3", "http", "{window_end:%Y/%m}"])
+URIS = st.one_of(
+    st.text(),
+    st.lists(PIECES, max_size=8).map("".join),
+    st.builds(
+        lambda scheme, pieces: f"{scheme}://{''.join(pieces)}",
+        st.sampled_from(source.SCHEMES),
+        st.lists(PIECES, max_size=6),
+    ),
+)
+
+
+@settings(max_examples=2000)
+@given(URIS)
+def test_a_forms_field_takes_what_is_understood_and_refuses_what_is_not(uri: str) -> None:
+    try:
+        source.parse(uri)
+        refusal = ""
+    except SourceError as error:
+        refusal = str(error)
+    taken = re.search(source.PATTERN, uri) is not None
+    if "no valid host" not in refusal:  # brackets and signs that stand for several others: no pattern can say it
+        assert taken == (not refusal or not uri)
 
 
 def test_the_window_is_filled_in() -> None:
