@@ -14,6 +14,7 @@ import pytest
 from include.pipeline import source
 from include.pipeline.errors import SourceError
 from include.pipeline.load import load_model
+from include.pipeline.spec import ModelSpec
 from sagewind import s3, sources
 from sagewind.aws import Aws
 from sagewind.errors import Refused
@@ -73,7 +74,11 @@ def test_an_s3_prefix_is_a_folder_and_not_the_beginning_of_a_name(request: pytes
     ("uri", "says"),
     [
         ("file:///nowhere/a.csv", "'file:///nowhere/a.csv' is not there: give the path"),
+        (f"file:///{'a' * 3000}", "' is not there: give the path"),
         ("s3://lake/nothing/here", "is empty: found 0 files"),
+        ("s3://there-is-no-such-lake/a", "cannot be read .*NoSuchBucket.*: check the bucket's name"),
+        ("s3://Not_A_Bucket!/a", "cannot be read .*Invalid bucket name.*: check the bucket's name"),
+        ("openml://adult?version=two", "check its name and version"),
     ],
 )
 def test_what_is_not_there_is_said(uri: str, says: str, request: pytest.FixtureRequest) -> None:
@@ -125,12 +130,17 @@ def test_a_set_that_openml_does_not_have(monkeypatch: pytest.MonkeyPatch) -> Non
         take("openml://nothing", "s3://lake/openml")
 
 
-def ingest(task, uri: str) -> dict[str, Any]:
+def ingest(task, uri: str, spec: ModelSpec | None = None, **options: Any) -> dict[str, Any]:
     run = SimpleNamespace(
-        data_interval_start=None, data_interval_end=None, run_after=datetime(2026, 1, 1, tzinfo=UTC), run_type="manual"
+        data_interval_start=None, data_interval_end=None, run_after=datetime(2026, 1, 1, tzinfo=UTC), conf=None
     )
     operator = IngestOperator(
-        task_id="ingest", spec=load_model("tumor"), rehearsal=True, source_override=uri, connection="c"
+        task_id="ingest",
+        spec=spec or load_model("tumor"),
+        source_override=uri,
+        connection="c",
+        rehearsal=True,
+        **options,
     )
     return operator.execute({**task.context, "dag_run": run})
 
@@ -144,6 +154,14 @@ def test_ingest_plans_snapshots_and_uploads_what_the_jobs_need(task) -> None:
     assert {"prepare.py", "evaluate.py", "monitor/__main__.py", "quality/analyze.py"} <= code
     assert [item["Key"].rsplit("/", 1)[1] for item in s3.listing(AWS, plan["sourcedir"])] == ["sourcedir.tar.gz"]
     assert ingest(task, "None")["prefix"] == plan["prefix"]
+
+
+def test_a_run_that_takes_no_data_needs_no_window_for_it(task) -> None:
+    tumor = load_model("tumor")
+    spec = tumor.model_copy(update={"data": tumor.data.model_copy(update={"source": "s3://lake/{window_start}"})})
+    assert "snapshot" not in ingest(task, "", spec, with_data=False)
+    with pytest.raises(Refused, match="wants window_start, but this run has no interval: .* or give it another source"):
+        ingest(task, "", spec)
 
 
 def test_a_bad_source_is_one_sentence_and_no_retry(task) -> None:

@@ -67,11 +67,9 @@ class IngestOperator(SagewindOperator):
         spec, ti, run = self.spec, context["ti"], context["dag_run"]
         override = None if self.source_override in _NOTHING else self.source_override
         start, end = self._window(run)
-        uri = source.fill_window(
-            source.choose(spec.name, spec.data.source, override, os.environ),
-            start,
-            end,
-        )
+        uri = source.choose(spec.name, spec.data.source, override, os.environ)
+        if self.with_data:
+            uri = source.fill_window(uri, start, end)
         job_files, script_files = bundle.job_files(), bundle.script_files(spec.train)
         made = plan.make(
             spec,
@@ -98,12 +96,25 @@ class IngestOperator(SagewindOperator):
         return made
 
     def _window(self, run: Any) -> tuple[datetime | None, datetime]:
-        """The run's interval, or what its params say instead; a run without an interval begins nowhere and ends now."""
-        start = _moment("window_start", self.window_start) or run.data_interval_start
-        end = _moment("window_end", self.window_end) or run.data_interval_end or run.run_after
+        """The run's interval, or what its params say instead; a run without an interval begins nowhere and ends now.
+
+        A DAG without cron whose run was given a date, as Airflow's trigger form does, has an interval without length
+        at that date: that is none.
+        """
+        since, until = run.data_interval_start, run.data_interval_end
+        asked_start, asked_end = _moment("window_start", self.window_start), _moment("window_end", self.window_end)
+        start = asked_start or (since if since != until else None)
+        end = asked_end or until or run.run_after
         if start is not None and start >= end:
-            raise Refused(f"the window from {start.isoformat()} to {end.isoformat()} is empty: give an earlier start")
+            raise Refused(
+                f"the window is empty, as {_said('window_start', start, asked_start)} and "
+                f"{_said('window_end', end, asked_end)}: give a window_start that lies before window_end"
+            )
         return start, end
+
+
+def _said(name: str, value: datetime, asked: datetime | None) -> str:
+    return f"{name} is {value.isoformat()}{'' if asked else ' (not given: the run has it)'}"
 
 
 def _moment(name: str, text: str) -> datetime | None:
