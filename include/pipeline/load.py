@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -10,7 +9,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from include.pipeline.errors import ModelFileError
+from include.pipeline.errors import ModelFileError, did_you_mean
 from include.pipeline.paths import MODELS
 from include.pipeline.spec import ModelSpec
 
@@ -62,8 +61,7 @@ def _sentence(fault: Any) -> str:
         return f"{key} is missing"
     if fault["type"] == "extra_forbidden":
         allowed = _allowed(fault["loc"][:-1])
-        near = difflib.get_close_matches(str(fault["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(allowed)}"
+        hint = did_you_mean(str(fault["loc"][-1]), allowed) or f"use one of {', '.join(allowed)}"
         return f"{key} is not a key that this file may have: {hint}"
     if fault["type"] == "string_type" and isinstance(found, bool | int | float):
         return f"{key} is {found!r}, which YAML does not read as a text: write it in quotes"

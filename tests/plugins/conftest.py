@@ -48,7 +48,7 @@ class Task:
 
     @property
     def context(self) -> Any:
-        run = SimpleNamespace(run_after=datetime(2026, 1, 1, tzinfo=UTC), run_type=self.run_type)
+        run = SimpleNamespace(run_after=datetime(2026, 1, 1, tzinfo=UTC), run_type=self.run_type, conf={})
         return {"ti": self.ti, "task_state_store": self.store, "dag_run": run}
 
     def retry(self) -> None:

@@ -11,6 +11,7 @@ import jinja2
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.pipeline.errors import did_you_mean
 from sagewind.aws import Aws
 from sagewind.errors import Refused
 from sagewind.ownership import Owner
@@ -55,6 +56,15 @@ class SagewindOperator(BaseOperator):
         """To raise when what follows shall be skipped; logged too, as Airflow's pages fold an exception's text away."""
         self.log.info("skipped: %s", reason)
         return AirflowSkipException(reason)
+
+    def refuse_unknown_conf(self, context: Context) -> None:
+        """Refused if the run's conf has a key that is no param of the DAG: Airflow ignores it without a word."""
+        # The OpenLineage provider adds a key of its own to the conf of a run that another DAG triggers.
+        given = {*(context["dag_run"].conf or {})} - {"openlineage"}
+        if given and (unknown := sorted(given - {*self.dag.params})):
+            hints = ((key, did_you_mean(key, self.dag.params)) for key in unknown)
+            named = ", ".join(f"{key!r} ({hint})" if hint else repr(key) for key, hint in hints)
+            raise Refused(f"{self.dag_id} takes no conf key {named}: it takes {', '.join(self.dag.params)}")
 
     def plan(self, context: Context) -> dict[str, Any]:
         """What the run's first task returned; Refused if it returned nothing."""

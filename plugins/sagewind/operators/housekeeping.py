@@ -48,6 +48,7 @@ class HousekeepingOperator(SagewindOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, tell, and remove unless it is a dry run."""
+        self.refuse_unknown_conf(context)
         dry = self.dry != "False"
         sweep, now = Sweep(self.aws), datetime.now(UTC)
         findings = [*self._resources(sweep, now), *self._jobs(sweep, now)]

@@ -58,6 +58,7 @@ class IngestOperator(SagewindOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, snapshot, upload."""
+        self.refuse_unknown_conf(context)
         try:
             return self._ingest(context)
         except (SourceError, ModelFileError) as error:
