@@ -109,11 +109,10 @@ class Rehearsal:
         self.printer.line(f"Airflow ready at {self.plan.url}")
         api, dag_id, run_id = stack.api, self.order.dag_id, self.facts.run_id
         stack.supervision.wait(f"The DAG {dag_id}", lambda: self._parsed(stack), PARSE_SECONDS)
-        conf: dict[str, Any] = {"keep": True} if self.order.keep else {}
-        if self.order.source is not None:
-            conf["source"] = self.order.source
         api.unpause(dag_id)
-        api.trigger(dag_id, run_id, conf)
+        # What Airflow's trigger form sends: every field, and the moment as the logical date.
+        conf = {"source": self.order.source, "keep": self.order.keep}
+        api.trigger(dag_id, run_id, conf, datetime.now(UTC))
         self.printer.line(f"started {dag_id} {run_id}")
         progress = TaskProgress(self.printer, self._log_line)
         self.facts.state = "running"

@@ -59,9 +59,10 @@ class AirflowApi:
         """Let the scheduler run this DAG."""
         self.change("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
-    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
-        """Start a run without a logical date; `conf` sets the DAG's params."""
-        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any], logical_date: datetime | None = None) -> None:
+        """Start a run, of a logical date or of none; `conf` sets the DAG's params."""
+        date = logical_date.isoformat() if logical_date else None
+        body = {"dag_run_id": run_id, "logical_date": date, "conf": conf}
         self.change("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:

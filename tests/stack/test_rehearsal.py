@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from include.pipeline.load import load_model
 from include.stack import rehearsal
 from include.stack.errors import Interrupted, StackError
 from include.stack.progress import Printer
 from include.stack.rehearsal import Order, Rehearsal
+from include.workflows.lifecycle import lifecycle_dag
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,48 @@ def test_a_source_that_cannot_be_read_stops_before_airflow_starts(source: str, s
 def test_a_model_file_and_a_source_that_can_be_read_pass() -> None:
     Order("tumor", source="file:///data/rows.csv").validate()
     Order("tumor").validate()
+
+
+class RecordingStack:
+    """A stack whose Airflow keeps what it is asked for, and whose runs are over at once."""
+
+    def __init__(self) -> None:
+        self.api, self.supervision, self.triggered = self, self, []
+
+    def start(self) -> None:
+        pass
+
+    def unpause(self, dag_id: str) -> None:
+        pass
+
+    def trigger(self, *asked: Any) -> None:
+        self.triggered.append(asked)
+
+    def wait(self, *_: Any, **__: Any) -> str:
+        return "success"
+
+
+@pytest.mark.parametrize(
+    ("options", "conf"),
+    [
+        ({}, {"source": None, "keep": False}),
+        ({"source": "file:///a.csv", "keep": True}, {"source": "file:///a.csv", "keep": True}),
+    ],
+)
+def test_a_run_is_asked_for_as_the_trigger_form_does_it(
+    options: dict[str, Any], conf: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "LocalAws", lambda _: None)
+    stack: Any = RecordingStack()
+    unused: Any = SimpleNamespace(url="http://airflow")
+    run = Rehearsal(Order("tumor", reports=tmp_path, **options), unused, Printer(io.StringIO()), unused)
+    before = datetime.now(UTC)
+    run._execute(stack)
+    ((dag_id, run_id, sent, date),) = stack.triggered
+    assert (dag_id, run_id, sent) == ("tumor_lifecycle", run.facts.run_id, conf)
+    assert before <= date <= datetime.now(UTC)
+    form = lifecycle_dag(load_model("tumor")).params
+    assert set(sent) == set(form)
 
 
 class InterruptedStack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -33,15 +34,18 @@ def test_token_is_sent_after_login() -> None:
     assert seen[1].headers["Authorization"] == "Bearer abc"
 
 
-def test_run_is_triggered_without_logical_date() -> None:
+@pytest.mark.parametrize(
+    ("date", "sent"), [(None, None), (datetime(2026, 3, 4, 10, 30, tzinfo=UTC), "2026-03-04T10:30:00+00:00")]
+)
+def test_run_is_triggered_with_or_without_a_logical_date(date: datetime | None, sent: str | None) -> None:
     bodies: list[object] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
         bodies.append(json.loads(request.content))
         return httpx.Response(200, json={})
 
-    api(handle).trigger("d", "r", {"keep": True})
-    assert bodies == [{"dag_run_id": "r", "logical_date": None, "conf": {"keep": True}}]
+    api(handle).trigger("d", "r", {"keep": True}, date)
+    assert bodies == [{"dag_run_id": "r", "logical_date": sent, "conf": {"keep": True}}]
 
 
 def test_a_change_that_sqlite_refuses_is_asked_for_again() -> None:
