@@ -7,7 +7,8 @@ from airflow.sdk import DAG, Param, chain
 from include.pipeline import source
 from include.pipeline.requests import serving
 from include.pipeline.spec import ModelSpec
-from include.workflows.common import Chain, make_dag, timetable, value
+from include.workflows.chain import Chain
+from include.workflows.common import make_dag, timetable, value
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator

@@ -6,7 +6,8 @@ from airflow.sdk import DAG, BaseOperator, Param, chain
 
 from include.pipeline.requests import processing, serving
 from include.pipeline.spec import ModelSpec
-from include.workflows.common import Chain, make_dag, seen_by_sensor, source_param
+from include.workflows.chain import Chain
+from include.workflows.common import make_dag, seen_by_sensor, source_param
 from sagewind.operators.checks import BatchCheckOperator, ShiftBatchOperator, VerdictOperator
 from sagewind.sensors.capture import CaptureSensor
 

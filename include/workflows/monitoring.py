@@ -7,7 +7,8 @@ from airflow.sdk import DAG, BaseOperator, TriggerRule, chain
 from include.pipeline.requests import processing
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
-from include.workflows.common import Chain, make_dag, timetable, window_params
+from include.workflows.chain import Chain
+from include.workflows.common import make_dag, timetable, window_params
 from sagewind.capture import VERIFICATION
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator

@@ -9,7 +9,8 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, Param, chain
 
 from include.pipeline.spec import ModelSpec
 from include.workflows import assets
-from include.workflows.common import Chain, make_dag, source_param, timetable
+from include.workflows.chain import Chain
+from include.workflows.common import make_dag, source_param, timetable
 from sagewind.operators.flow import ShallDeployOperator
 from sagewind.operators.serving import RestoreOperator
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from include.pipeline.load import load_model
 from include.workflows import model_dags
-from include.workflows.common import Chain
+from include.workflows.chain import Chain
 from include.workflows.training import training_dag
 from sagewind import settings
 from sagewind.operators.approval import AskApprovalOperator
