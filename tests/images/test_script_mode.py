@@ -82,7 +82,7 @@ def test_a_program_runs_with_its_arguments(ml: MlDir, capfd: pytest.CaptureFixtu
 
 LEAVES = """
 import pathlib, subprocess, sys
-left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 pathlib.Path(sys.argv[2]).write_text(str(left.pid))
 """
 

@@ -16,13 +16,14 @@ import pytest
 from botocore.config import Config
 
 from include.localaws.engine.sandbox import Sandbox, choose
+from include.localaws.front import http_server
 from include.localaws.profile import Profile
 from include.localaws.server import Endpoint, Options
 
 IMAGE_URI = "123456789012.dkr.ecr.us-east-1.amazonaws.com/tiny:1.0-1"
 ROLE = "arn:aws:iam::123456789012:role/service-role"
 #: An endpoint that ends waits for the ends of its jobs, however slow the machine is: tests look at them.
-PATIENT = Profile(shutdown_grace=30.0)
+PATIENT = Profile(shutdown_grace=60.0)
 
 IMAGE_TOML = """
 name = "tiny"
@@ -75,6 +76,14 @@ def client_of(endpoint: Endpoint, service: str, **options: Any) -> Any:
         region_name=env["AWS_DEFAULT_REGION"],
         config=config,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """However slow the machine is, an endpoint waits for the rest of an upload that it has refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_server, "PASS_OVER_SECONDS", 240.0)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -157,7 +166,7 @@ def training_request(name: str, script: str = "", **changes: Any) -> dict[str, A
         "HyperParameters": {"script": json.dumps(script)},
         "OutputDataConfig": {"S3OutputPath": "s3://data/models"},
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         **changes,
     }
 

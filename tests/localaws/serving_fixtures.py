@@ -31,7 +31,7 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/factor:1"
 ROLE = "arn:aws:iam::123456789012:role/test"
 BUCKET = "models"
 #: Ended servers are started again at once, and an endpoint that ends waits for what tests look at.
-TIMES = Profile(restart_longest=0.02, shutdown_grace=30.0)
+TIMES = Profile(restart_longest=0.02, shutdown_grace=60.0)
 FAST = {"Delay": 0.05, "MaxAttempts": 4800}
 
 
@@ -185,7 +185,7 @@ class Program:
     def end(self, number: signal.Signals) -> int:
         """Send a signal and wait for the end."""
         self.process.send_signal(number)
-        code = self.process.wait(120)
+        code = self.process.wait(240)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -210,13 +210,13 @@ class Marked:
         return found
 
     def wait_gone(self) -> None:
-        """Return when all of them have ended; fails after two minutes."""
+        """Return when all of them have ended; fails after four minutes."""
         for pid in self.pids():
             try:
                 handle = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
-            ended, _, _ = select.select([handle], [], [], 120)
+            ended, _, _ = select.select([handle], [], [], 240)
             os.close(handle)
             assert ended, f"process {pid} is still there"
 
@@ -226,7 +226,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._listener.settimeout(120)
+        self._listener.settimeout(240)
         self.port = str(self._listener.getsockname()[1])
         self.variables = {"START_AFTER": self.port}
 

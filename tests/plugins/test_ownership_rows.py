@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -258,14 +257,22 @@ def test_a_run_of_the_same_id_as_a_deleted_one_does_not_take_its_result(sagemake
 
 def test_o10_a_kill_while_create_is_on_its_way_stops_the_job_that_then_appears(sagemaker, task, monkeypatch) -> None:
     made = operator(program=ENDLESS)
-    create = made.aws.client("sagemaker").create_processing_job
+    create, looks = made.aws.client("sagemaker").create_processing_job, jobs.look
     monkeypatch.setattr(taskstate, "task_state", lambda owner: "failed")
 
     def killed_meanwhile(**request: Any) -> Any:
-        late = threading.Timer(0.5, lambda: create(**request))
-        late.start()
-        made.on_kill()
-        late.join()
+        seen = []
+
+        def look(*arguments: Any) -> Any:
+            seen.append(found := looks(*arguments))
+            if len(seen) == 1:
+                create(**request)  # it arrives when it has been looked for in vain
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, "look", look)
+            made.on_kill()
+        assert seen[0] is None
         raise AirflowTaskTimeout  # Airflow ends the process
 
     with monkeypatch.context() as patch:

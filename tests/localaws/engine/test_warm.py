@@ -17,7 +17,7 @@ from include.localaws.engine.runner import Process, ProcessSpec, Runner
 from include.localaws.engine.sandbox import choose
 from include.localaws.engine.warm import Parent, reads_at_start
 from tests.localaws.conftest import bubblewrap, make_image, poll
-from tests.localaws.engine.test_runner import Lines, running
+from tests.localaws.engine.test_runner import Lines, running, unlike_any
 
 TOML = """
 name = "tiny"
@@ -215,15 +215,16 @@ def test_sigterm_reaches_the_program_and_stop_takes_all_of_it(start: Start) -> N
     script = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, lambda *_: (print('saving', flush=True), sys.exit(5)))
-subprocess.Popen(['sleep', '54321.75'], start_new_session=True)
+subprocess.Popen(['sleep', sys.argv[1]], start_new_session=True)
 print('up', flush=True)
 time.sleep(600)
 """
-    process, lines = start(script)
+    seconds = unlike_any()
+    process, lines = start(script, seconds)
     lines.seen("up")
-    assert process.terminate(30) == 5
+    assert process.terminate(240) == 5
     assert list(lines) == ["up", "saving"]
-    assert not running("54321.75")
+    assert not running(seconds)
 
 
 def test_sigkill_after_the_grace(start: Start) -> None:
@@ -437,7 +438,7 @@ process.wait()
 
 
 def test_kill_dash_nine_of_the_server_leaves_no_process(runner: Runner, image: Image, tmp_path: Path) -> None:
-    marker = f"5{os.getpid()}.{int.from_bytes(os.urandom(3), 'big')}"
+    marker = unlike_any()
     root = tmp_path / "ml"
     root.mkdir()
     (root / "s.py").write_text(

@@ -44,7 +44,7 @@ def address() -> Iterator[tuple[str, int]]:
 @pytest.fixture
 def connected(address: tuple[str, int]) -> Iterator[socket.socket]:
     """A connection to it."""
-    with socket.create_connection(address, timeout=120) as client:
+    with socket.create_connection(address, timeout=240) as client:
         yield client
 
 
@@ -130,7 +130,7 @@ def ignore(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 
 
 def test_a_body_that_nobody_reads_is_passed_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 120.0)  # not how fast it comes is looked at, but its length
+    monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 240.0)  # not how fast it comes is looked at, but its length
 
     class Watching(Server):
         def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
@@ -143,7 +143,7 @@ def test_a_body_that_nobody_reads_is_passed_over_in_pieces(monkeypatch: pytest.M
     size = 40 << 20
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
     tracemalloc.start()
-    with socket.create_connection(server.bind_addr, timeout=120) as client:
+    with socket.create_connection(server.bind_addr, timeout=240) as client:
         reader = client.makefile("rb")
         for _ in range(2):
             client.sendall(head)
@@ -179,8 +179,8 @@ def test_a_refused_body_that_does_not_come_is_not_waited_for(
     """The one thread is free for others soon, and a client that trickles its body keeps it no longer."""
     monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 0.05)
     with (
-        socket.create_connection(refusing, timeout=120) as silent,
-        socket.create_connection(refusing, timeout=120) as other,
+        socket.create_connection(refusing, timeout=240) as silent,
+        socket.create_connection(refusing, timeout=240) as other,
     ):
         silent.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\n" + part)
         head = silent.makefile("rb").read()  # to its end: the connection is closed
@@ -196,7 +196,7 @@ def test_time_for_a_refused_body_is_limited_as_a_whole(
     """Bytes that keep coming, each in time, do not lengthen it."""
     monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 0.2)
     answered = threading.Event()
-    with socket.create_connection(refusing, timeout=120) as client:
+    with socket.create_connection(refusing, timeout=240) as client:
         client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
 
         def trickle() -> None:
@@ -217,6 +217,6 @@ def test_a_refused_body_is_passed_over_up_to_a_limit(
     refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "MOST_PASSED_OVER", 1 << 20)
-    with socket.create_connection(refusing, timeout=120) as client:
+    with socket.create_connection(refusing, timeout=240) as client:
         client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 40) + b"x" * 1000)
         assert b"\r\nConnection: close\r\n" in client.makefile("rb").read()

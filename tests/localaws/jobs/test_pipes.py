@@ -135,12 +135,12 @@ def test_a_stop_waits_no_longer_than_it_may(start: Start, tmp_path: Path, monkey
 
     def busy(*_: object) -> None:
         inside.set()
-        assert go.wait(30)
+        assert go.wait(240)
 
     monkeypatch.setattr(Feeder, "_send_epoch", busy)
     feeder = start()
     reader = os.open(fifo(tmp_path, 0), os.O_RDONLY)
-    assert inside.wait(30)
+    assert inside.wait(240)
     feeder.stop()
     assert feeding()
     go.set()

@@ -46,7 +46,7 @@ def request_of(name: str, **changes: Any) -> dict[str, Any]:
             "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
         },
         "RoleArn": ROLE,
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         **changes,
     }
 

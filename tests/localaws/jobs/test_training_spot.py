@@ -47,10 +47,10 @@ SHELL_GO_ON = (
 )
 
 
-def spot(wait: int = 60, **changes: Any) -> dict[str, Any]:
+def spot(wait: int = 3600, **changes: Any) -> dict[str, Any]:
     return {
         "EnableManagedSpotTraining": True,
-        "StoppingCondition": {"MaxRuntimeInSeconds": min(60, wait), "MaxWaitTimeInSeconds": wait},
+        "StoppingCondition": {"MaxRuntimeInSeconds": wait, "MaxWaitTimeInSeconds": wait},
         **changes,
     }
 

@@ -29,7 +29,7 @@ class Raw:
     """HTTP requests byte for byte, over one kept-alive connection."""
 
     def __init__(self, endpoint: str) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=30)
+        self._connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=240)
 
     def __call__(self, method: str, path: str, body: bytes | list[bytes] = b"", **headers: str) -> Answer:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -73,7 +73,7 @@ TRAILER = {
 }
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.binary(max_size=3000), size=st.integers(1, 1000), signed=st.booleans(), chunked=st.booleans())
 def test_aws_chunked(data: bytes, size: int, signed: bool, chunked: bool, raw: Raw, store: S3Store) -> None:
     store.create_bucket("chunked")

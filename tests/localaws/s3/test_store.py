@@ -36,7 +36,7 @@ def files_of(root: Path) -> list[Path]:
     return [path for path in (root / "blobs").rglob("*") if path.is_file()]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(names=st.lists(keys, min_size=1, max_size=8, unique=True))
 def test_any_key_is_safe_and_listed_in_order(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     outer = tmp_path_factory.mktemp("outer")
@@ -54,7 +54,7 @@ def test_any_key_is_safe_and_listed_in_order(names: list[str], tmp_path_factory:
     store.close()
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     names=st.sets(st.text("ab/", min_size=1, max_size=5), max_size=25),
     prefix=st.text("ab/", max_size=2),

@@ -261,7 +261,7 @@ def test_a_long_request_is_answered_by_the_server_that_has_it(tmp_path, patience
     mark, gate = Marked(), Gate()
     with running(tmp_path / "state") as local:
         answer, held = replaced(local, mark, gate, change)
-        assert patience.wait(120)
+        assert patience.wait(240)
         assert mark.pids()
         held.close()
         assert written(local, answer["OutputLocation"]) == b"held"
@@ -275,7 +275,7 @@ def test_a_deleted_endpoint_waits_for_no_long_request(tmp_path, patience, change
     mark, gate = Marked(), Gate()
     with running(tmp_path / "state") as local:
         _, held = replaced(local, mark, gate, change)
-        assert patience.wait(120)
+        assert patience.wait(240)
         local.delete_endpoint("long")
         mark.wait_gone()
     held.close()
@@ -286,7 +286,7 @@ def test_a_long_request_on_a_replaced_server_is_begun_again_after_a_restart(tmp_
     mark, gate = Marked(), Gate()
     with running(tmp_path / "state") as local:
         answer, held = replaced(local, mark, gate, "update")
-        assert patience.wait(120)
+        assert patience.wait(240)
     assert mark.pids() == []
     held.close()
     with running(tmp_path / "state") as later:
@@ -310,7 +310,7 @@ class Worker:
         return self.room
 
     def work(self, endpoint, request, body):
-        assert self.go.wait(30)
+        assert self.go.wait(240)
         self.worked.append((request.inference_id, body and body.read_bytes()))
         self.done.release()
         return True
@@ -336,8 +336,8 @@ def test_requests_expire_in_the_queue(tmp_path):
     worker.room = 1
     worker.go.set()
     queues.tick()
-    assert worker.done.acquire(timeout=30)
-    assert queues.join(30)
+    assert worker.done.acquire(timeout=240)
+    assert queues.join(240)
     assert worker.worked == [("new", b"2")]
     assert list(tmp_path.rglob("*.*")) == []
 
@@ -354,8 +354,8 @@ def test_what_nobody_could_take_keeps_its_place(tmp_path):
     worker = Absent(room=1)
     queues = AsyncQueues(tmp_path, lambda: 0.0, worker)
     queues.submit("e", request_of("first"), b"1")
-    assert worker.done.acquire(timeout=30)
-    assert queues.join(30)
+    assert worker.done.acquire(timeout=240)
+    assert queues.join(240)
     assert queues.backlog("e") == 1
     assert worker.worked == []
 
@@ -376,8 +376,8 @@ def test_what_an_earlier_run_left_is_not_hidden_by_a_new_request(tmp_path):
     worker.go.set()
     queues.pump("e")
     for _ in range(3):
-        assert worker.done.acquire(timeout=30)
-    assert queues.join(30)
+        assert worker.done.acquire(timeout=240)
+    assert queues.join(240)
     assert {name for name, _ in worker.worked} == {"first", "second", "new"}
     assert worker.worked[-1][0] == "new"
     assert list(tmp_path.rglob("*.*")) == []
@@ -390,5 +390,5 @@ def test_order_and_limit_are_kept(tmp_path):
         queues.submit("e", request_of(str(number), at=number / 1000), b"")
     worker.go.set()
     for _ in range(20):
-        assert worker.done.acquire(timeout=30)
+        assert worker.done.acquire(timeout=240)
     assert [name for name, _ in worker.worked] == [str(n) for n in range(20)]

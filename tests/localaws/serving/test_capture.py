@@ -151,7 +151,7 @@ def test_records_are_written_without_being_asked():
     done = threading.Event()
     buffer = CaptureBuffer(lambda _uri, _body: done.set(), interval=0.01)
     buffer.add("s3://b", "ep", "v", AT, b"1\n")
-    assert done.wait(60)
+    assert done.wait(240)
     buffer.close()
 
 
