@@ -75,6 +75,7 @@ class Handler(BaseHTTPRequestHandler):
     """HTTP around the jobs of the server."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer goes out in one piece: the second of two would wait for the receipt of the first
     server: Server
 
     def do_POST(self) -> None:

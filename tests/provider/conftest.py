@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,11 +92,12 @@ class Aws:
             self.wait(waiter, **names)
 
 
-@contextmanager
-def running(folder: Path, **options: Any) -> Iterator[Aws]:
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """An endpoint with the tiny image, which has the tests' bucket."""
+    folder = tmp_path_factory.mktemp("provider")
     endpoint = Endpoint(
-        Options(state=folder / "state", images=(HERE / "images",), cache=folder / "cache", grace=5.0, jobs=4, **options)
+        Options(state=folder / "state", images=(HERE / "images",), cache=folder / "cache", grace=5.0, jobs=4)
     )
     endpoint.start()
     clients = Aws(endpoint)
@@ -107,12 +107,7 @@ def running(folder: Path, **options: Any) -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with running(tmp_path_factory.mktemp("provider")) as clients:
-        yield clients
-
-
-def connect(aws: Aws, patch: pytest.MonkeyPatch) -> None:
+def connection(aws: Aws) -> Iterator[None]:
     """Make the endpoint the connection `aws_default`, as an operator finds it.
 
     The variable is for what the provider reads past the connection: `output_files_to_xcom` takes a client of the bare
@@ -125,14 +120,9 @@ def connect(aws: Aws, patch: pytest.MonkeyPatch) -> None:
         "password": aws.values["AWS_SECRET_ACCESS_KEY"],
         "extra": extra,
     }
-    patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(value))
-    patch.setenv("AWS_ENDPOINT_URL", aws.values["AWS_ENDPOINT_URL"])
-
-
-@pytest.fixture(scope="session")
-def connection(aws: Aws) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        connect(aws, patch)
+        patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(value))
+        patch.setenv("AWS_ENDPOINT_URL", aws.values["AWS_ENDPOINT_URL"])
         yield
 
 

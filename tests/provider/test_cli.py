@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from tests.provider.configs import (
 from tests.provider.conftest import Aws, install
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+PROGRAM = Path(__file__).with_name("cli_program.py")
 
 
 @pytest.fixture(scope="module")
-def cli(aws: Aws) -> Cli:
+def cli(aws: Aws) -> Iterator[Cli]:
     """Runs one command; a code other than 0 fails unless it is expected."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW"))},
@@ -36,14 +37,25 @@ def cli(aws: Aws) -> Cli:
         "PYTHONPATH": str(install("awscli")),
         "PYTHONWARNINGS": "ignore",
     }
+    # Importing the CLI takes longer than most commands: it is imported once, and each command is a fork.
+    program = subprocess.Popen(
+        [sys.executable, PROGRAM], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    commands, answers = program.stdin, program.stdout
 
     def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "awscli", *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        commands.write(json.dumps(arguments) + "\n")
+        commands.flush()
+        done = subprocess.CompletedProcess(arguments, **json.loads(answers.readline()))
         assert done.returncode == code, f"{arguments}: {done.returncode}, {done.stderr}"
         return done
 
-    return run
+    yield run
+    commands.close()
+    assert program.wait() == 0
+    answers.close()
 
 
 def shown(done: subprocess.CompletedProcess[str]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +18,6 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
 from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerEndpointSensor
 from botocore.exceptions import ClientError
 
-from include.localaws.quotas import Quotas
 from tests.provider.configs import (
     BUCKET,
     POLL,
@@ -29,7 +27,7 @@ from tests.provider.configs import (
     training_request,
     transform_request,
 )
-from tests.provider.conftest import Aws, connect, running
+from tests.provider.conftest import Aws
 
 
 @pytest.fixture(autouse=True)
@@ -119,10 +117,11 @@ def test_endpoint(aws: Aws, names: Names, model: str) -> None:
 
 
 @pytest.mark.exercises("SageMakerTrainingOperator")
-def test_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: Names) -> None:
-    with running(tmp_path, quotas=Quotas.parse(["ml.m5.large/training=0"])) as limited:
-        connect(limited, monkeypatch)
-        config = training_request(names("job"), limited.put("train/a.csv", "2,1\n"))
-        with pytest.raises(ClientError, match="ResourceLimitExceeded.*'ml.m5.large for training job usage' is 0"):
-            SageMakerTrainingOperator(task_id="t", config=config).execute({})
-        assert limited.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+def test_quota(aws: Aws, names: Names, train_data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = aws.endpoint.ctx.quotas.limits
+    assert isinstance(limits, dict)
+    monkeypatch.setitem(limits, ("ml.m5.large", "training"), 0)
+    config = training_request(names("job"), train_data)
+    with pytest.raises(ClientError, match="ResourceLimitExceeded.*'ml.m5.large for training job usage' is 0"):
+        SageMakerTrainingOperator(task_id="t", config=config).execute({})
+    assert aws.sagemaker.list_training_jobs(NameContains=names("job"))["TrainingJobSummaries"] == []
