@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from container_toolkit import xgb_data, xgb_serve
+from container_toolkit import xgb_data, xgb_serve, xgb_train
 from container_toolkit.base import UserError
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
+
+from tests.images.conftest import MlDir
 
 CELLS = st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=32), st.just(float("nan")))
 
@@ -69,6 +72,25 @@ def test_bad_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         xgb_data.read(tmp_path, xgb_data.CSV)
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ({}, "Missing required channel: train"),
+        ({"train": {"ContentType": "text/csv"}, "test": {}}, "Extraneous channel found: test"),
+    ],
+)
+def test_channels_that_the_algorithm_does_not_have(channels: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        xgb_train.check_channels(channels)
+
+
+def test_labels_that_the_objective_cannot_learn(ml: MlDir) -> None:
+    ml.training({}, {"train": "0,1\n7,2\n"})
+    said = r"\[0,1\] for logistic regression, but row 2 of channel train has the label 7"
+    with pytest.raises(UserError, match=said):
+        xgb_train.load_channel("train", {}, xgb_data.CSV, {"objective": "binary:logistic"}, weights=False)
 
 
 def test_hidden_files_are_refused_and_empty_channels_are_none(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 from botocore.serialize import create_serializer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -334,15 +334,3 @@ def test_a_tag_that_means_nothing_is_refused_at_create(shaky: Endpoint, name: st
         sagemaker.create_model_package_group(ModelPackageGroupName=name, Tags=[{"Key": TAG, "Value": "hang"}])
     with pytest.raises(ClientError, match="ValidationException"):
         sagemaker.describe_training_job(TrainingJobName=name)
-
-
-@pytest.mark.parametrize(("value", "reason"), [("exit-code=7", "exit code: 7"), ("capacity", "CapacityError")])
-def test_a_job_fails_as_its_tag_says(shaky: Endpoint, name: str, value: str, reason: str) -> None:
-    s3 = client_of(shaky, "s3")
-    s3.create_bucket(Bucket="data")
-    sagemaker = once(shaky, "sagemaker")
-    script = "print('it works')"
-    sagemaker.create_training_job(**training_request(name, script, Tags=[{"Key": TAG, "Value": value}]))
-    with pytest.raises(WaiterError, match="Failed"):
-        wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName=name)
-    assert reason in sagemaker.describe_training_job(TrainingJobName=name)["FailureReason"]

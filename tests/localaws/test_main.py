@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from include.localaws import __main__ as program
-from include.localaws import faults_command, logformat
+from include.localaws import faults_command
 from include.localaws.logformat import HIDDEN, Lines
 from include.localaws.server import Endpoint
-from tests.localaws.conftest import client_of
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["pull", "--help"], ["faults", "--help"], ["faults", "add", "--help"]])
@@ -95,41 +92,6 @@ def test_json_lines_are_one_object_each() -> None:
     assert found == {
         "level": "WARNING", "logger": "localaws.x", "message": "two\nlines é", "status": 200, "milliseconds": 1.5,
     }  # fmt: skip
-
-
-@pytest.fixture
-def access_records() -> Iterator[list[logging.LogRecord]]:
-    """What the log says of requests while it is kept as JSON."""
-    found: list[logging.LogRecord] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record)
-
-    keep, before = Keep(), logformat.access.level
-    logformat.access.addHandler(keep)
-    logformat.access.setLevel(logging.INFO)
-    yield found
-    logformat.access.setLevel(before)
-    logformat.access.removeHandler(keep)
-
-
-def test_every_request_is_a_line(endpoint: Endpoint, s3: Any, access_records: list[logging.LogRecord]) -> None:
-    s3.put_object(Bucket="data", Key="a key", Body=b"x")
-    client_of(endpoint, "sagemaker").list_models()
-    client_of(endpoint, "sts").get_caller_identity()
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": "data", "Key": "a key"})
-    assert urllib.request.urlopen(url).read() == b"x"
-    found = [(r.__dict__["operation"], r.__dict__["method"], r.__dict__["status"]) for r in access_records]
-    assert found == [
-        ("s3:PutObject", "PUT", 200),
-        ("ListModels", "POST", 200),
-        ("sts:GetCallerIdentity", "POST", 200),
-        ("s3:GetObject", "GET", 200),
-    ]
-    text = "".join(Lines(as_json=True).format(r) for r in access_records)
-    assert "Signature" not in text
-    assert "AWSAccessKeyId" not in text
 
 
 def test_faults_by_command(

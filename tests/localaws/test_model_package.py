@@ -56,16 +56,6 @@ def test_a_taken_group_name_has_the_text_that_clients_match_on(server, group):
     assert error["Message"].startswith("Model Package Group already exists")
 
 
-def test_the_airflow_hook_takes_an_existing_group_as_it_is(server, group, monkeypatch):
-    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-
-    for name, value in server.values.items():
-        monkeypatch.setenv(name, value)
-    hook = SageMakerHook(aws_conn_id=None)
-    assert hook.create_model_package_group(f"{group}-new") is True
-    assert hook.create_model_package_group(group) is False
-
-
 @pytest.mark.executes("CreateModelPackage", "DeleteModelPackage")
 def test_versions_count_up_and_numbers_are_not_given_again(server, group):
     arns = [register(server, group) for _ in range(3)]
@@ -126,18 +116,6 @@ def test_metadata_is_added_and_removed(server, group):
     )
     found = server.sagemaker.describe_model_package(ModelPackageName=arn)
     assert found["CustomerMetadataProperties"] == {"b": "2", "c": "3"}
-
-
-def test_the_newest_version_is_listed_first_when_asked(server, group):
-    for _ in range(3):
-        register(server, group)
-    pages = server.sagemaker.get_paginator("list_model_packages").paginate(
-        ModelPackageGroupName=group,
-        SortBy="CreationTime",
-        SortOrder="Descending",
-        PaginationConfig={"PageSize": 2},
-    )
-    assert [[p["ModelPackageVersion"] for p in page["ModelPackageSummaryList"]] for page in pages] == [[3, 2], [1]]
 
 
 def test_a_repeated_client_token_registers_once(server, group):

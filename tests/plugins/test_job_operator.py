@@ -123,22 +123,6 @@ def test_clearing_a_finished_task_starts_the_next_generation(sagemaker, task) ->
     assert operator().execute(task.context)["name"] == second["name"]
 
 
-def test_a_failed_job_fails_the_task_with_its_log_and_reason(task, caplog: pytest.LogCaptureFixture) -> None:
-    event = event_of(start(task, program=FAILING))
-    assert event.payload["status"] == "Failed"
-    with pytest.raises(JobFailed, match="processing job .* failed: "):
-        operator().resume(task.context, event.payload)
-
-
-def test_a_stopped_job_is_a_failure(sagemaker, task) -> None:
-    trigger = start(task, program=ENDLESS)
-    sagemaker.stop_processing_job(ProcessingJobName=trigger.name)
-    event = event_of(trigger)
-    assert event.payload["status"] == "Stopped"
-    with pytest.raises(JobFailed, match="was stopped"):
-        operator().resume(task.context, event.payload)
-
-
 def test_a_job_of_another_request_is_not_taken_for_ours(task, sagemaker) -> None:
     trigger = start(task, program=ENDLESS)
     task.retry()

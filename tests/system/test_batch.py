@@ -132,11 +132,6 @@ def test_hyperband_then_transform_with_the_best_model(endpoint: Endpoint, tmp_pa
     statuses = [job["TrainingJobStatus"] for job in jobs]
     assert statuses.count("Stopped") >= 1
     assert set(statuses) <= {"Completed", "Stopped"}
-    again, others = tune(
-        sagemaker, "hyperband-2", Strategy="Hyperband", StrategyConfig={"HyperbandStrategyConfig": strategy}
-    )
-    assert again["HyperParameterTuningJobStatus"] == "Completed"
-    assert [job["TunedHyperParameters"] for job in jobs] == [job["TunedHyperParameters"] for job in others]
 
     # A training that completed: the best may be one that was stopped before it wrote a model.
     chosen = next(job["TrainingJobName"] for job in jobs if job["TrainingJobStatus"] == "Completed")

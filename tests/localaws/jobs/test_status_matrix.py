@@ -1,4 +1,7 @@
-"""Every kind of job against every ending: status, secondary status, reason and what is left in S3, from ONE table."""
+"""Every kind of job against every ending: status, secondary status, reason and what is left in S3, from ONE table.
+
+None of them can be stopped when it has ended.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from include.localaws.states import JOB_TRANSITIONS, Transitions
 from include.localaws.transform import job as transform
 from include.localaws.tuning import job as tuning
 from tests.localaws.conftest import IMAGE_URI, PATIENT, ROLE, channel, client_of, log_lines, poll, training_request
-from tests.localaws.job_helpers import fault_tag, keys, timed_from
+from tests.localaws.job_helpers import fault_tag, keys, statuses, timed_from
 from tests.localaws.serving_fixtures import IMAGE as SERVING_IMAGE
 from tests.localaws.serving_fixtures import IMAGES as SERVING_IMAGES
 
@@ -54,6 +57,7 @@ class Case:
     secondary: str = ""
     reason: str = ""  # an expression; "" for none
     left: bytes | None = NOTHING
+    steps: tuple[str, ...] = ()  # secondary statuses, where they are looked at
     program: str = "write"
     then: str = ""  # "stop", "stop at once", "restart", "restart at once"
     deaf: bool = False  # the program does not end at SIGTERM
@@ -108,7 +112,8 @@ TABLE: list[Case] = [
     *both("no capacity", "Failed", reason=CAPACITY, changes=fault_tag("capacity")),
     *both("restart while it runs", "Failed", reason=RESTARTED, program="hang", then="restart"),
     *both("restart before it began", "Completed", left=WHOLE, then="restart at once", changes=SLOW),
-    Case("training", "no spot instance", "Stopped", "MaxWaitTimeExceeded", changes={**SPOT, **fault_tag("capacity")}),
+    Case("training", "no spot instance", "Stopped", "MaxWaitTimeExceeded", changes={**SPOT, **fault_tag("capacity")},
+         steps=("Starting", "Stopping", "MaxWaitTimeExceeded")),
     Case("training", "spot wait over", "Stopped", "MaxWaitTimeExceeded", changes={**SPOT, **SLOW}),
     Case("training", "corrupt artifact", "Completed", "Completed", left=b"cut", changes=fault_tag("corrupt-artifact")),
     Case("transform", "completes", "Completed", left=b"2.0\n", changes={"data": b"1\n"}),
@@ -288,6 +293,15 @@ class Bench:
         found = keys(self.s3, f"matrix/{case.name}/out/")
         return self.s3.get_object(Bucket="data", Key=found[0])["Body"].read() if found else NOTHING
 
+    def found(self, case: Case) -> tuple[dict[str, Any], bytes | None]:
+        """The description of the job that has ended, with what is said to who stops it then, and what it has left."""
+        ended = self.ended(case)
+        try:
+            self.call("Stop", case)
+        except ClientError as error:
+            ended = {**ended, "Again": str(error)}
+        return ended, self.left(case)
+
     def run(self, case: Case) -> tuple[dict[str, Any], bytes | None]:
         """Create, do what is to be done, wait."""
         try:
@@ -296,7 +310,7 @@ class Bench:
                 self.until_up(case)
             if case.then:
                 self.call("Stop", case)
-            return self.ended(case), self.left(case)
+            return self.found(case)
         except (AssertionError, ClientError) as error:  # this case is wrong, the others are to be seen
             return {**self.call("Describe", case), "FailureReason": f"{error!r}"}, NOTHING
 
@@ -353,7 +367,7 @@ def restarted(tmp_path_factory: pytest.TempPathFactory, images_dir: Path) -> Ite
         bench.endpoint.close()
     bench = start(state, images_dir, cache)
     try:
-        yield {case: (bench.ended(case), bench.left(case)) for case in cases}
+        yield {case: bench.found(case) for case in cases}
     finally:
         bench.endpoint.close()
 
@@ -365,11 +379,16 @@ def check(case: Case, found: tuple[dict[str, Any], bytes | None]) -> None:
         left = case.left  # its trainings have cases of their own
     assert (said[0], said[1], left) == (case.status, case.secondary, case.left), job.get("FailureReason")
     assert re.fullmatch(case.reason, job.get("FailureReason", "")), job.get("FailureReason")
+    assert re.search(f"ValidationException.* in status {case.status}", job.get("Again", "")), "it can be stopped again"
+    if case.steps:
+        assert tuple(statuses(job)) == case.steps
+        assert "TrainingStartTime" not in job
 
 
 @pytest.mark.executes(
     "CreateTrainingJob", "StopTrainingJob", "CreateProcessingJob", "StopProcessingJob", "CreateTransformJob"
 )
+@pytest.mark.executes("StopTransformJob")
 @pytest.mark.parametrize("case", [c for c in TABLE if not c.then.startswith("restart")], ids=str)
 def test_ending(case: Case, results: Results) -> None:
     check(case, results[case])

@@ -15,9 +15,8 @@ from botocore.exceptions import ClientError
 from include.localaws.engine.images import Image, ImageError
 from include.localaws.jobs import s3data
 from include.localaws.jobs.outcome import said
-from include.localaws.jobs.training_steps import SECONDARY, STEPS
+from include.localaws.jobs.training_steps import STEPS
 from include.localaws.server import Endpoint
-from include.localaws.states import JOB_TRANSITIONS
 from tests.localaws.conftest import channel, client_of, log_lines, training_request
 from tests.localaws.job_helpers import HANG, TRAINING_LOGS, failed, finished, keys, unpacked, until_line
 
@@ -81,23 +80,6 @@ def test_metrics_are_in_cloudwatch(endpoint: Endpoint, sagemaker: Any, name: str
     assert [p["Maximum"] for p in answer["Datapoints"]] == [0.625]
 
 
-def test_failure_text_and_exit_code_become_the_reason(sagemaker: Any, s3: Any, name: str) -> None:
-    script = "(root / 'output/failure').write_text('the label column is empty'); sys.exit(3)"
-    sagemaker.create_training_job(**training_request(name, script))
-    job = failed(sagemaker, name)
-    assert job["FailureReason"] == "AlgorithmError: the label column is empty, exit code: 3"
-    assert job["SecondaryStatus"] == "Failed"
-    assert not s3.list_objects_v2(Bucket="data", Prefix=f"models/{name}/").get("Contents")
-
-
-def test_inputs_that_are_not_there_fail_the_job(sagemaker: Any, name: str) -> None:
-    request = training_request(name, InputDataConfig=[channel("train", "s3://data/nothing/here/")])
-    sagemaker.create_training_job(**request)
-    reason = failed(sagemaker, name)["FailureReason"]
-    assert reason.startswith("ClientError: Data download failed")
-    assert "s3://data/nothing/here/" in reason
-
-
 def test_manifest_channel(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
     s3.put_object(Bucket="data", Key=f"{name}/x/1.csv", Body=b"1")
     s3.put_object(Bucket="data", Key=f"{name}/x/2.csv", Body=b"2")
@@ -149,28 +131,6 @@ def test_a_reason_names_no_path_of_the_machine(tmp_path: Path) -> None:
     assert said(ValueError("as it is")) == "as it is"
 
 
-@pytest.mark.executes("StopTrainingJob")
-def test_stop_gives_the_program_time_and_keeps_its_work(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
-    script = """
-import signal, time
-def save(*_):
-    (root / "model/model.txt").write_text("half done")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, save)
-print("up", flush=True)
-while True: time.sleep(60)
-"""
-    sagemaker.create_training_job(**training_request(name, script))
-    until_line(logs, name, "up")
-    sagemaker.stop_training_job(TrainingJobName=name)
-    job = finished(sagemaker, name)
-    assert job["TrainingJobStatus"] == job["SecondaryStatus"] == "Stopped"
-    assert unpacked(s3, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"model.txt": b"half done"}
-    with pytest.raises(ClientError, match="in status Stopped") as refused:
-        sagemaker.stop_training_job(TrainingJobName=name)
-    assert refused.value.response["Error"]["Code"] == "ValidationException"
-
-
 def test_a_stop_that_comes_before_the_job_is_in_the_schedule_counts(
     endpoint: Endpoint, sagemaker: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,24 +143,6 @@ def test_a_stop_that_comes_before_the_job_is_in_the_schedule_counts(
     monkeypatch.setattr(endpoint.ctx.jobs, "submit", late)
     sagemaker.create_training_job(**training_request(name, HANG))
     assert finished(sagemaker, name)["TrainingJobStatus"] == "Stopped"
-
-
-def test_program_that_ignores_sigterm_is_killed(start_endpoint: Callable[..., Endpoint], name: str) -> None:
-    endpoint = start_endpoint(grace=0.2)
-    sagemaker, logs = client_of(endpoint, "sagemaker"), client_of(endpoint, "logs")
-    client_of(endpoint, "s3").create_bucket(Bucket="data")
-    script = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HANG
-    sagemaker.create_training_job(**training_request(name, script))
-    until_line(logs, name, "up")
-    sagemaker.stop_training_job(TrainingJobName=name)
-    assert finished(sagemaker, name)["TrainingJobStatus"] == "Stopped"
-
-
-def test_time_limit(sagemaker: Any, name: str) -> None:
-    request = training_request(name, HANG, StoppingCondition={"MaxRuntimeInSeconds": 1})
-    sagemaker.create_training_job(**request)
-    job = finished(sagemaker, name)
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
 
 def test_jobs_beyond_the_limit_wait_and_can_be_stopped_while_they_wait(start_endpoint: Callable[..., Endpoint]) -> None:
@@ -305,28 +247,6 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any]
         sagemaker.create_training_job(**training_request(name, **changes))
     assert refused.value.response["Error"]["Code"] == "ValidationException"
     assert text in refused.value.response["Error"]["Message"]
-
-
-@pytest.mark.executes("ListTrainingJobs")
-def test_list_filters_and_pages(sagemaker: Any, name: str) -> None:
-    names = [f"{name[:50]}-{n}" for n in range(3)]
-    for each in names:
-        sagemaker.create_training_job(**training_request(each))
-        finished(sagemaker, each)
-    pages = sagemaker.get_paginator("list_training_jobs").paginate(
-        NameContains=name[:50], SortBy="Name", SortOrder="Descending", PaginationConfig={"PageSize": 2}
-    )
-    found = [[job["TrainingJobName"] for job in page["TrainingJobSummaries"]] for page in pages]
-    assert found == [[names[2], names[1]], [names[0]]]
-    none = sagemaker.list_training_jobs(NameContains=name[:50], StatusEquals="Failed")
-    assert none["TrainingJobSummaries"] == []
-
-
-def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
-    shape = sagemaker.meta.service_model.shape_for
-    assert JOB_TRANSITIONS.statuses <= set(shape("TrainingJobStatus").enum)
-    assert SECONDARY.statuses <= set(shape("SecondaryStatus").enum)
-    assert JOB_TRANSITIONS.terminal == {"Completed", "Failed", "Stopped"}
 
 
 def test_isolation_that_this_machine_cannot_give_is_refused(start_endpoint: Callable[..., Endpoint], name: str) -> None:

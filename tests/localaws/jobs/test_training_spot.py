@@ -80,14 +80,6 @@ def test_interrupted_job_goes_on_from_its_checkpoint(sagemaker: Any, s3: Any, na
     assert keys(s3, f"{name}/checkpoints/") == [f"{name}/checkpoints/steps"]
 
 
-def test_no_spot_instance_in_time(sagemaker: Any, name: str) -> None:
-    sagemaker.create_training_job(**training_request(name, **spot(1), **fault_tag("capacity")))
-    job = finished(sagemaker, name)
-    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
-    assert statuses(job) == ["Starting", "Stopping", "MaxWaitTimeExceeded"]
-    assert "TrainingStartTime" not in job
-
-
 def test_wait_limit_ends_a_running_spot_job(sagemaker: Any, name: str) -> None:
     sagemaker.create_training_job(**training_request(name, HANG, **spot(1), **fault_tag("slow-start=0.2")))
     job = finished(sagemaker, name)
@@ -138,11 +130,6 @@ def test_a_file_that_changes_is_uploaded_again_and_only_then(endpoint: Endpoint,
     sync.sync()
     assert s3.get_object(Bucket="data", Key="sync/a")["Body"].read() == b"22"
     assert (tmp_path / "a").read_text() == "22"
-
-
-def test_capacity_error_of_an_on_demand_job(sagemaker: Any, name: str) -> None:
-    sagemaker.create_training_job(**training_request(name, **fault_tag("capacity")))
-    assert failed(sagemaker, name)["FailureReason"].startswith("CapacityError: Unable to provision requested ML")
 
 
 def test_only_internal_errors_are_tried_again(
@@ -286,15 +273,6 @@ def test_pools_that_aws_does_not_keep_are_refused(
 ) -> None:
     with pytest.raises(ClientError, match=text):
         sagemaker.create_training_job(**training_request(name, **changes))
-
-
-@pytest.mark.executes("CreateTrainingJob")
-def test_corrupt_artifact_fault_halves_the_model(sagemaker: Any, s3: Any, name: str) -> None:
-    script = "(root / 'model/m').write_bytes(os.urandom(5000))"
-    sagemaker.create_training_job(**training_request(name, script, **fault_tag("corrupt-artifact")))
-    uri = finished(sagemaker, name)["ModelArtifacts"]["S3ModelArtifacts"]
-    with pytest.raises(EOFError):
-        unpacked(s3, uri)
 
 
 def test_resource_config_of_a_job_is_echoed(sagemaker: Any, name: str) -> None:

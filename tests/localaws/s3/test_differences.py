@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import itertools
-import zlib
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
@@ -140,29 +138,6 @@ def test_pages_hold_everything_once(
         assert len(entries) <= size
         found += sorted(entries, key=lambda entry: entry[1].encode())
     assert found == listed(sorted(keys), prefix, delimiter)
-
-
-@pytest.mark.parametrize("server", ["ours", "oracle"])
-def test_chunked_upload_with_a_checksum_behind(server: str, request: pytest.FixtureRequest) -> None:
-    """What boto3 sends over TLS, byte by byte."""
-    client = request.getfixturevalue(server)
-    url = urlsplit(client.meta.endpoint_url)
-    client.create_bucket(Bucket="trailers")
-    data = b"0123456789" * 1000
-    checksum = base64.b64encode(zlib.crc32(data).to_bytes(4, "big"))
-    body = b"%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % (len(data), data, checksum)
-    connection = http.client.HTTPConnection(url.hostname or "", url.port)
-    connection.request("PUT", "/trailers/k", body, {
-        "Content-Encoding": "aws-chunked", "Content-Length": str(len(body)),
-        "X-Amz-Content-SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32",
-        "X-Amz-Decoded-Content-Length": str(len(data)), "X-Amz-Sdk-Checksum-Algorithm": "CRC32",
-        "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request",
-    })  # fmt: skip
-    assert connection.getresponse().status == 200
-    connection.close()
-    answer = client.get_object(Bucket="trailers", Key="k", ChecksumMode="ENABLED")
-    assert answer["Body"].read() == data
-    assert answer["ChecksumCRC32"] == checksum.decode()
 
 
 @pytest.mark.parametrize("server", ["ours", "oracle"])

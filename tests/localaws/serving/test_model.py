@@ -55,16 +55,6 @@ def test_a_list_of_one_container_is_a_model(server):
     assert server.sagemaker.describe_model(ModelName="list-of-one")["Containers"] == [CONTAINER]
 
 
-@pytest.mark.executes("ListModels")
-def test_models_are_listed_page_by_page_newest_first(server):
-    for number in range(3):
-        create(server, f"page-{number}", PrimaryContainer=CONTAINER)
-    pages = server.sagemaker.get_paginator("list_models").paginate(
-        NameContains="page-", PaginationConfig={"PageSize": 2}
-    )
-    assert [[m["ModelName"] for m in page["Models"]] for page in pages] == [["page-2", "page-1"], ["page-0"]]
-
-
 @pytest.mark.executes("DeleteModel")
 def test_a_deleted_model_is_gone(server):
     create(server, "deleted", PrimaryContainer=CONTAINER)

@@ -150,11 +150,6 @@ def test_a_model_server_that_does_not_start_fails_the_job_with_its_log(server):
     assert "refused to start, as asked" in job["FailureReason"]
 
 
-def test_no_input_is_a_failure(server):
-    job, _ = run(server, "no-input", {})
-    assert f'No S3 objects found under S3 URL "s3://{BUCKET}/no-input/in"' in job["FailureReason"]
-
-
 def test_joined_answers_must_be_one_for_each_record(server):
     job, _ = run(
         server,
@@ -168,27 +163,13 @@ def test_joined_answers_must_be_one_for_each_record(server):
     assert "the model answered 2 lines to a request of 1 records" in job["FailureReason"]
 
 
-@pytest.mark.executes("StopTransformJob")
-def test_stop_ends_the_job_and_its_server(server):
-    server.sagemaker.create_transform_job(
-        **request(server, "stopped", {"a.csv": b"1\n" * 20000}, TransformInput=LINE, BatchStrategy="SingleRecord")
-    )
-    server.sagemaker.stop_transform_job(TransformJobName="stopped")
-    server.wait("transform_job_completed_or_stopped", TransformJobName="stopped")
-    job = server.sagemaker.describe_transform_job(TransformJobName="stopped")
-    assert job["TransformJobStatus"] == "Stopped"
-    with pytest.raises(ClientError, match="is in status Stopped"):
-        server.sagemaker.stop_transform_job(TransformJobName="stopped")
-
-
-@pytest.mark.executes("ListTransformJobs", "DescribeTransformJob")
-def test_a_job_name_is_used_once_and_listed(server):
-    run(server, "again", {"a.csv": b"1"})
+@pytest.mark.executes("DescribeTransformJob")
+def test_a_job_name_is_used_once(server):
+    job, _ = run(server, "again", {"a.csv": b"1"})
+    assert job["TransformJobStatus"] == "Completed"
     with pytest.raises(ClientError) as caught:
         server.sagemaker.create_transform_job(**request(server, "again", {}))
     assert caught.value.response["Error"]["Code"] == "ResourceInUse"
-    listed = server.sagemaker.list_transform_jobs(NameContains="again", StatusEquals="Completed")
-    assert [job["TransformJobName"] for job in listed["TransformJobSummaries"]] == ["again"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.localaws import serving_fixtures
 from tests.localaws.serving_fixtures import BUCKET, ROLE, Server
 from tests.localaws.transform.test_record_split import recordio_of
-from tests.localaws.transform.test_transform import LINE, log_lines, request, run
+from tests.localaws.transform.test_transform import LINE, request, run
 
 server = serving_fixtures.server
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/batch:1"
@@ -269,8 +269,3 @@ def test_a_model_without_a_network_transforms(server: Server) -> None:
     )
     _, outputs = summed(server, "isolated", {"a.json": b"[1, 2]"}, ModelName="alone", TransformInput=JSON)
     assert json.loads(outputs["a.json.out"]) == {"sum": 3}
-
-
-def test_requests_are_counted_in_the_log(server: Server) -> None:
-    summed(server, "counted", {"a.jsonl": b"[1]\n[2]\n[3]\n"}, TransformInput=LINES, BatchStrategy="SingleRecord")
-    assert sum("bytes came in" in line for line in log_lines(server, "counted")) == 3

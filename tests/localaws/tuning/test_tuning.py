@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from include.localaws.errors import ValidationException
 from include.localaws.jobs.training import KIND as TRAINING
 from include.localaws.server import Endpoint
-from include.localaws.tuning.job import KIND, TRANSITIONS
+from include.localaws.tuning.job import KIND
 from include.localaws.tuning.ranges import Range, grid_size, read_ranges
 from include.localaws.tuning.search import make_search
 from tests.localaws.conftest import channel, client_of, log_lines, poll, training_request
@@ -149,21 +149,13 @@ def test_stop_ends_the_training_jobs(endpoint: Endpoint, sagemaker: Any, s3: Any
     counters = job["TrainingJobStatusCounters"]
     assert counters["InProgress"] == counters["Completed"] == 0
     assert "BestTrainingJob" not in job
-    with pytest.raises(ClientError, match="in status Stopped"):
-        sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=short)
 
 
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [("sys.exit(1)", "All training jobs failed"), ("print('nothing to see')", "No objective metrics found after")],
-)
-def test_without_any_objective_the_tuning_job_fails(
-    endpoint: Endpoint, sagemaker: Any, s3: Any, short: str, script: str, reason: str
-) -> None:
-    sagemaker.create_hyper_parameter_tuning_job(**tuning_request(short, script))
+def test_without_any_objective_the_tuning_job_fails(endpoint: Endpoint, sagemaker: Any, s3: Any, short: str) -> None:
+    sagemaker.create_hyper_parameter_tuning_job(**tuning_request(short, "print('nothing to see')"))
     job = ended(endpoint, sagemaker, short)
     assert job["HyperParameterTuningJobStatus"] == "Failed"
-    assert job["FailureReason"].startswith(reason)
+    assert job["FailureReason"].startswith("No objective metrics found after")
 
 
 def test_target_value_ends_the_search(endpoint: Endpoint, sagemaker: Any, s3: Any, short: str) -> None:
@@ -233,8 +225,8 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, short: str, change: dic
     assert text in refused.value.response["Error"]["Message"]
 
 
-@pytest.mark.executes("DeleteHyperParameterTuningJob", "ListHyperParameterTuningJobs")
-def test_duplicate_missing_list_and_delete(endpoint: Endpoint, sagemaker: Any, s3: Any, short: str) -> None:
+@pytest.mark.executes("DeleteHyperParameterTuningJob")
+def test_duplicate_missing_and_delete(endpoint: Endpoint, sagemaker: Any, s3: Any, short: str) -> None:
     with pytest.raises(ClientError) as missing:
         sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=short)
     assert missing.value.response["Error"]["Code"] == "ValidationException"
@@ -243,8 +235,6 @@ def test_duplicate_missing_list_and_delete(endpoint: Endpoint, sagemaker: Any, s
     with pytest.raises(sagemaker.exceptions.ResourceInUse):
         sagemaker.create_hyper_parameter_tuning_job(**tuning_request(short, ResourceLimits=limits))
     ended(endpoint, sagemaker, short)
-    listed = sagemaker.list_hyper_parameter_tuning_jobs(NameContains=short)["HyperParameterTuningJobSummaries"]
-    assert [(j["HyperParameterTuningJobName"], j["Strategy"]) for j in listed] == [(short, "Random")]
     sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName=short)
     with pytest.raises(sagemaker.exceptions.ResourceNotFound):
         sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName=short)
@@ -311,8 +301,3 @@ def test_ranges_that_make_no_sense_are_named(ranges: dict[str, Any], text: str) 
 
 def test_grid_size() -> None:
     assert grid_size([Range("a", "categorical", values=("1", "2")), Range("b", "categorical", values=("x",) * 3)]) == 6
-
-
-def test_every_status_is_one_of_the_api(sagemaker: Any) -> None:
-    assert TRANSITIONS.statuses <= set(sagemaker.meta.service_model.shape_for("HyperParameterTuningJobStatus").enum)
-    assert TRAINING == "training-job"
