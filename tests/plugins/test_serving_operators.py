@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.localaws.serving import model_server
 from include.pipeline.names import run_hash
 from sagewind import aws, endpoints
 from sagewind.errors import NotReady, Refused
@@ -26,7 +25,6 @@ def connection(monkeypatch: pytest.MonkeyPatch, server) -> None:  # noqa: F811
     """Every connection leads to the server of this module."""
     clients: dict[str, Any] = {}
     monkeypatch.setattr(aws, "_client", lambda c, r, service: clients.setdefault(service, server.client(service)))
-    monkeypatch.setattr(model_server, "LONGEST_RESTART_WAIT", 0.02)
 
 
 def release(server, run: str, factor: str, endpoint: str) -> dict[str, Any]:  # noqa: F811
