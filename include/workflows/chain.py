@@ -25,7 +25,6 @@ from sagewind.operators.teardown import TeardownOperator
 from sagewind.operators.verify import VerifyOperator
 from sagewind.retrying import MOST_RETRIES
 from sagewind.sensors.endpoint import EndpointSensor
-from sagewind.sensors.job import JobSensor
 from sagewind.sensors.package import ApprovalSensor
 
 
@@ -136,20 +135,10 @@ class Chain:
         return self.job("batch_transform", "serving", "transform", request, doc=doc)
 
     def baseline(self) -> JobOperator:
-        """Start the monitor's baseline; it runs beside the training and is awaited before registering."""
+        """Make the monitor's baseline, beside the training."""
         request = processing.baseline(self.spec, self.refs)
-        doc = "Starts to describe the training data, for the monitor; `baseline_ready` waits for it."
-        return self.job("baseline", "training", "processing", request, doc=doc, wait=False)
-
-    def baseline_ready(self) -> JobSensor:
-        """Await the baseline job."""
-        return JobSensor(
-            task_id="baseline_ready",
-            task_group=self.group("training"),
-            kind="processing",
-            job_name=seen_by_sensor("baseline", "name"),
-            limit_hours=self.spec.monitor.instance.max_minutes / 60 + 1,
-            **self.watching,
+        return self.job(
+            "baseline", "training", "processing", request, doc="Describes the training data, for the monitor."
         )
 
     def gate(self) -> GateOperator:

@@ -38,11 +38,11 @@ def lifecycle_dag(spec: ModelSpec) -> DAG:
     doc = DOC.format(name=spec.name, description=spec.description)
     with make_dag(spec, "lifecycle", doc=doc, tags=["rehearsal"], schedule=None, params=params) as dag:
         make = Chain(spec, rehearsal=True)
-        prepare, baseline, baseline_ready = make.prepare(), make.baseline(), make.baseline_ready()
+        prepare, baseline = make.prepare(), make.baseline()
         gate, register, create_model = make.gate(), make.register(), make.create_model()
         verify, approve = make.verify(), make.approve()
         chain(make.ingest(), prepare, make.fit(), make.evaluate(), gate, register)
-        chain(prepare, baseline, baseline_ready, register)
+        chain(prepare, baseline, register)
         if spec.approve == "manual":
             asked, approved = make.approval()
             chain(register, asked)
@@ -55,7 +55,7 @@ def lifecycle_dag(spec: ModelSpec) -> DAG:
             approve,
             _batch(make, create_model),
             _normal_traffic(make, verify),
-            _shifted_batch(make, prepare, baseline_ready),
+            _shifted_batch(make, prepare, baseline),
         ]
         make.end(leaves, everything=True)
     return dag
@@ -107,7 +107,7 @@ def _normal_traffic(make: Chain, verify: BaseOperator) -> VerdictOperator:
     return verdict
 
 
-def _shifted_batch(make: Chain, prepare: BaseOperator, baseline_ready: BaseOperator) -> VerdictOperator:
+def _shifted_batch(make: Chain, prepare: BaseOperator, baseline: BaseOperator) -> VerdictOperator:
     batch, folder = "{{ plan.prefix }}/shifted", "{{ plan.prefix }}/monitor_shifted"
     shift = ShiftBatchOperator(
         task_id="shift_batch",
@@ -133,5 +133,5 @@ def _shifted_batch(make: Chain, prepare: BaseOperator, baseline_ready: BaseOpera
         **make.common,
     )
     chain(prepare, shift, check, verdict)
-    chain(baseline_ready, check)
+    chain(baseline, check)
     return verdict

@@ -51,7 +51,7 @@ def training_dag(spec: ModelSpec) -> DAG:
         make = Chain(spec, rehearsal=False)
         prepare, gate, register, shall = make.prepare(), make.gate(), make.register(), _shall_deploy(make)
         chain(make.ingest(), prepare, make.fit(), make.evaluate(), gate, register)
-        chain(prepare, make.baseline(), make.baseline_ready(), register)
+        chain(prepare, make.baseline(), register)
         if spec.approve == "manual":
             asked, approved = make.approval()
             chain(register, asked)

@@ -33,7 +33,7 @@ FAMILIES: dict[str, Callable[[ModelSpec], DAG]] = {
 #: A task is in the same group wherever it occurs.
 GROUPS = {
     "data": {"ingest", "prepare", "newest", "traffic", "serving", "labelled_traffic", "judged_version"},
-    "training": {"train", "tune", "evaluate", "baseline", "baseline_ready"},
+    "training": {"train", "tune", "evaluate", "baseline"},
     "release": {"gate", "register", "ask_approval", "approved", "publish"},
     "serving": {
         *("shall_deploy", "create_model", "endpoint_config", "deploy", "endpoint_ready", "verify", "approve"),
@@ -80,7 +80,7 @@ def ended(*leaves: str) -> Edges:
 
 def trained(fit: str) -> Edges:
     return chained("ingest", "prepare", fit, "evaluate", "gate", "register") | chained(
-        "prepare", "baseline", "baseline_ready", "register"
+        "prepare", "baseline", "register"
     )
 
 
@@ -90,7 +90,7 @@ REHEARSED = (
     | chained("create_model", "batch_transform", "batch_check")
     | chained("verify", "captured", "monitor_normal", "verdict_normal")
     | chained("prepare", "shift_batch", "monitor_shifted", "verdict_shifted")
-    | chained("baseline_ready", "monitor_shifted")
+    | chained("baseline", "monitor_shifted")
     | ended("gate", "approve", "batch_check", "verdict_normal", "verdict_shifted")
 )
 PRODUCED = (
