@@ -31,7 +31,7 @@ STATE_OPTION = $${STATE:+--state "$$STATE"}
 # The order is that of tests/conftest.py.
 PYTEST = $(PY) -m pytest --durations 20 --durations-min 0.5
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
-STACK = $${PORT:+--port "$$PORT"} $${AWS_PORT:+--aws-port "$$AWS_PORT"} $(STATE_OPTION)
+STACK = $${PORT:+--port="$$PORT"} $${AWS_PORT:+--aws-port="$$AWS_PORT"} $(STATE_OPTION)
 
 .PHONY: help setup run drift-demo up down status airflow dry-run model test test-all faults check lint fmt types arrows lock bench coverage-page provider-page env clean
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from include.stack import ports
@@ -21,6 +22,8 @@ from include.stack.supervision import PROJECT, Signals
 
 UP_PORT = 8080
 UP_AWS_PORT = 4566
+PORT, AWS_PORT = "PORT (--port)", "AWS_PORT (--aws-port)"
+"""As make and as the command line call them."""
 EXIT_USER_ERROR = 2
 
 
@@ -39,8 +42,14 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--models", type=Path, default=PROJECT / "include" / "models", help=argparse.SUPPRESS)
     up = commands.add_parser("up", help="start a stack that stays")
     for command in (run, drift, up):
-        command.add_argument("--port", type=int, help="port of Airflow's UI (run: a free one; up: 8080)")
-        command.add_argument("--aws-port", type=int, help="port of the local AWS endpoint (run: a free one; up: 4566)")
+        command.add_argument(
+            "--port", type=partial(ports.parse, option=PORT), help="of Airflow's UI; 0: a free one (up: 8080, run: 0)"
+        )
+        command.add_argument(
+            "--aws-port",
+            type=partial(ports.parse, option=AWS_PORT),
+            help="of the local AWS endpoint; 0: a free one (up: 4566, run: 0)",
+        )
         command.add_argument("--dags", type=Path, default=PROJECT / "dags", help=argparse.SUPPRESS)
         command.add_argument("--plugins", type=Path, default=PROJECT / "plugins", help=argparse.SUPPRESS)
         command.add_argument("--localaws", help=argparse.SUPPRESS)
@@ -57,10 +66,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 success, 1 a run that failed, 2 something for the user to put right, 128+n a signal."""
-    options = parser().parse_args(argv)
     signals = Signals()
     signals.install()
     try:
+        options = parser().parse_args(argv)
         return _dispatch(options, signals)
     except StackError as error:
         return _say(str(error), EXIT_USER_ERROR)
@@ -106,13 +115,14 @@ def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
 
 def _plan(options: argparse.Namespace, home: Home) -> Plan:
     free = iter(ports.choose(2))
-    default, aws_default = (None, None) if home.kind == "run" else (UP_PORT, UP_AWS_PORT)
-    port, aws_port = options.port or default, options.aws_port or aws_default
+    default, aws_default = (0, 0) if home.kind == "run" else (UP_PORT, UP_AWS_PORT)
+    port = default if options.port is None else options.port
+    aws_port = aws_default if options.aws_port is None else options.aws_port
     replaced = shlex.split(options.localaws) if options.localaws else None
     plan = Plan(
         home,
-        port=ports.require(port, "Airflow's UI", "--port") if port else next(free),
-        aws_port=ports.require(aws_port, "the local AWS endpoint", "--aws-port") if aws_port else next(free),
+        port=ports.require(port, "Airflow's UI", PORT) if port else next(free),
+        aws_port=ports.require(aws_port, "the local AWS endpoint", AWS_PORT) if aws_port else next(free),
         dags=options.dags.absolute(),
         plugins=options.plugins.absolute(),
     )

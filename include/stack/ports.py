@@ -67,10 +67,16 @@ def _any(count: int) -> list[int]:
             probe.close()
 
 
+def parse(text: str, option: str) -> int:
+    """A port as the user writes it; 0 stands for a free one."""
+    port = int(text) if text.isascii() and text.isdecimal() else -1
+    if not 0 <= port < 65536:
+        raise StackError(f"{option} is {text!r}: give a number from 1 to 65535, or 0 for a free port.")
+    return port
+
+
 def require(port: int, what: str, option: str) -> int:
-    """`port` if it is valid and free, else a `StackError` that says which port, who holds it and what to do."""
-    if not 0 < port < 65536:
-        raise StackError(f"The port {port} of {what} ({option}) is not a number from 1 to 65535.")
+    """`port` if it is free, else a `StackError` that says which port, who holds it and what to do."""
     if not is_free(port):
         raise StackError(
             f"The port {port} of {what} is taken{_holder(port)}: end that process or choose another port with {option}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -115,5 +116,10 @@ def test_ports() -> None:
             ports.require(chosen[0], "Airflow's UI", "--port")
         assert ports.wait_free(chosen, 0) == [chosen[0]]
     assert ports.require(chosen[0], "Airflow's UI", "--port") == chosen[0]
-    with pytest.raises(StackError, match="not a number from 1 to 65535"):
-        ports.require(70000, "Airflow's UI", "--port")
+
+
+@pytest.mark.parametrize("text", ["abc", "70000", "-1", "", "1.5", "٣"])
+def test_what_is_no_port_is_named(text: str) -> None:
+    assert (ports.parse("0", "PORT"), ports.parse("8080", "PORT")) == (0, 8080)
+    with pytest.raises(StackError, match=re.escape(f"PORT is {text!r}: give a number from 1 to 65535, or 0")):
+        ports.parse(text, "PORT")
