@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from include.stack.airflow_settings import Aws
-from include.stack.errors import StackError
+from include.stack.errors import StackError, Unanswered
 
 RUN_TAG = "sagewind:run"
 TASK_TAG = "sagewind:task"
@@ -107,14 +107,16 @@ R = TypeVar("R")
 
 
 def _sentences(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn what boto3 raises into a `StackError` with the API's words."""
+    """Turn what boto3 raises into a `StackError` with the API's words, `Unanswered` where no answer came."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
         try:
             return function(*args, **kwargs)
+        except (ConnectionError, HTTPClientError) as error:
+            raise Unanswered(f"The local AWS endpoint did not answer: {error}") from error
         except (BotoCoreError, ClientError) as error:
             raise StackError(f"The local AWS endpoint did not answer as expected: {error}") from error
 
@@ -261,15 +263,16 @@ class LocalAws:
         body: bytes = answer["Body"].read()
         return body
 
+    @_sentences
     def object(self, uri: str) -> bytes:
         """The bytes of an `s3://bucket/key` object. Raises `StackError` naming it when it is not there."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import ClientError
 
         parts = urlsplit(uri)
         try:
             answer = self._client("s3").get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"))
             body: bytes = answer["Body"].read()
-        except (ClientError, BotoCoreError) as error:
+        except ClientError as error:
             raise StackError(f"The object {uri} cannot be read: {error}") from error
         return body
 

@@ -12,8 +12,13 @@ class StackError(Exception):
     """A sentence that says what is wrong, where, what was found and what to do."""
 
 
+class Unanswered(StackError):
+    """A server of the stack has not answered, or only with a fault of its own: it may be starting (again) or busy, so
+    it is worth asking again."""
+
+
 class ComponentDied(StackError):
-    """A process of the stack ended although it should still run."""
+    """The guardian, a step of the start, or a component that ends again and again: the stack cannot go on."""
 
 
 class Interrupted(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from datetime import datetime
@@ -9,15 +10,18 @@ from typing import Any
 
 import httpx
 
-from include.stack.errors import StackError
+from include.stack.errors import StackError, Unanswered
 
+LOOK_SECONDS = 10.0
+"""How long one question to a server that is starting may take: it is asked again, and the screen goes on telling."""
 WRITE_SECONDS = 120.0
 """How long a change is asked for that the database refuses because others write."""
 TERMINAL_RUN_STATES = frozenset({"success", "failed"})
 
 
 class AirflowApi:
-    """One logged-in user of one Airflow. Unexpected answers raise `StackError` with Airflow's words."""
+    """One logged-in user of one Airflow. Unexpected answers raise `StackError` with Airflow's words, none at all or a
+    fault of the server `Unanswered`."""
 
     def __init__(self, url: str, client: httpx.Client | None = None) -> None:
         self.url = url
@@ -28,17 +32,20 @@ class AirflowApi:
     def answers(self) -> bool:
         """Whether the api-server takes requests yet."""
         try:
-            return self._http.get("/api/v2/monitor/health", timeout=10).status_code == httpx.codes.OK
+            return self._http.get("/api/v2/monitor/health", timeout=LOOK_SECONDS).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
     def warm_up(self) -> None:
-        """Make the api-server build its task API now (measured: 2 s, else spent inside the first task)."""
-        self._call("GET", "/execution/health")
+        """Have the api-server build its task API (measured: 2 s, else spent inside the first task). Nobody waits for
+        the answer and nothing depends on it."""
+        with contextlib.suppress(httpx.HTTPError):
+            self._http.get("/execution/health", timeout=httpx.Timeout(LOOK_SECONDS, read=0.01))
 
     def login(self, user: str, password: str) -> None:
         """Get a token; every later request carries it."""
-        answer = self._call("POST", "/auth/token", json={"username": user, "password": password})
+        account = {"username": user, "password": password}
+        answer = self._call("POST", "/auth/token", json=account, timeout=LOOK_SECONDS)
         self._http.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def health(self) -> dict[str, str]:
@@ -135,7 +142,7 @@ class AirflowApi:
         try:
             return self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise StackError(
+            raise Unanswered(
                 f"Airflow's API at {self.url} did not answer {method} {path} ({type(error).__name__})."
             ) from error
 
@@ -143,7 +150,8 @@ class AirflowApi:
         if answer.is_success:
             body: dict[str, Any] = answer.json()
             return body
-        raise StackError(f"Airflow's API refused {method} {path} with {answer.status_code}: {answer.text[:300]}")
+        error = Unanswered if answer.is_server_error else StackError
+        raise error(f"Airflow's API refused {method} {path} with {answer.status_code}: {answer.text[:300]}")
 
 
 def seconds_of(task: dict[str, Any]) -> float | None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from include.stack.errors import StackError
+from include.stack.errors import StackError, Unanswered
 from include.stack.rest import AirflowApi, failure_reason, one_line, seconds_of
 from tests.stack.recorded import task
 
@@ -80,9 +80,18 @@ def test_missing_is_none_and_refused_is_a_sentence() -> None:
     def broken(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    with pytest.raises(StackError, match="did not answer GET"):
+    with pytest.raises(Unanswered, match="did not answer GET"):
         api(broken).run_state("d", "r")
+    with pytest.raises(Unanswered, match="with 502: starting"):
+        api(lambda _: httpx.Response(502, text="starting")).run_state("d", "r")
     assert api(broken).answers() is False
+
+
+def test_nothing_depends_on_the_warm_up() -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("busy", request=request)
+
+    api(slow).warm_up()
 
 
 def test_seconds_include_the_wait_of_a_deferred_task() -> None:
