@@ -57,14 +57,18 @@ class Aws:
         except KeyError:
             return None
 
+    def variables(self) -> dict[str, str]:
+        """The four as environment variables."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
     def exports(self) -> str:
         """The lines again, for a file that a shell can source."""
-        return (
-            f"export AWS_ENDPOINT_URL={self.endpoint_url}\n"
-            f"export AWS_ACCESS_KEY_ID={self.access_key}\n"
-            f"export AWS_SECRET_ACCESS_KEY={self.secret_key}\n"
-            f"export AWS_DEFAULT_REGION={self.region}\n"
-        )
+        return "".join(f"export {name}={value}\n" for name, value in self.variables().items())
 
     def connection(self) -> str:
         """The Airflow connection `aws_default` as JSON."""
@@ -118,6 +122,18 @@ def environment(home: Home, *, project: Path, dags: Path, plugins: Path, port: i
         ("scheduler", "scheduler_heartbeat_sec"): "2",
         ("scheduler", "job_heartbeat_sec"): "2",
         ("triggerer", "job_heartbeat_sec"): "2",
+        # What was killed is started again within seconds, and what it was at is then taken over. The triggerer is the
+        # only one: nobody else can take over from it while it is merely paused, so its death may be presumed early.
+        ("triggerer", "triggerer_health_check_threshold"): "10",
+        # A new scheduler looks for its dead predecessor's tasks when it starts, which is too early, and then only every
+        # five minutes. Each look would also take a scheduler for dead that wrote no heartbeat for so long because the
+        # machine was busy, its own included, and run its healthy tasks anew: hence twice the usual silence.
+        ("scheduler", "orphaned_tasks_check_interval"): "15",
+        ("scheduler", "scheduler_health_check_threshold"): "60",
+        # A task's calls wait for a restarted api-server (by default half a minute, which its start alone can take);
+        # its heartbeats do too, and stay below the five minutes after which a silent task counts as dead.
+        ("workers", "execution_api_retries"): "30",
+        ("workers", "execution_api_retry_wait_max"): "10",
         # measured: parsing again takes a core from the tasks; a stack that stays up must see an edited model file
         ("dag_processor", "min_file_process_interval"): "30" if home.kind == "up" else "600",
         ("dag_processor", "refresh_interval"): "10",
