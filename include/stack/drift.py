@@ -70,7 +70,7 @@ class DriftDemo:
             aws.invoke(self.order.model, "\n".join(",".join(row) for row in rows[start : start + BATCH]))
             requests += 1
         stack.supervision.wait(
-            "The captured traffic", lambda: aws.lines(plan["capture"]) >= before + requests or None, CAPTURE_SECONDS
+            "the captured traffic", lambda: aws.lines(plan["capture"]) >= before + requests or None, CAPTURE_SECONDS
         )
         self.printer.line(f"{run_id}: {len(rows)} rows sent in {requests} requests, all captured")
         self._finish(stack, self.monitoring, run_id, {"window_start": begin.isoformat()})
@@ -81,7 +81,7 @@ class DriftDemo:
 
     def _finish(self, stack: Stack, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
         """Trigger a run and follow it to its good end."""
-        stack.supervision.wait(f"The DAG {dag_id}", lambda: self._parsed(stack, dag_id), PARSE_SECONDS)
+        stack.supervision.wait(f"the DAG {dag_id}", lambda: self._parsed(stack, dag_id), PARSE_SECONDS)
         stack.api.unpause(dag_id)
         stack.api.trigger(dag_id, run_id, conf)
         self.printer.line(f"started {dag_id} {run_id}")
@@ -90,7 +90,7 @@ class DriftDemo:
             state = stack.api.run_state(dag_id, run_id)
             return state if state in TERMINAL_RUN_STATES else None
 
-        state = stack.supervision.wait(f"The run {run_id} of {dag_id}", ended, RUN_SECONDS, poll=0.5)
+        state = stack.supervision.wait(f"the run {run_id} of {dag_id}", ended, RUN_SECONDS, poll=0.5)
         self.printer.line(f"{dag_id} {run_id}: {state}")
         if state != "success":
             failed = [task["task_id"] for task in stack.api.task_instances(dag_id, run_id) if task["state"] == "failed"]
@@ -112,7 +112,7 @@ class DriftDemo:
             runs = [run for run in stack.api.runs(self.training) if run["run_type"] == "asset_triggered"]
             return str(runs[0]["dag_run_id"]) if runs else None
 
-        return stack.supervision.wait("The training that the drift event starts", started, EVENT_SECONDS)
+        return stack.supervision.wait("the training that the drift event starts", started, EVENT_SECONDS)
 
     def _report(self, stack: Stack, aws: LocalAws) -> str:
         plan = stack.api.xcom(self.monitoring, SHIFTED, "ingest")

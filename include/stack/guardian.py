@@ -2,12 +2,13 @@
 
 Two processes run this program, both in a session of their own. The *warden* is the outer one: it only waits for the
 guardian, and when that is killed (kill -9 included) it ends whatever is left. The *guardian* starts the components,
-tells the front what happens to them, and ends them (SIGTERM, then SIGKILL) when it is told to, gets a SIGTERM, or reads
-the end of file on its standard input: the pipe whose other end only the front holds, so that the front's death in any
-way is seen at once. When the front is killed, the guardian cleans up; when the guardian is, the warden does; when both
-are, the front does; when all three are, the kernel kills the components (PR_SET_PDEATHSIG) and the next start sweeps
-the rest.
+starts them again when they end (`restarts`), tells the front what happens to them, and ends them (SIGTERM, then
+SIGKILL) when it is told to, gets a SIGTERM, or reads the end of file on its standard input: the pipe whose other end
+only the front holds, so that the front's death in any way is seen at once. When the front is killed, the guardian
+cleans up; when the guardian is, the warden does; when both are, the front does; when all three are, the kernel kills
+the components (PR_SET_PDEATHSIG) and the next start sweeps the rest.
 
+Arguments: the grace in seconds, and the file of the record that `make status` reads.
 Standard input: one JSON object per line, `{"do": "start", ...}`, `{"do": "detach"}`, `{"do": "stop", "grace": 6}`.
 Standard output: one JSON object per line, `guardian`, `started`, `output`, `exited`, `detached`, `ended`.
 """
@@ -20,7 +21,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -28,42 +28,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from include.stack import keeper, restarts
+from include.stack.keeper import AWAITED, Program
 from include.stack.processes import (
     MARKER,
     Mark,
     become_subreaper,
     die_with_parent,
     end_all,
+    end_foreign_children,
     members,
     reap,
 )
+from include.stack.restarts import Life
 
-AWAITED = frozenset({signal.SIGTERM, signal.SIGCHLD})
-"""What the warden waits for; blocked from before there is a guardian, so that none is missed."""
 DEFAULT_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL: the api-server and localaws need about three to end in order."""
 
 
 @dataclass
 class Component:
-    """One process started for the front, by the name under which the front knows it."""
+    """One component, by the name under which the front knows it. `due`: when it is to be started (again)."""
 
     name: str
-    pid: int
-    popen: subprocess.Popen[bytes]
+    program: Program
+    life: Life
+    keeper: int | None = None
+    output: int | None = None
+    begun: float = 0.0
+    due: float | None = 0.0
     pending: bytearray = field(default_factory=bytearray)
 
 
 class Guardian:
     """A single-threaded loop over commands, signals and component output (a thread would break PDEATHSIG and fork)."""
 
-    def __init__(self, stack: str, warden: int, grace: float = DEFAULT_GRACE) -> None:
+    def __init__(self, stack: str, warden: int, record: Path, grace: float = DEFAULT_GRACE) -> None:
         self.grace = grace
+        self.record = record
         self.mark = Mark(stack, session=warden)
         self.warden = warden
         self.detached = False
         self.stopping_until: float | None = None
-        self.components: dict[int, Component] = {}
+        self.components: dict[str, Component] = {}
         self.commands = bytearray()
         self.selector = selectors.DefaultSelector()
         self.wakeup, waker = socket.socketpair()
@@ -82,20 +89,28 @@ class Guardian:
         """Serve until told to stop and everything has ended."""
         self.tell(event="guardian", pid=os.getpid())
         while not self._finished():
-            left = None if self.stopping_until is None else max(0.0, self.stopping_until - time.monotonic())
-            for key, _ in self.selector.select(left):
+            self._start_what_is_due()
+            for key, _ in self.selector.select(self._patience()):
                 handle: Callable[[], None] = key.data
                 handle()
             self._collect()
         survivors = end_all(self.mark, spare=[self.warden])
+        self.record.unlink(missing_ok=True)
         self.tell(event="ended", survivors=survivors)
+
+    def _patience(self) -> float | None:
+        """Seconds until something is to be done even if nothing happens."""
+        times = [component.due for component in self.components.values()]
+        if self.stopping_until is not None:
+            times = [self.stopping_until]
+        return min((max(0.0, at - time.monotonic()) for at in times if at is not None), default=None)
 
     def _finished(self) -> bool:
         if self.stopping_until is None:
             return False
         if time.monotonic() >= self.stopping_until:
             return True
-        if self.components:
+        if any(component.keeper for component in self.components.values()):
             return False
         # What outlives the components has nobody to tell it to end (orphaned executor workers): a moment, no more.
         self.stopping_until = min(self.stopping_until, time.monotonic() + 1.0)
@@ -114,8 +129,9 @@ class Guardian:
             return
         self.stopping_until = until
         for component in self.components.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(component.pid, signal.SIGTERM)
+            if component.keeper is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(component.keeper, signal.SIGTERM)  # which hands it on
 
     def _drain_wakeup(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -141,7 +157,7 @@ class Guardian:
     def _obey(self, command: dict[str, Any]) -> None:
         match command.pop("do"):
             case "start" if self.stopping_until is None:
-                self._start(**command)
+                self._add(**command)
             case "start":
                 self.tell(event="exited", name=command["name"], code=None)
             case "detach":
@@ -152,66 +168,90 @@ class Guardian:
             case other:
                 raise ValueError(f"unknown command {other!r}")
 
-    def _start(self, name: str, argv: list[str], env: dict[str, str], cwd: str, log: str, capture: bool) -> None:
-        """Start one component; with `capture` its standard output is told line by line, all else goes to its log."""
-        guardian = os.getpid()
+    def _add(self, name: str, ends: bool, **program: Any) -> None:
+        """Take a component on, to be started at once."""
+        self.components[name] = Component(name, Program(**program), Life(program["log"], lasting=not ends))
 
-        def in_child() -> None:
-            signal.set_wakeup_fd(-1)
-            die_with_parent(guardian)
+    def _start_what_is_due(self) -> None:
+        now = time.monotonic()
+        for component in self.components.values():
+            if self.stopping_until is None and component.due is not None and component.due <= now:
+                self._start(component)
 
+    def _start(self, component: Component) -> None:
+        component.due = None
+        component.begun = time.monotonic()
         try:
-            with Path(log).open("ab") as out:
-                popen = subprocess.Popen(
-                    argv,
-                    env={**env, MARKER: self.mark.stack},
-                    cwd=cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if capture else out,
-                    stderr=out,
-                    preexec_fn=in_child,
-                )
+            kept = keeper.start(component.program, self.mark.stack)
         except OSError as error:
-            self.tell(event="exited", name=name, code=None, reason=f"{error.strerror}: {error.filename or argv[0]}")
+            self._ended(component, None, f"{error.strerror}: {error.filename}")
             return
-        component = Component(name, popen.pid, popen)
-        self.components[popen.pid] = component
-        self.tell(event="started", name=name, pid=popen.pid)
-        if popen.stdout is not None:
-            os.set_blocking(popen.stdout.fileno(), False)
-            self.selector.register(popen.stdout, selectors.EVENT_READ, lambda: self._forward(component))
+        component.keeper, component.output = kept.keeper, kept.output
+        component.life.begin(kept.pid, time.time())
+        self._write_record()
+        self.tell(event="started", name=component.name, pid=kept.pid)
+        if kept.output is not None:
+            os.set_blocking(kept.output, False)
+            self.selector.register(kept.output, selectors.EVENT_READ, lambda: self._forward(component))
 
     def _forward(self, component: Component) -> None:
-        stream = component.popen.stdout
-        if stream is None or stream.closed:
-            return
-        try:
-            data = os.read(stream.fileno(), 65536)
-        except BlockingIOError:
-            return
-        if not data:
-            self.selector.unregister(stream)
-            stream.close()
-            return
-        component.pending += data
+        """Tell what has been written since the last time; closes the pipe when nobody holds its other end."""
+        with contextlib.suppress(BlockingIOError):
+            while component.output is not None:
+                data = os.read(component.output, 65536)
+                if not data:
+                    self._close(component)
+                component.pending += data
         *lines, rest = component.pending.split(b"\n")
         component.pending = bytearray(rest)
         for line in lines:
             self.tell(event="output", name=component.name, line=line.decode(errors="replace"))
 
+    def _close(self, component: Component) -> None:
+        if component.output is not None:
+            self.selector.unregister(component.output)
+            os.close(component.output)
+            component.output = None
+
     def _collect(self) -> None:
-        for pid, code in reap().items():
-            component = self.components.pop(pid, None)
-            if component is not None:
-                component.popen.returncode = code
-                self._forward(component)
-                self.tell(event="exited", name=component.name, code=code)
+        ended = reap()
+        for component in self.components.values():
+            if component.keeper in ended:
+                code, component.keeper = ended[component.keeper], None
+                self._ended(component, code)
+
+    def _ended(self, component: Component, code: int | None, reason: str = "") -> None:
+        """Note the end of a component. One that should run is tried again, and what it has left is ended before."""
+        life = component.life
+        life.end(code, reason, time.monotonic() - component.begun, time.time())
+        again = life.lasting and self.stopping_until is None
+        if again:
+            self._end_leftovers()
+        self._forward(component)
+        self._close(component)
+        component.pending.clear()
+        if again:
+            component.due = time.monotonic() + life.pause
+        self._write_record()
+        pause = life.pause if again else None
+        self.tell(event="exited", name=component.name, code=code, reason=reason, pause=pause, in_a_row=life.in_a_row)
+
+    def _end_leftovers(self) -> None:
+        keepers = {component.keeper for component in self.components.values() if component.keeper is not None}
+        if left := end_foreign_children(keepers):
+            print(f"cannot be ended: {', '.join(left)}", file=sys.stderr, flush=True)
+
+    def _write_record(self) -> None:
+        lives = {name: component.life for name, component in self.components.items()}
+        try:
+            restarts.write(self.record, lives)
+        except OSError as error:  # a full disk must not end the stack; `status` is then behind
+            print(f"the record cannot be written: {error}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Become warden and guardian. The environment carries `SAGEWIND_STACK`, the argument is the grace in seconds; the
-    session is already our own."""
-    stack, grace = os.environ[MARKER], float(sys.argv[1])
+    """Become warden and guardian. The environment carries `SAGEWIND_STACK`; the session is already our own."""
+    stack, grace, record = os.environ[MARKER], float(sys.argv[1]), Path(sys.argv[2])
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     become_subreaper()
@@ -222,7 +262,7 @@ def main() -> None:
     if child == 0:
         become_subreaper()
         die_with_parent(warden, signal.SIGTERM)
-        Guardian(stack, warden, grace).run()
+        Guardian(stack, warden, record, grace).run()
         return
     _ward(stack, child)
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -84,7 +85,10 @@ class Stack:
             self._prepare()
             stack_id = Supervision.new_id(stack_prefix(self.plan.home))
             log = self.plan.home.logs / "guardian.log"
-            self._supervision = Supervision(stack_id, self._lock, self._signals, log)
+            home = self.plan.home
+            self._supervision = Supervision(
+                stack_id, self._lock, self._signals, log, home.components, printer=self.printer
+            )
             self._record(detached=False)
         except BaseException:
             self.close()
@@ -100,7 +104,7 @@ class Stack:
         if self._supervision is not None:
             left = self._supervision.stop(grace)
             if not self._supervision.detached:
-                self.plan.home.record.unlink(missing_ok=True)
+                self.plan.home.remove_record()
         if self._lock is not None:
             self._lock.close()
         if left:
@@ -114,7 +118,7 @@ class Stack:
         check_free_space(home.root)
         airflow_settings.write_configuration(home, self.secrets)
 
-    def _record(self, *, detached: bool) -> None:
+    def _record(self, *, detached: bool, **links: str | None) -> None:
         supervision = self.supervision
         guardian = supervision.pids().get("guardian")
         self.plan.home.write_record(
@@ -126,7 +130,7 @@ class Stack:
             front=process_facts(os.getpid()),
             warden=process_facts(supervision.warden),
             guardian=process_facts(guardian) if guardian else None,
-            components=supervision.pids(),
+            **links,
         )
 
     def start(self) -> Aws:
@@ -135,22 +139,28 @@ class Stack:
         self._prepare_database()
         self._start_airflow("api-server")
         self._start_airflow("dag-processor")
-        aws = self.supervision.wait("The local AWS endpoint", self._aws_ready, START_SECONDS)
+        aws = self.supervision.wait("the local AWS endpoint", self._aws_ready, START_SECONDS)
         write_private(self.plan.home.exports, aws.exports())
         self.printer.line(f"local AWS endpoint ready at {aws.endpoint_url}")
         connection = {"AIRFLOW_CONN_AWS_DEFAULT": aws.connection()}
         self._start_airflow("scheduler", "--skip-serve-logs", extra=connection)
         self.supervision.wait("Airflow's API", lambda: self.api.answers() or None, START_SECONDS)
         self._start_airflow("triggerer", "--skip-serve-logs", extra=connection)
-        self.api.login(self.secrets.user, self.secrets.password)
+        self.supervision.wait("Airflow's login", self._logged_in, START_SECONDS)
         self.api.warm_up()
         self._await_images()
+        self.supervision.settled()
         self._record(detached=False)
         return aws
 
-    def detach(self) -> None:
-        """Leave the stack running after this process."""
-        self._record(detached=True)
+    def _logged_in(self) -> bool:
+        self.api.login(self.secrets.user, self.secrets.password)
+        return True
+
+    def detach(self, report: Path | None = None) -> None:
+        """Leave the stack running after this process, with the `report` of the run that it was started for."""
+        page = status_page(self.plan.localaws, self.plan.home)
+        self._record(detached=True, page=page, report=report.resolve().as_uri() if report else None)
         self.supervision.detach()
 
     def _aws_ready(self) -> Aws | None:
@@ -169,17 +179,15 @@ class Stack:
         if not self.plan.pull:
             return
         begun = self.printer.seconds
-        self.supervision.wait("The image environments", self._images_built, SETUP_SECONDS)
+        self.supervision.wait("the image environments", self._images_built, SETUP_SECONDS, detail=self._images_so_far)
         self.setup_seconds += self.printer.seconds - begun
 
     def _images_built(self) -> bool | None:
-        if self.supervision.exited("images") == 0:
-            return True
+        return True if self.supervision.exited("images") == 0 else None
+
+    def _images_so_far(self) -> str:
         built = [line.split("\t")[0] for line in self.supervision.output("images")]
-        self.printer.status(
-            f"building the image environments (once); ready: {one_line(', '.join(built)) or 'none yet'}"
-        )
-        return None
+        return f" (built once; ready: {one_line(', '.join(built)) or 'none yet'})"
 
     def _prepare_database(self) -> None:
         """Put a migrated database in place: a copy of the template, which the first start of a version makes."""
@@ -200,7 +208,6 @@ class Stack:
         stamp.write_text(version)
 
     def _build_template(self, template: Path) -> None:
-        self.printer.line("preparing Airflow's database (once per version)")
         template.parent.mkdir(mode=0o700, exist_ok=True)
         part = template.with_suffix(".part")
         for leftover in template.parent.glob(f"{part.name}*"):
@@ -216,7 +223,8 @@ class Stack:
         begun = self.printer.seconds
         target = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}
         self._start_airflow("db", "migrate", extra=target, ends=True)
-        self.supervision.wait("Airflow's database", lambda: self.supervision.exited("db"), START_SECONDS)
+        what = "Airflow's database (migrated once per version)"
+        self.supervision.wait(what, lambda: self.supervision.exited("db"), START_SECONDS)
         self.setup_seconds += self.printer.seconds - begun
 
     def _start_airflow(
@@ -236,6 +244,14 @@ class Stack:
     ) -> None:
         log = self.plan.home.logs / f"{name}.log"
         self.supervision.start(Component(name, argv, env, log, capture=capture), ends=ends)
+
+
+def status_page(localaws: Sequence[str], home: Home) -> str | None:
+    """The link to the endpoint's status page as the endpoint itself tells it; None if it has none."""
+    aws = Aws.from_exports(home.exports.read_text().splitlines())
+    env = airflow_settings.inherited(os.environ) | {"PYTHONPATH": str(PROJECT)} | (aws.variables() if aws else {})
+    done = subprocess.run([*localaws, "page"], env=env, capture_output=True, text=True, check=False, cwd=PROJECT)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def stack_prefix(home: Home) -> str:

@@ -122,6 +122,31 @@ def end_all(
             reap()
 
 
+def end_foreign_children(spare: Iterable[int], seconds: float = 5.0) -> list[str]:
+    """Kill the children of this process that are not in `spare`, and all below them, until none is left; what still
+    lives after `seconds` is returned by name. Reaps no child of `spare`: their exit codes are the caller's."""
+    spared = set(spare)
+    deadline = time.monotonic() + seconds
+    while True:
+        foreign = [child for child in psutil.Process().children() if child.pid not in spared]
+        below = [other for child in foreign for other in _below(child)]
+        alive = [process for process in (*foreign, *below) if _alive(process)]
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if not alive or time.monotonic() > deadline:
+            return [describe(process) for process in alive]
+        psutil.wait_procs(alive, timeout=0.2)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        found: list[psutil.Process] = process.children(recursive=True)
+    except psutil.Error:
+        return []
+    return found
+
+
 def describe(process: psutil.Process) -> str:
     """`name (process 123)`, for sentences."""
     try:

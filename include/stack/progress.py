@@ -47,14 +47,14 @@ class Printer:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def status(self, text: str) -> None:
-        """Show what is going on now."""
+    def status(self, text: str, *, at_once: bool = False) -> None:
+        """Show what is going on now; where lines cannot be drawn again only now and then, or `at_once`."""
         if self._terminal:
             width = shutil.get_terminal_size().columns
             self._stream.write("\r\x1b[2K" + f"[{self.seconds:6.1f}s] {text}"[: width - 1])
             self._stream.flush()
             self._drawn = True
-        elif self._clock() - self._last_status >= PLAIN_STATUS_SECONDS:
+        elif at_once or self._clock() - self._last_status >= PLAIN_STATUS_SECONDS:
             self.line(text)
 
     def _clear(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from include.stack import summary as summaries
 from include.stack.aws import Job, LocalAws
 from include.stack.errors import Interrupted, StackError
 from include.stack.launch import Plan, Stack
+from include.stack.links import reach
 from include.stack.ports import wait_free
 from include.stack.progress import Printer, TaskProgress
 from include.stack.rest import TERMINAL_RUN_STATES, failure_reason, one_line
@@ -78,7 +78,12 @@ class Rehearsal:
         self.aws: LocalAws | None = None
         self._jobs: dict[str, Job] = {}
         self._looked = -LOOKUP_SECONDS
-        self._failed_polls = 0
+
+    @property
+    def report(self) -> Path | None:
+        """The evaluation's page, once it has been fetched."""
+        path = self.folder / "report.html"
+        return path if path.exists() else None
 
     def run(self) -> int:
         """Do it all; 0 only if everything succeeded and nothing is left that should not be."""
@@ -97,7 +102,7 @@ class Rehearsal:
             good = self._write(stack)["error"] is None
             kept = good and self.order.keep
             if kept:
-                stack.detach()
+                stack.detach(self.report)
             else:
                 self.printer.status("ending the stack")
                 stack.close(IDLE_GRACE)
@@ -108,8 +113,8 @@ class Rehearsal:
         self.aws = LocalAws(stack.start())
         self.printer.line(f"Airflow ready at {self.plan.url}")
         api, dag_id, run_id = stack.api, self.order.dag_id, self.facts.run_id
-        stack.supervision.wait(f"The DAG {dag_id}", lambda: self._parsed(stack), PARSE_SECONDS)
-        api.unpause(dag_id)
+        stack.supervision.wait(f"the DAG {dag_id}", lambda: self._parsed(stack), PARSE_SECONDS)
+        stack.supervision.ask("Airflow's API", lambda: api.unpause(dag_id))
         # What Airflow's trigger form sends: every field, and the moment as the logical date.
         conf = {"source": self.order.source, "keep": self.order.keep}
         api.trigger(dag_id, run_id, conf, datetime.now(UTC))
@@ -117,7 +122,7 @@ class Rehearsal:
         progress = TaskProgress(self.printer, self._log_line)
         self.facts.state = "running"
         self.facts.state = stack.supervision.wait(
-            f"The run {run_id}", lambda: self._poll(stack, progress), RUN_SECONDS, poll=POLL_SECONDS
+            f"the run {run_id}", lambda: self._poll(stack, progress), RUN_SECONDS, poll=POLL_SECONDS, shown=False
         )
 
     def _parsed(self, stack: Stack) -> bool | None:
@@ -132,16 +137,9 @@ class Rehearsal:
         return None
 
     def _poll(self, stack: Stack, progress: TaskProgress) -> str | None:
-        """Show what has changed; the run's state once it has ended. Three polls in a row may fail (a busy machine)."""
-        try:
-            state = stack.api.run_state(self.order.dag_id, self.facts.run_id)
-            self.facts.tasks = stack.api.task_instances(self.order.dag_id, self.facts.run_id)
-        except StackError:
-            self._failed_polls += 1
-            if self._failed_polls > 3:
-                raise
-            return None
-        self._failed_polls = 0
+        """Show what has changed; the run's state once it has ended."""
+        state = stack.api.run_state(self.order.dag_id, self.facts.run_id)
+        self.facts.tasks = stack.api.task_instances(self.order.dag_id, self.facts.run_id)
         progress.update(self.facts.tasks)
         return state if state in TERMINAL_RUN_STATES else None
 
@@ -164,8 +162,8 @@ class Rehearsal:
     def _collect(self, stack: Stack) -> None:
         """Ask Airflow and AWS how it went; what cannot be asked (a component has died) stays unknown."""
         try:
-            self._collect_airflow(stack)
-            self._collect_aws()
+            stack.supervision.ask("Airflow's API", lambda: self._collect_airflow(stack))
+            stack.supervision.ask("the local AWS endpoint", self._collect_aws)
         except Exception as error:
             if self.facts.error is None:
                 raise
@@ -199,9 +197,11 @@ class Rehearsal:
         if name := summaries.endpoint_name(facts):
             facts.endpoint_status = aws.endpoint_status(name)
         facts.endpoints_left = aws.endpoints_of(facts.run_id)
-        for item in facts.part("teardown").get("deleted") or []:
-            if aws.exists(str(item.get("kind")), str(item.get("name"))):
-                facts.undeleted.append(f"{item.get('kind')} {item.get('name')}")
+        facts.undeleted = [
+            f"{item.get('kind')} {item.get('name')}"
+            for item in facts.part("teardown").get("deleted") or []
+            if aws.exists(str(item.get("kind")), str(item.get("name")))
+        ]
         facts.aws_asked = True
         self._save_report(aws)
 
@@ -226,23 +226,11 @@ class Rehearsal:
         summary = self._write(stack)
         for line in summaries.table(summary, self.facts.part("teardown").get("deleted") or []):
             self.printer.plain(line)
-        report = self.folder / "report.html"
-        self.printer.plain(f"  report  {report if report.exists() else 'none was made'}")
+        self.printer.plain(f"  report  {self.report or 'none was made'}")
         self.printer.plain(f"  summary {self.folder / 'summary.json'}")
         if kept:
-            self.printer.plain(reach(self.plan, stack))
+            self.printer.plain(reach(self.plan.home))
         if summary["error"]:
             self.printer.plain(f"\nFAILED: {summary['error']}")
             self.printer.plain(f"Logs: {self.plan.home.logs}")
         return 1 if summary["error"] else 0
-
-
-def reach(plan: Plan, stack: Stack) -> str:
-    """How to reach a stack that stays up, and how to end it."""
-    root = plan.home.state.root
-    where = "" if root == PROJECT / ".sagewind" else f" STATE={shlex.quote(str(root))}"
-    return (
-        f"\nAirflow:   {plan.url}   user {stack.secrets.user}, password {stack.secrets.password}\n"
-        f"local AWS: . {plan.home.exports}   (sets AWS_ENDPOINT_URL and credentials in a shell)\n"
-        f"end it:    make down{where}"
-    )

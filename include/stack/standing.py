@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from include.stack import restarts
 from include.stack.errors import StackError
 from include.stack.launch import Plan, Stack, stack_prefix, sweep
+from include.stack.links import reach
 from include.stack.ports import wait_free
 from include.stack.processes import Mark, members
 from include.stack.progress import Printer
-from include.stack.rehearsal import reach
+from include.stack.restarts import Life
 from include.stack.state import Home, State, is_alive, take_lock
-from include.stack.supervision import Signals
+from include.stack.supervision import Signals, death_sentence
 
 END_SECONDS = 60.0
 KINDS = ("up", "run")
@@ -26,7 +29,7 @@ def already_up(home: Home, printer: Printer) -> bool:
     record = home.read_record()
     if not record or not record.get("detached") or not is_alive(record.get("warden")):
         return False
-    printer.plain(f"The stack is up already at {record['url']} (`make down` ends it).")
+    printer.plain(f"The stack is up already.\n{reach(home)}")
     return True
 
 
@@ -35,7 +38,7 @@ def bring_up(plan: Plan, printer: Printer, signals: Signals) -> int:
     with Stack(plan, signals, printer) as stack:
         stack.start()
         stack.detach()
-    printer.plain(reach(plan, stack))
+    printer.plain(f"\n{reach(plan.home)}")
     return 0
 
 
@@ -68,7 +71,7 @@ def _end(home: Home, printer: Printer) -> bool:
     with contextlib.closing(take_lock(home, END_SECONDS)):
         sweep(home)
         _check_ports(record)
-        home.record.unlink(missing_ok=True)
+        home.remove_record()
     if found:
         printer.plain(f"Ended the stack on {home.root}: no process of it is left and its ports are free.")
     return found
@@ -97,15 +100,35 @@ def _status(home: Home, printer: Printer) -> bool | None:
     if not is_alive(record.get("guardian")) or not is_alive(record.get("warden")):
         printer.plain(f"{home.kind}: the stack has been killed; `make down` removes what is left of it.")
         return False
-    dead = [name for name, pid in _lasting(record) if not psutil.pid_exists(pid)]
-    since = time.strftime("%H:%M:%S", time.localtime(record["warden"]["created"]))
+    since = _clock(record["warden"]["created"])
     printer.plain(f"{home.kind}: {record['url']} and {record['aws']} since {since}, logs in {home.logs}")
-    for name in dead:
-        printer.plain(f"{home.kind}: {name} has died, see {home.logs / f'{name}.log'}; `make down` and start again.")
-    return not dead
+    if record.get("detached"):
+        printer.plain(reach(home))
+    lives = restarts.read(home.components)
+    for name, life in lives.items():
+        if said := _mended(name, life):
+            printer.plain(f"{home.kind}: {said}")
+    return not any(life.fails(time.time()) for life in lives.values())
 
 
-def _lasting(record: dict[str, Any]) -> list[tuple[str, int]]:
-    """The components that run as long as the stack (not the steps of its start)."""
-    steps = {"db", "images"}
-    return [(name, int(pid)) for name, pid in record.get("components", {}).items() if name not in steps]
+def _mended(name: str, life: Life) -> str | None:
+    """What there is to say of a component that has ended, None of one that never has."""
+    if not life.lasting or life.ended is None:
+        return None
+    log = Path(life.log)
+    if life.fails(time.time()):
+        again = "has just been tried again" if life.pid else f"is tried again at {_clock(life.ended + life.pause)}"
+        died = death_sentence(name, life.how(), log)
+        return f"{died} Last end: {_clock(life.ended)}, number {life.in_a_row} in a row; it {again}."
+    return (
+        f"{name} was started again {_times(life.restarts)}, last at {_clock(life.since or 0.0)}, "
+        f"because it {life.how()} (log: {log})."
+    )
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))

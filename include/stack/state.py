@@ -3,7 +3,8 @@
     .sagewind/
       secrets.json            Fernet key, JWT secret, password of the user (mode 0600), made once
       template/airflow-<version>.db   a migrated, empty metadata database: every `run` starts from a copy
-      run/ and up/            lock, stack.json, airflow/ (AIRFLOW_HOME), localaws/ (its --state), logs/, aws.env
+      run/ and up/            lock, stack.json, components.json, aws.env, logs/, airflow/ (AIRFLOW_HOME),
+                              localaws/ (its --state)
 
 A `run` begins with a new `run/` (a rehearsal must not meet what an earlier one left half-done); `up/` is kept.
 """
@@ -163,8 +164,13 @@ class Home:
 
     @property
     def record(self) -> Path:
-        """What runs: written when a stack starts, removed when it has ended."""
+        """The stack: where it is reached and who owns it. Written when it starts, removed when it has ended."""
         return self.root / "stack.json"
+
+    @property
+    def components(self) -> Path:
+        """The guardian's record of the components: process ids, restarts, last ends (`restarts.read`)."""
+        return self.root / "components.json"
 
     def renew(self) -> None:
         """Throw away what an earlier stack left, but not the lock, which is held."""
@@ -185,6 +191,11 @@ class Home:
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+    def remove_record(self) -> None:
+        """With the stack gone, nothing is known of it any more; the guardian's record stays if it was killed."""
+        self.record.unlink(missing_ok=True)
+        self.components.unlink(missing_ok=True)
 
     def write_record(self, **facts: Any) -> None:
         """Replace the record."""

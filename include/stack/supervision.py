@@ -15,15 +15,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
-from include.stack.errors import ComponentDied, Interrupted, StackError
+from include.stack.errors import ComponentDied, Interrupted, StackError, Unanswered
 from include.stack.guardian import DEFAULT_GRACE
 from include.stack.processes import MARKER, Mark, become_subreaper, end_all
+from include.stack.progress import Printer
+from include.stack.restarts import AGAIN_AND_AGAIN, how_it_ended
 
 PROJECT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 25.0
 """How long the guardian may take to end everything before the front does it by force (a run is gone within 30 s)."""
+SILENCE_SECONDS = 300.0
+"""How long a server may give no answer: it is started again and, on a loaded machine, takes its time for that."""
+HOPELESS = 8
+"""So many ends of a component in a row end what is watched here, although the guardian would go on: that is after two
+minutes of pauses alone."""
 
 T = TypeVar("T")
 
@@ -40,13 +47,24 @@ class Component:
     capture: bool = False
 
 
+@dataclass(frozen=True)
+class _End:
+    """An end of a component. `pause`: seconds after which it is started again, None if it is not."""
+
+    code: int | None
+    reason: str = ""
+    pause: float | None = None
+    in_a_row: int = 1
+
+
 @dataclass
 class _Seen:
     """What the guardian has reported; guarded by the condition of the `Supervision`."""
 
     pids: dict[str, int] = field(default_factory=dict)
     lines: dict[str, list[str]] = field(default_factory=dict)
-    exits: dict[str, tuple[int | None, str]] = field(default_factory=dict)
+    exits: dict[str, _End] = field(default_factory=dict)
+    news: list[str] = field(default_factory=list)
     detached: bool = False
     ended: bool = False
     survivors: list[str] = field(default_factory=list)
@@ -95,13 +113,26 @@ class Signals:
 class Supervision:
     """All processes of one stack. Use as a context manager: leaving it ends them, unless they were detached.
 
-    `grace`: seconds between SIGTERM and SIGKILL, whoever asks for the end.
+    `log` and `record` are the guardian's: what it writes, and what it notes of the components (`restarts.read`).
+    `grace`: seconds between SIGTERM and SIGKILL, whoever asks for the end. `printer`: tells of waits and restarts.
     """
 
-    def __init__(self, stack: str, lock: IO[str], signals: Signals, log: Path, grace: float = DEFAULT_GRACE) -> None:
+    def __init__(
+        self,
+        stack: str,
+        lock: IO[str],
+        signals: Signals,
+        log: Path,
+        record: Path,
+        *,
+        grace: float = DEFAULT_GRACE,
+        printer: Printer | None = None,
+    ) -> None:
         self.stack = stack
         self.signals = signals
         self.log = log
+        self._printer = printer
+        self._allowed_ends = AGAIN_AND_AGAIN
         self._seen = _Seen()
         self._news = threading.Condition()
         self._expected_to_end: set[str] = set()
@@ -112,7 +143,7 @@ class Supervision:
         try:
             with signals.held(), log.open("ab") as errors:
                 self._warden = subprocess.Popen(
-                    [sys.executable, "-m", "include.stack.guardian", str(grace)],
+                    [sys.executable, "-m", "include.stack.guardian", str(grace), str(record)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -148,7 +179,8 @@ class Supervision:
         self.stop()
 
     def start(self, component: Component, *, ends: bool = False) -> None:
-        """Start `component`; with `ends` it is a step that is expected to end (migration, image build)."""
+        """Start `component`, again and again if it ends; with `ends` it is a step that is expected to end (migration,
+        image build), or one that the caller starts anew."""
         self._logs[component.name] = component.log
         if ends:
             self._expected_to_end.add(component.name)
@@ -160,40 +192,83 @@ class Supervision:
             cwd=str(component.cwd),
             log=str(component.log),
             capture=component.capture,
+            ends=ends,
         )
 
-    def wait(self, what: str, ready: Callable[[], T | None], seconds: float, *, poll: float = 0.1) -> T:
-        """Poll `ready` until it returns something; a component that dies meanwhile, or the time, ends the wait.
+    def wait(
+        self,
+        what: str,
+        ready: Callable[[], T | None],
+        seconds: float,
+        *,
+        poll: float = 0.1,
+        shown: bool = True,
+        detail: Callable[[], str] = str,
+    ) -> T:
+        """Poll `ready` until it returns something. A server that does not answer (`Unanswered`) is asked again.
 
-        Raises `ComponentDied` naming the component, its last log lines and its log; `StackError` at the limit.
+        With `shown` the screen tells what is awaited, with `detail`, for how long already and for how long at most.
+        Raises `StackError` at the limit, or when a server has been silent for too long; `ComponentDied` if a component
+        ends again and again, naming it, its last log lines and its log.
         """
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
+        silent: tuple[float, Unanswered] | None = None
+        first = True
         while True:
-            result = ready()
+            try:
+                result, silent_now = ready(), None
+            except Unanswered as error:
+                result, silent_now = None, error
             if result is not None:
                 return result
             self.check()
-            if time.monotonic() > deadline:
-                raise StackError(f"{what} was not ready after {seconds:.0f} s: see the logs in {self.log.parent}.")
+            now = time.monotonic()
+            silent = None if silent_now is None else (silent[0] if silent else now, silent_now)
+            if now - begun > seconds:
+                said = f" The last answer: {silent[1]}" if silent else ""
+                raise StackError(
+                    f"{what[:1].upper()}{what[1:]} was not ready after {seconds:.0f} s: see the logs in "
+                    f"{self.log.parent}.{said}"
+                )
+            if silent and now - silent[0] > SILENCE_SECONDS:
+                raise silent[1]
+            if shown and self._printer is not None:
+                text = f"waiting for {what}{detail()}: {now - begun:.0f} s, at most {seconds:.0f} s"
+                self._printer.status(text, at_once=first)
+                first = False
             with self._news:
                 self._news.wait(poll)
 
+    def ask(self, what: str, question: Callable[[], T]) -> T:
+        """The answer to a question to `what`, which is waited for while it does not answer."""
+        return self.wait(what, lambda: (question(),), SILENCE_SECONDS)[0]
+
     def check(self) -> None:
-        """Raise if a component that should run has ended, or the guardian has."""
+        """Tell what has ended and was started again. Raise if that is hopeless, if a step of the start has failed, or
+        if the guardian has ended."""
         with self._news:
             exits = dict(self._seen.exits)
             ended = self._seen.ended
-        for name, (code, reason) in exits.items():
-            if name not in self._expected_to_end or code not in (0,):
-                raise ComponentDied(death_sentence(name, code, reason, self._logs[name]))
+            news, self._seen.news = self._seen.news, []
+        for sentence in news:
+            if self._printer is not None:
+                self._printer.line(sentence)
+        for name, end in exits.items():
+            hopeless = end.in_a_row >= self._allowed_ends
+            if end.code != 0 if name in self._expected_to_end else hopeless:
+                raise ComponentDied(death_sentence(name, how_it_ended(end.code, end.reason), self._logs[name]))
         if ended:
-            raise ComponentDied(death_sentence("guardian", None, "", self.log))
+            raise ComponentDied(death_sentence("guardian", how_it_ended(None), self.log))
+
+    def settled(self) -> None:
+        """The stack has started: from here on a component is given more time to come back."""
+        self._allowed_ends = HOPELESS
 
     def exited(self, name: str) -> int | None:
         """Exit code of a component that has ended; None while it runs."""
         with self._news:
             seen = self._seen.exits.get(name)
-        return None if seen is None or seen[0] is None else seen[0]
+        return None if seen is None else seen.code
 
     def output(self, name: str) -> list[str]:
         """The lines a captured component has written to its standard output so far."""
@@ -201,14 +276,14 @@ class Supervision:
             return list(self._seen.lines.get(name, []))
 
     def pids(self) -> dict[str, int]:
-        """Process ids of what was started, by component."""
+        """Process ids of what was started last, by component."""
         with self._news:
             return dict(self._seen.pids)
 
     def detach(self) -> None:
         """Leave the stack running when this process ends."""
         self._command(do="detach")
-        self.wait("The guardian", lambda: True if self._seen.detached else None, 60)
+        self.wait("the guardian", lambda: True if self._seen.detached else None, 60, shown=False)
 
     def stop(self, grace: float | None = None) -> list[str]:
         """End everything; returns what could not be ended (empty: nothing is left), nothing when detached.
@@ -249,7 +324,7 @@ class Supervision:
             stream.write((json.dumps(command) + "\n").encode())
             stream.flush()
         except OSError as error:
-            raise ComponentDied(death_sentence("guardian", None, "", self.log)) from error
+            raise ComponentDied(death_sentence("guardian", how_it_ended(None), self.log)) from error
 
     def _read(self) -> None:
         stream = self._warden.stdout
@@ -263,35 +338,36 @@ class Supervision:
             self._seen.ended = True
             self._news.notify_all()
 
-    def _note(self, event: dict[str, object]) -> None:
+    def _note(self, event: dict[str, Any]) -> None:
         seen = self._seen
         name = str(event.get("name", ""))
         match event["event"]:
             case "guardian":
                 seen.pids["guardian"] = int(str(event["pid"]))
             case "started":
+                again = seen.exits.pop(name, None)
+                if again is not None:
+                    seen.news.append(f"{name} runs again")
                 seen.pids[name] = int(str(event["pid"]))
             case "output":
                 seen.lines.setdefault(name, []).append(str(event["line"]))
             case "exited":
-                code = event["code"]
-                seen.exits[name] = (None if code is None else int(str(code)), str(event.get("reason", "")))
+                end = _End(**{key: event[key] for key in ("code", "reason", "pause", "in_a_row") if key in event})
+                seen.exits[name] = end
+                if end.pause is not None:
+                    how = how_it_ended(end.code, end.reason)
+                    seen.news.append(f"{name} {how}: started again in {end.pause:.0f} s (log: {self._logs[name]})")
             case "detached":
                 seen.detached = True
             case "ended":
-                seen.survivors = [str(item) for item in event["survivors"]]  # type: ignore[attr-defined]
+                seen.survivors = [str(item) for item in event["survivors"]]
 
 
-def death_sentence(name: str, code: int | None, reason: str, log: Path, lines: int = 3) -> str:
-    """What ended, how, the last lines of its log and where the log is."""
-    how = reason or ("ended unexpectedly" if code is None else _how(code))
+def death_sentence(name: str, how: str, log: Path, lines: int = 3) -> str:
+    """What ended, how (a predicate), the last lines of its log and where the log is."""
     last = last_lines(log, lines)
     said = f"; its last lines: {' | '.join(last)}" if last else "; its log is empty"
     return f"The component {name} {how}{said} (log: {log})."
-
-
-def _how(code: int) -> str:
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def last_lines(log: Path, count: int, width: int = 240) -> list[str]:

@@ -69,7 +69,8 @@ class Stack:
         self.home.make_folders()
         self.secrets = self.home.state.secrets()
         self._lock = take_lock(self.home)
-        self.supervision = Supervision("faults." + self.home.state.id, self._lock, self._signals, self.log("guardian"))
+        mark, log = "faults." + self.home.state.id, self.log("guardian")
+        self.supervision = Supervision(mark, self._lock, self._signals, log, self.home.components)
         try:
             self._prepare()
             self._start_all()
@@ -126,7 +127,7 @@ class Stack:
         self.api = AirflowApi(f"http://127.0.0.1:{self.port}")
         poll(self.api.answers, "the API server", settings.START_SECONDS)
         self.ask(lambda api: api.login(self.secrets.user, self.secrets.password))
-        self.ask(lambda api: api.warm_up())
+        self.api.warm_up()
         poll(lambda: self.database.rows("SELECT 1 FROM dag LIMIT 1"), "the DAGs", settings.START_SECONDS)
 
     def _aws(self) -> Aws | None:

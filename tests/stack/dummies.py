@@ -2,7 +2,8 @@
 
 `python tests/stack/dummies.py front STATE TOKEN STAGE PORT...` is a front: it starts dummy components and says where it
 is; at STAGE it waits for ever. The components behave as badly as the real ones can: they ignore SIGTERM, fork workers,
-leave the session, clean their environment. Every process of them carries TOKEN in its command line.
+leave the session, clean their environment. Every process of them carries TOKEN in its command line. What the front
+tells its user goes to STATE/screen.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from include.stack.errors import Interrupted, StackError
 from include.stack.launch import stack_prefix, sweep
+from include.stack.progress import Printer
 from include.stack.state import Home, State, process_facts, take_lock
 from include.stack.supervision import Component, Signals, Supervision
 
@@ -33,6 +35,12 @@ GRACE = 1.0
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def failing(token: str, port: str) -> None:
+    """Ends at once, whenever it is started."""
+    say(f"listening {port}")
+    sys.exit(f"cannot use {port}")
 
 
 def wait_for_ever() -> None:
@@ -81,8 +89,8 @@ def said_by(supervision: Supervision, name: str) -> list[str] | None:
     return supervision.output(name) or None
 
 
-def front(state: str, token: str, stop_at: str, *ports: str) -> None:
-    """The stages are `locked`, `spawned`, `half`, `ready`."""
+def front(state: str, token: str, stop_at: str, kinds: str, *ports: str) -> None:
+    """The stages are `locked`, `spawned`, `half`, `ready`. At `detached` the front leaves the stack and ends."""
     signals = Signals()
     signals.install()
     home = Home(State(Path(state)), "run")
@@ -99,20 +107,25 @@ def front(state: str, token: str, stop_at: str, *ports: str) -> None:
     try:
         stage("locked")
         log = home.logs / "guardian.log"
-        with Supervision(Supervision.new_id(stack_prefix(home)), lock, signals, log, GRACE) as supervision:
+        screen = Printer((Path(state) / "screen").open("w"))
+        mark = Supervision.new_id(stack_prefix(home))
+        with Supervision(mark, lock, signals, log, home.components, grace=GRACE, printer=screen) as supervision:
             said["warden"] = supervision.warden
             warden = process_facts(supervision.warden)
             home.write_record(front=process_facts(os.getpid()), warden=warden, detached=False)
             said["guardian"] = supervision.wait("guardian", lambda: supervision.pids().get("guardian"), 120)
             stage("spawned")
-            kinds = ["server", "escaping"]
-            for index, port in enumerate(ports):
-                kind = kinds[index % 2]
+            for index, (kind, port) in enumerate(zip(kinds.split(","), ports, strict=True)):
                 argv = [sys.executable, HERE, kind, token, port]
                 name = f"{kind}-{port}"
                 supervision.start(Component(name, argv, dict(os.environ), home.logs / f"{name}.log", capture=True))
                 supervision.wait(name, partial(said_by, supervision, name), 120)
                 stage("half" if index == 0 else "ready")
+            if stop_at == "detached":
+                guardian = process_facts(supervision.pids()["guardian"])
+                home.write_record(warden=warden, guardian=guardian, detached=True, url="airflow", aws="aws")
+                supervision.detach()
+                return say(json.dumps({"stage": "detached"}))
             supervision.wait("the end", lambda: None, 3600)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signum)
@@ -122,5 +135,7 @@ def front(state: str, token: str, stop_at: str, *ports: str) -> None:
 
 
 if __name__ == "__main__":
-    programs: dict[str, Callable[..., None]] = {"front": front, "server": server, "escaping": escaping}
+    programs: dict[str, Callable[..., None]] = {
+        "front": front, "server": server, "escaping": escaping, "failing": failing
+    }  # fmt: skip
     programs[sys.argv[1]](*sys.argv[2:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import secrets
@@ -18,7 +19,10 @@ from typing import Any
 import psutil
 import pytest
 
-from include.stack import ports
+from include.stack import ports, restarts
+from include.stack.progress import Printer
+from include.stack.restarts import Life
+from include.stack.standing import bring_down, show_status
 from include.stack.state import Home, State
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -38,11 +42,13 @@ def eventually(condition: Callable[[], bool], seconds: float, what: str) -> None
 class Front:
     """A running dummy front and what it has said."""
 
-    def __init__(self, state: Path, stop_at: str = "never", token: str | None = None, count: int = 2) -> None:
+    def __init__(self, state: Path, stop_at: str = "never", kinds: tuple[str, ...] = ("server", "escaping")) -> None:
         self.state = state
-        self.token = token or f"dummy-{secrets.token_hex(8)}"
-        self.ports = ports.choose(count)
-        argv = [sys.executable, str(DUMMIES), "front", str(state), self.token, stop_at, *map(str, self.ports)]
+        self.home = Home(State(state), "run")
+        self.token = f"dummy-{secrets.token_hex(8)}"
+        self.ports = ports.choose(len(kinds))
+        said = [str(state), self.token, stop_at, ",".join(kinds), *map(str, self.ports)]
+        argv = [sys.executable, str(DUMMIES), "front", *said]
         self.process = subprocess.Popen(
             argv,
             cwd=PROJECT,
@@ -71,6 +77,20 @@ class Front:
                     found.append(" ".join(process.cmdline()))
         return found
 
+    def lives(self) -> dict[str, Life]:
+        """What the guardian has noted, by the kind of component."""
+        return {name.partition("-")[0]: life for name, life in restarts.read(self.home.components).items()}
+
+    def until_restarted(self, kind: str, times: int) -> Life:
+        """Wait until a component runs after it was started again so often, and listens."""
+
+        def runs() -> bool:
+            life = self.lives()[kind]
+            return life.pid is not None and life.restarts == times
+
+        eventually(runs, GONE_SECONDS, f"{kind} was not started again: {self.lives()}")
+        return self.lives()[kind]
+
     def check_gone(self) -> None:
         """Nothing of the stack is left."""
         deadline = time.monotonic() + GONE_SECONDS
@@ -82,7 +102,7 @@ class Front:
 
     def is_free(self) -> bool:
         """Whether nobody holds the state's lock."""
-        with (Home(State(self.state), "run").root / "lock").open() as lock:
+        with (self.home.root / "lock").open() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -139,12 +159,12 @@ def test_two_are_killed_at_once(start: Callable[..., Front], victims: tuple[str,
 
 def test_all_three_are_killed_and_the_next_start_works(start: Callable[..., Front]) -> None:
     # One dummy: a process without environment, session or parents of ours cannot be found once all three are gone.
-    front = start(count=1)
+    front = start(kinds=("server",))
     pids = {**front.until("half"), "front": front.process.pid}
     for victim in ("warden", "guardian", "front"):
         os.kill(pids[victim], signal.SIGKILL)
     front.process.wait()
-    following = start(stop_at="half", count=1)
+    following = start(stop_at="half", kinds=("server",))
     following.until("half")
     eventually(lambda: not any(front.token in line for line in front.members()), GONE_SECONDS, "not swept")
     assert ports.wait_free(front.ports, GONE_SECONDS) == []
@@ -173,29 +193,69 @@ def test_a_second_stack_on_the_same_state_is_refused(start: Callable[..., Front]
     front.check_gone()
 
 
-def test_a_component_that_dies_is_named_with_its_log(start: Callable[..., Front]) -> None:
+def test_a_component_that_ends_at_once_and_again_ends_the_start_and_is_named_with_its_log(
+    start: Callable[..., Front],
+) -> None:
+    front = start(kinds=("failing",))
+    sentence = front.until("error")["sentence"]
+    port = front.ports[0]
+    log = front.home.logs / f"failing-{port}.log"
+    said = " | ".join([f"cannot use {port}"] * 3)
+    assert sentence == f"The component failing-{port} ended with exit code 1; its last lines: {said} (log: {log})."
+    front.check_gone()
+    screen = (front.state / "screen").read_text()
+    assert f"failing-{port} ended with exit code 1: started again in 1 s (log: {log})" in screen
+    assert f"failing-{port} ended with exit code 1: started again in 2 s (log: {log})" in screen
+
+
+def test_a_killed_component_is_started_again_with_what_it_left_ended_before(start: Callable[..., Front]) -> None:
     front = start()
     front.until("ready")
-    dead = next(
-        process
-        for process in psutil.process_iter()
-        if "server" in _cmdline(process) and front.token in _cmdline(process) and _is_component(process)
-    )
-    dead.kill()
-    sentence = front.until("error")["sentence"]
-    assert sentence.startswith(f"The component server-{front.ports[0]} was killed by signal 9")
-    assert "server-" in sentence.rpartition("log: ")[2]
+    # The server's worker and the escaped grandchild hold the ports: who is started again must find them free.
+    before = {process.pid for process in tokens(front.token)}
+    lives = front.lives()
+    other = psutil.Process(lives["server"].pid)
+    spared = {other.pid, *(child.pid for child in other.children(recursive=True))}
+    for kind, times in (("escaping", 1), ("escaping", 2)):
+        os.kill(front.lives()[kind].pid or 0, signal.SIGKILL)
+        front.until_restarted(kind, times)
+        eventually(lambda: not ports.is_free(front.ports[1]), GONE_SECONDS, "the lonely server was not started again")
+    assert {process.pid for process in tokens(front.token)} & before == spared | {front.process.pid}
+    screen = front.state / "screen"
+    eventually(lambda: screen.read_text().count("runs again") == 2, GONE_SECONDS, "the front does not tell of it")
+    assert screen.read_text().count("was killed by signal 9: started again in") == 2
+    front.process.terminate()
     front.check_gone()
 
 
-def _cmdline(process: psutil.Process) -> list[str]:
-    try:
-        found: list[str] = process.cmdline()
-    except psutil.Error:
-        return []
+def test_a_detached_stack_mends_itself_and_the_status_tells(start: Callable[..., Front]) -> None:
+    front = start(stop_at="detached", kinds=("server",))
+    front.until("detached")
+    assert status(front) == (0, [])
+    name, log = f"server-{front.ports[0]}", front.home.logs / f"server-{front.ports[0]}.log"
+    os.kill(front.lives()["server"].pid or 0, signal.SIGKILL)
+    front.until_restarted("server", 1)
+    code, (said,) = status(front)
+    assert code == 0
+    assert said.startswith(f"run: {name} was started again once, last at ")
+    assert said.endswith(f", because it was killed by signal 9 (log: {log}).")
+    assert bring_down(State(front.state), Printer(io.StringIO())) == 0
+    front.check_gone()
+    assert not front.home.components.exists()
+
+
+def status(front: Front) -> tuple[int, list[str]]:
+    """Exit code of `make status` and what it says of the components."""
+    out = io.StringIO()
+    code = show_status(State(front.state), Printer(out))
+    return code, [line for line in out.getvalue().splitlines() if line.startswith("run:")][1:]
+
+
+def tokens(token: str) -> list[psutil.Process]:
+    """Living processes with the token in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if token in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
     return found
-
-
-def _is_component(process: psutil.Process) -> bool:
-    parent = process.parent()
-    return parent is not None and "include.stack.guardian" in _cmdline(parent)
