@@ -84,7 +84,7 @@ def _keep(program: Program, stack: str, guardian: int, answering: int, out: int 
 
     try:
         with Path(program.log).open("ab") as log:
-            pid = subprocess.Popen(
+            popen = subprocess.Popen(
                 program.argv,
                 env={**program.env, MARKER: stack},
                 cwd=program.cwd,
@@ -92,8 +92,8 @@ def _keep(program: Program, stack: str, guardian: int, answering: int, out: int 
                 stdout=log if out is None else out,
                 stderr=log,
                 preexec_fn=in_child,
-            ).pid
-        said: tuple[int, int, str] = (pid, 0, "")
+            )  # referred to until the end: a Popen that nobody refers to reaps its process, and the exit code is lost
+        said: tuple[int, int, str] = (popen.pid, 0, "")
     except OSError as error:
         said = (0, error.errno or 0, str(error.filename or program.argv[0]))
     os.write(answering, json.dumps(said).encode())
@@ -102,9 +102,9 @@ def _keep(program: Program, stack: str, guardian: int, answering: int, out: int 
         os.close(out)
     if not said[0]:
         return
-    while (code := reap().get(said[0])) is None:
+    while (code := reap().get(popen.pid)) is None:
         if signal.sigwait(AWAITED) == signal.SIGTERM:
-            os.kill(said[0], signal.SIGTERM)  # not reaped yet: the number stands for it and for nothing else
+            os.kill(popen.pid, signal.SIGTERM)  # not reaped yet: the number stands for it and for nothing else
     _end_like(code)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -13,6 +15,8 @@ from include.stack.rest import elapsed, seconds_of
 
 PLAIN_STATUS_SECONDS = 15.0
 """How often a status is printed where lines cannot be drawn again (a file, a CI log)."""
+TOLD_EVERY = 1.0
+"""Seconds between two looks at what is awaited."""
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 SHOWN = frozenset({"success", "failed", "skipped", "running", "deferred", "up_for_retry", "awaiting_input"})
 """`upstream_failed` is left to the table: one failure would fill the screen with it."""
@@ -20,7 +24,7 @@ ACTIVE = frozenset({"running", "deferred", "up_for_retry", "awaiting_input"})
 
 
 class Printer:
-    """Writes lines and a status line. On a terminal the status line stays at the bottom."""
+    """Writes lines and a status line, from any thread. On a terminal the status line stays at the bottom."""
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stdout
@@ -29,6 +33,7 @@ class Printer:
         self._begun = clock()
         self._last_status = clock()
         self._drawn = False
+        self._lock = threading.RLock()
 
     @property
     def seconds(self) -> float:
@@ -37,25 +42,46 @@ class Printer:
 
     def line(self, text: str) -> None:
         """Print a line with the time since the start."""
-        self._clear()
-        self._stream.write(f"[{self.seconds:6.1f}s] {text}\n")
-        self._stream.flush()
+        self.plain(f"[{self.seconds:6.1f}s] {text}")
 
     def plain(self, text: str) -> None:
         """Print text as it is."""
-        self._clear()
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        with self._lock:
+            self._clear()
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
 
     def status(self, text: str, *, at_once: bool = False) -> None:
         """Show what is going on now; where lines cannot be drawn again only now and then, or `at_once`."""
         if self._terminal:
             width = shutil.get_terminal_size().columns
-            self._stream.write("\r\x1b[2K" + f"[{self.seconds:6.1f}s] {text}"[: width - 1])
-            self._stream.flush()
-            self._drawn = True
+            with self._lock:
+                self._stream.write("\r\x1b[2K" + f"[{self.seconds:6.1f}s] {text}"[: width - 1])
+                self._stream.flush()
+                self._drawn = True
         elif at_once or self._clock() - self._last_status >= PLAIN_STATUS_SECONDS:
             self.line(text)
+
+    @contextmanager
+    def awaiting(self, what: str, seconds: float, detail: Callable[[], str] = str) -> Iterator[None]:
+        """Tell, from the first second of the block to its end, what is awaited, for how long already and for how long
+        at most. What is there sooner is not worth a line. By a thread, because the block may wait for an answer."""
+        begun, over = time.monotonic(), threading.Event()
+
+        def tell() -> None:
+            first = True
+            while not over.wait(TOLD_EVERY):
+                spent = time.monotonic() - begun
+                self.status(f"waiting for {what}{detail()}: {spent:.0f} s, at most {seconds:.0f} s", at_once=first)
+                first = False
+
+        teller = threading.Thread(target=tell, name="teller", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()
 
     def _clear(self) -> None:
         self._last_status = self._clock()

@@ -229,7 +229,7 @@ class Rehearsal:
         self.printer.plain(f"  report  {self.report or 'none was made'}")
         self.printer.plain(f"  summary {self.folder / 'summary.json'}")
         if kept:
-            self.printer.plain(reach(self.plan.home))
+            self.printer.plain(f"\n{reach(self.plan.home)}")
         if summary["error"]:
             self.printer.plain(f"\nFAILED: {summary['error']}")
             self.printer.plain(f"Logs: {self.plan.home.logs}")

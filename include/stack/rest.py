@@ -12,8 +12,6 @@ import httpx
 
 from include.stack.errors import StackError, Unanswered
 
-LOOK_SECONDS = 10.0
-"""How long one question to a server that is starting may take: it is asked again, and the screen goes on telling."""
 WRITE_SECONDS = 120.0
 """How long a change is asked for that the database refuses because others write."""
 TERMINAL_RUN_STATES = frozenset({"success", "failed"})
@@ -32,7 +30,7 @@ class AirflowApi:
     def answers(self) -> bool:
         """Whether the api-server takes requests yet."""
         try:
-            return self._http.get("/api/v2/monitor/health", timeout=LOOK_SECONDS).status_code == httpx.codes.OK
+            return self._http.get("/api/v2/monitor/health", timeout=10).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
@@ -40,12 +38,11 @@ class AirflowApi:
         """Have the api-server build its task API (measured: 2 s, else spent inside the first task). Nobody waits for
         the answer and nothing depends on it."""
         with contextlib.suppress(httpx.HTTPError):
-            self._http.get("/execution/health", timeout=httpx.Timeout(LOOK_SECONDS, read=0.01))
+            self._http.get("/execution/health", timeout=httpx.Timeout(10, read=0.01))
 
     def login(self, user: str, password: str) -> None:
         """Get a token; every later request carries it."""
-        account = {"username": user, "password": password}
-        answer = self._call("POST", "/auth/token", json=account, timeout=LOOK_SECONDS)
+        answer = self._call("POST", "/auth/token", json={"username": user, "password": password})
         self._http.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
     def health(self) -> dict[str, str]:

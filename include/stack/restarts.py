@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,3 +78,23 @@ def read(path: Path) -> dict[str, Life]:
         return {name: Life(**life) for name, life in json.loads(path.read_text()).items()}
     except FileNotFoundError:
         return {}
+
+
+def death_sentence(name: str, how: str, log: Path, lines: int = 3) -> str:
+    """What ended, how (a predicate), the last lines of its log and where the log is."""
+    last = last_lines(log, lines)
+    said = f"; its last lines: {' | '.join(last)}" if last else "; its log is empty"
+    return f"The component {name} {how}{said} (log: {log})."
+
+
+def last_lines(log: Path, count: int, width: int = 240) -> list[str]:
+    """The last non-empty lines of a log, each cut to `width` characters; empty if there is no log."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 16384))
+            text = stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    kept = [line.strip() for line in text.splitlines() if line.strip()]
+    return [line[:width] for line in kept[-count:]]

@@ -16,9 +16,9 @@ from include.stack.links import reach
 from include.stack.ports import wait_free
 from include.stack.processes import Mark, members
 from include.stack.progress import Printer
-from include.stack.restarts import Life
+from include.stack.restarts import Life, death_sentence
 from include.stack.state import Home, State, is_alive, take_lock
-from include.stack.supervision import Signals, death_sentence
+from include.stack.supervision import Signals
 
 END_SECONDS = 60.0
 KINDS = ("up", "run")

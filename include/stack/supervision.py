@@ -21,7 +21,7 @@ from include.stack.errors import ComponentDied, Interrupted, StackError, Unanswe
 from include.stack.guardian import DEFAULT_GRACE
 from include.stack.processes import MARKER, Mark, become_subreaper, end_all
 from include.stack.progress import Printer
-from include.stack.restarts import AGAIN_AND_AGAIN, how_it_ended
+from include.stack.restarts import AGAIN_AND_AGAIN, death_sentence, how_it_ended
 
 PROJECT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 25.0
@@ -211,9 +211,13 @@ class Supervision:
         Raises `StackError` at the limit, or when a server has been silent for too long; `ComponentDied` if a component
         ends again and again, naming it, its last log lines and its log.
         """
+        printer = self._printer if shown else None
+        with printer.awaiting(what, seconds, detail) if printer else contextlib.nullcontext():
+            return self._poll(what, ready, seconds, poll)
+
+    def _poll(self, what: str, ready: Callable[[], T | None], seconds: float, poll: float) -> T:
         begun = time.monotonic()
         silent: tuple[float, Unanswered] | None = None
-        first = True
         while True:
             try:
                 result, silent_now = ready(), None
@@ -232,10 +236,6 @@ class Supervision:
                 )
             if silent and now - silent[0] > SILENCE_SECONDS:
                 raise silent[1]
-            if shown and self._printer is not None:
-                text = f"waiting for {what}{detail()}: {now - begun:.0f} s, at most {seconds:.0f} s"
-                self._printer.status(text, at_once=first)
-                first = False
             with self._news:
                 self._news.wait(poll)
 
@@ -361,23 +361,3 @@ class Supervision:
                 seen.detached = True
             case "ended":
                 seen.survivors = [str(item) for item in event["survivors"]]
-
-
-def death_sentence(name: str, how: str, log: Path, lines: int = 3) -> str:
-    """What ended, how (a predicate), the last lines of its log and where the log is."""
-    last = last_lines(log, lines)
-    said = f"; its last lines: {' | '.join(last)}" if last else "; its log is empty"
-    return f"The component {name} {how}{said} (log: {log})."
-
-
-def last_lines(log: Path, count: int, width: int = 240) -> list[str]:
-    """The last non-empty lines of a log, each cut to `width` characters; empty if there is no log."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 16384))
-            text = stream.read().decode(errors="replace")
-    except FileNotFoundError:
-        return []
-    kept = [line.strip() for line in text.splitlines() if line.strip()]
-    return [line[:width] for line in kept[-count:]]

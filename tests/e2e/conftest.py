@@ -19,9 +19,8 @@ import yaml
 
 from include.stack import ports
 from include.stack.airflow_settings import Aws
-from include.stack.errors import Unanswered
 from include.stack.rest import AirflowApi
-from include.stack.state import Home, Secrets, State
+from include.stack.state import Home, State
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 1500.0  # several runs share a machine that may be slow
@@ -120,20 +119,12 @@ class Running:
         assert record is not None
         secrets = home.state.secrets()
         self.api = AirflowApi(record["url"])
-        wait_for(lambda: self._logged_in(secrets), "the login")
+        self.api.login(secrets.user, secrets.password)
         aws = Aws.from_exports(home.exports.read_text().splitlines())
         assert aws is not None
         self.session = boto3.Session(aws.access_key, aws.secret_key, region_name=aws.region)
         self.endpoint_url = aws.endpoint_url
         self.sagemaker = self.client("sagemaker")
-
-    def _logged_in(self, secrets: Secrets) -> bool:
-        """A server that has just started on a busy machine takes its time."""
-        try:
-            self.api.login(secrets.user, secrets.password)
-        except Unanswered:
-            return False
-        return True
 
     def client(self, service: str) -> Any:
         return self.session.client(service, endpoint_url=self.endpoint_url)

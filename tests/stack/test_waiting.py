@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from include.stack.errors import ComponentDied, StackError, Unanswered
 from include.stack.progress import Printer
 from include.stack.state import Home, State, take_lock
 from include.stack.supervision import HOPELESS, Component, Signals, Supervision
+from tests.e2e.conftest import wait_for
 
 
 @pytest.fixture
@@ -38,13 +41,22 @@ def ended(**facts: Any) -> dict[str, Any]:
 
 
 def test_what_is_there_at_once_is_not_waited_for(supervision: Supervision, screen: io.StringIO) -> None:
-    assert supervision.wait("the thing", lambda: 7, 300) == 7
+    assert supervision.wait("the thing", lambda: 7, 300, shown=False) == 7
     assert screen.getvalue() == ""
 
 
-def test_a_wait_says_at_once_for_what_and_how_long_and_asks_a_silent_server_again(
+def test_a_wait_tells_for_what_and_how_long_while_the_question_is_not_answered_yet(
     supervision: Supervision, screen: io.StringIO
 ) -> None:
+    def ready() -> int:
+        wait_for(screen.getvalue, "the telling")
+        return 7
+
+    assert supervision.wait("the thing", ready, 300, detail=lambda: " (slow)") == 7
+    assert re.fullmatch(r"\[   0.0s\] waiting for the thing \(slow\): \d+ s, at most 300 s\n", screen.getvalue())
+
+
+def test_a_silent_server_is_asked_again(supervision: Supervision) -> None:
     answers: list[int | None] = [None, None, 7]
 
     def ready() -> int:
@@ -53,8 +65,7 @@ def test_a_wait_says_at_once_for_what_and_how_long_and_asks_a_silent_server_agai
             raise Unanswered("busy")
         return answer
 
-    assert supervision.wait("the thing", ready, 300, detail=lambda: " (slow)") == 7
-    assert screen.getvalue() == "[   0.0s] waiting for the thing (slow): 0 s, at most 300 s\n"
+    assert supervision.ask("the thing", ready) == 7
 
 
 def test_the_limit_of_a_wait_names_the_last_answer(supervision: Supervision) -> None:
@@ -91,8 +102,10 @@ def test_a_start_gives_up_a_component_that_ended_three_times_a_run_later(
 
 
 def test_a_step_may_end_well_and_no_other_way(supervision: Supervision, tmp_path: Path) -> None:
-    supervision.start(Component("step", ["true"], {"PATH": "/usr/bin:/bin"}, tmp_path / "step.log"), ends=True)
-    assert supervision.wait("the step", lambda: supervision.exited("step"), 300) == 0
+    for name in map(str, range(20)):  # some of them end before anybody waits for their end
+        step = Component(name, ["true"], {"PATH": "/usr/bin:/bin"}, tmp_path / "step.log")
+        supervision.start(step, ends=True)
+        assert supervision.wait("the step", partial(supervision.exited, name), 300) == 0
     supervision.start(Component("bad", ["/no/such/program"], {}, tmp_path / "bad.log"), ends=True)
     with pytest.raises(ComponentDied, match=r"^The component bad could not be started \(No such file .*/no/such/prog"):
         supervision.wait("the step", lambda: supervision.exited("bad"), 300)
