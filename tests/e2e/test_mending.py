@@ -21,7 +21,7 @@ from include.stack.restarts import Life
 from include.stack.state import Home, State
 from tests.e2e.conftest import Checkout, Running, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
 
 DAG, RUN = "held_lifecycle", "mended"
 KILLED = ("triggerer", "localaws", "api-server", "scheduler")

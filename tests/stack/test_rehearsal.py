@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +50,9 @@ class RecordingStack:
 
     def unpause(self, dag_id: str) -> None:
         pass
+
+    def ask(self, _: str, question: Callable[[], Any]) -> Any:
+        return question()
 
     def trigger(self, *asked: Any) -> None:
         self.triggered.append(asked)
