@@ -14,7 +14,7 @@ from include.pipeline.errors import SourceError
 SKLEARN_SETS = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 #: Scheme -> how a source goes on behind `://`, as far as a regular expression can say.
 _FORMS = {
-    "sklearn": rf"(?:{'|'.join(SKLEARN_SETS)})(?![^/?#])",
+    "sklearn": rf"({'|'.join(SKLEARN_SETS)})(?![^/?#])",
     "openml": "[^/?#]",
     "https": "[^/?#]",
     "s3": "[^/?#]+/+[^/?#]",
@@ -35,11 +35,11 @@ def field(form: str) -> str:
 
     For `re` and for browsers. `$` alone would let a line break at the end pass.
     """
-    return rf"^(?!.*{_CONTROL})(?:|{form})$"
+    return rf"^(?!.*{_CONTROL})(|{form})$"
 
 
 #: What a source may look like in a trigger form: `parse` takes no other, and of these refuses only hosts that are none.
-PATTERN = field(f"(?:{'|'.join(f'{scheme}://{form}' for scheme, form in _FORMS.items())}).*")
+PATTERN = field(f"({'|'.join(f'{scheme}://{form}' for scheme, form in _FORMS.items())}).*")
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def window_params() -> dict[str, Param]:
             description=f"A time with its zone, 2026-01-31T06:00:00Z; empty: {otherwise}",
         )
         for name, title, otherwise in (
-            ("window_start", "Window from", "the begin of the run's interval, or all that is there if it has none"),
+            ("window_start", "Window from", "the start of the run's interval, or everything if it has none"),
             ("window_end", "Window to", "the end of the run's interval, else its logical date, else now"),
         )
     }

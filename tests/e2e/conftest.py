@@ -58,6 +58,12 @@ class Checkout:
         (self.root / f"include/models/{name}.yaml").write_text(yaml.safe_dump(content))
         (self.root / f"dags/{name}.py").write_text((ROOT / "dags/tumor.py").read_text().replace("tumor", name))
 
+    def add_families(self) -> None:
+        """Every family of DAGs twice: `plain` without a cron, `timed` with one; drift events start both trainings."""
+        cron, monitor = "30 3 * * *", {"on_violation": "retrain"}
+        self.add_model("plain", monitor=monitor)
+        self.add_model("timed", schedule=cron, batch={"schedule": cron}, monitor={**monitor, "schedule": cron})
+
     def add_script(self, name: str, text: str) -> str:
         """A script below the project; returns the path that a model file names."""
         path = self.root / "include/models" / name
@@ -90,6 +96,11 @@ class Checkout:
         )
 
 
+def first_task(dag: str) -> str:
+    """The task that every run of a DAG begins with."""
+    return "sweep-aws-default" if dag == "sagemaker_housekeeping" else "ingest"
+
+
 def leftovers(state: Path) -> list[str]:
     """Processes whose environment or command line belongs to a stack's state folder."""
     found = []
@@ -117,9 +128,9 @@ class Running:
         home = Home(State(state), "up")
         record = home.read_record()
         assert record is not None
-        secrets = home.state.secrets()
+        self.secrets = home.state.secrets()
         self.api = AirflowApi(record["url"])
-        self.api.login(secrets.user, secrets.password)
+        self.api.login(self.secrets.user, self.secrets.password)
         aws = Aws.from_exports(home.exports.read_text().splitlines())
         assert aws is not None
         self.session = boto3.Session(aws.access_key, aws.secret_key, region_name=aws.region)

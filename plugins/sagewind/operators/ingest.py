@@ -22,7 +22,7 @@ _PLAN = "Plans the run (its names and places) and uploads the job programs to S3
 #: A time as a window param has it. Airflow checks the format `date-time` only where the package rfc3339-validator is
 #: installed, which it does not ask for; and then it wants the time zone.
 MOMENT = source.field(
-    r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+    r"(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
 #: What a param that was left empty renders to.
 _NOTHING = ("", "None")
