@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param, chain
+from airflow.sdk import DAG, chain
 
 from include.pipeline import source
 from include.pipeline.requests import serving
 from include.pipeline.spec import ModelSpec
 from include.workflows.chain import Chain
-from include.workflows.common import make_dag, timetable, value
+from include.workflows.common import make_dag, text_param, timetable, value
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator
@@ -26,14 +26,12 @@ checks that every row came back with a number, and publishes the scores under a 
 def batch_scoring_dag(spec: ModelSpec) -> DAG:
     """The DAG."""
     params = {
-        "rows": Param(
-            None,
-            type=["null", "string"],
+        "rows": text_param(
+            "Rows to score",
+            "an s3:// prefix without a slash at the end",
+            spec.batch.source or "the test rows of the version that scores",
             pattern=source.field(source.S3_PREFIX),
             maxLength=1023,  # SageMaker takes one more, and a slash is added
-            title="Rows to score",
-            description="s3:// prefix without a slash at the end; empty: "
-            + (spec.batch.source or "the test rows of the version that scores"),
         )
     }
     schedule = timetable(spec.batch.schedule)

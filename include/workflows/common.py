@@ -78,29 +78,28 @@ def timetable(cron: str | None) -> CronDataIntervalTimetable | None:
     return CronDataIntervalTimetable(cron, timezone="UTC") if cron and wish == "on" else None
 
 
+def text_param(title: str, write: str, otherwise: str, **schema: Any) -> Param:
+    """Trigger-form field for a text that may be left out.
+
+    `write` says what is allowed, under the field and, as a key of the schema, in Airflow's refusal: that quotes the
+    whole schema, of which a pattern alone tells nobody what to write.
+    """
+    description = f"{write[:1].upper()}{write[1:]}; empty: {otherwise}"
+    return Param(None, type=["null", "string"], title=title, description=description, write=write, **schema)
+
+
 def source_param(spec: ModelSpec) -> Param:
     """Trigger-form field that overrides the model file's data source."""
-    return Param(
-        None,
-        type=["null", "string"],
-        pattern=source.PATTERN,
-        maxLength=source.LONGEST,
-        title="Data source",
-        description=f"A URI, one of {source.SHOWN_SCHEMES}; empty: {spec.data.source}",
-    )
+    write = f"a URI, one of {source.SHOWN_SCHEMES}"
+    limits = {"pattern": source.PATTERN, "maxLength": source.LONGEST}
+    return text_param("Data source", write, spec.data.source, **limits)
 
 
 def window_params() -> dict[str, Param]:
     """Trigger-form fields that look at another window than the run's interval. The format gives them a calendar."""
+    write = "a time with its zone, 2026-01-31T06:00:00Z"
     return {
-        name: Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            pattern=MOMENT,
-            title=title,
-            description=f"A time with its zone, 2026-01-31T06:00:00Z; empty: {otherwise}",
-        )
+        name: text_param(title, write, otherwise, format="date-time", pattern=MOMENT)
         for name, title, otherwise in (
             ("window_start", "Window from", "the start of the run's interval, or everything if it has none"),
             ("window_end", "Window to", "the end of the run's interval, else its logical date, else now"),
