@@ -99,7 +99,9 @@ class Browser:
 
     def fill(self, name: str, text: str) -> None:
         """Write into the text field of a param, instead of what it holds."""
-        place = self.until(lambda page: page.find_element(By.NAME, f"element_{name}"), f"the field {name}")
+        # The click moves the pointer too: a message of Airflow stays while it is on it, and covers the Trigger button.
+        self.click(f"[name=element_{name}]")
+        place = self.driver.find_element(By.NAME, f"element_{name}")
         place.send_keys(Keys.CONTROL, "a")
         place.send_keys(text)
         self.until(lambda page: page.find_element(By.NAME, f"element_{name}").get_attribute("value") == text, text)
@@ -112,6 +114,7 @@ class Browser:
         for hint, text in (("YYYY/MM/DD", date), ("HH:mm", time)):
             where = (By.XPATH, f"//input[@placeholder='{hint}']")
             place = self.until(lambda page, where=where: page.find_element(*where), hint)
+            place.send_keys(Keys.CONTROL, "a")
             place.send_keys(text)
             self.until(lambda _, place=place, text=text: place.get_attribute("value") == text, text)
         place.send_keys(Keys.ESCAPE)

@@ -18,7 +18,7 @@ import pytest
 from include.stack.errors import StackError
 from tests.e2e.conftest import Checkout, Running, first_task, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
 
 #: What the trigger form sends if it is left as it is.
 FORM: dict[str, dict[str, Any]] = {
