@@ -200,14 +200,9 @@ def test_a_backfill_without_a_cron_is_airflows_refusal(seen: Seen, dag: str) -> 
 @pytest.mark.parametrize("dag", DAGS)
 def test_an_unknown_conf_key_is_named_by_the_first_task(stack: Running, seen: Seen, dag: str) -> None:
     assert seen.runs[dag, "unknown"]["first"] == "failed"
-    param = next(iter(FORM[family_of(dag)]))
-    said = stack.log(dag, "unknown", first_task(dag))
-    assert (
-        f"{dag} takes no conf key '{param}s' (did you mean '{param}'?): it takes {', '.join(FORM[family_of(dag)])}"
-        in said
-    )
-    (task,) = [item for item in stack.api.task_instances(dag, "unknown") if item["task_id"] == first_task(dag)]
-    assert task["try_number"] == 1, "a retry cannot mend it"
+    params = list(FORM[family_of(dag)])
+    said = f"{dag} takes no conf key '{params[0]}s' (did you mean '{params[0]}'?): it takes {', '.join(params)}"
+    assert said in stack.log(dag, "unknown", first_task(dag))
 
 
 @pytest.mark.parametrize("param", BAD)
