@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 from unittest.mock import patch
 
@@ -15,6 +14,7 @@ from selenium.common.exceptions import (
     ElementClickInterceptedException,
     NoSuchElementException,
     StaleElementReferenceException,
+    TimeoutException,
 )
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -48,7 +48,7 @@ def missing() -> list[str]:
 
 
 class Browser:
-    """A Chromium that is logged in as the stack's user. A `with` block ends it, and keeps a picture if it fails."""
+    """A Chromium that is logged in as the stack's user; a `with` block ends it. A wait in vain leaves `in-vain.png`."""
 
     def __init__(self, stack: Running, folder: Path) -> None:
         self.stack = stack
@@ -70,17 +70,17 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        try:
-            if error is not None:
-                self.screenshot(self.folder / "failed.png")
-        finally:
-            self.driver.quit()
+    def __exit__(self, *_: object) -> None:
+        self.driver.quit()
 
     def until(self, condition: Callable[[WebDriver], Found], what: str) -> Found:
         """Ask the page until there is an answer; React may replace an element while it is looked at."""
         passing = (NoSuchElementException, StaleElementReferenceException, ElementClickInterceptedException)
-        return WebDriverWait(self.driver, PAGE_SECONDS, ignored_exceptions=passing).until(condition, what)
+        try:
+            return WebDriverWait(self.driver, PAGE_SECONDS, ignored_exceptions=passing).until(condition, what)
+        except TimeoutException:
+            self.screenshot(self.folder / "in-vain.png")
+            raise
 
     def screenshot(self, path: Path) -> None:
         """Keep what is on the screen as a PNG."""
@@ -99,7 +99,7 @@ class Browser:
 
     def fill(self, name: str, text: str) -> None:
         """Write into the text field of a param, instead of what it holds."""
-        # The click moves the pointer too: a message of Airflow stays while it is on it, and covers the Trigger button.
+        # The click moves the pointer too: while it is on a message of Airflow, that stays, and covers the button.
         self.click(f"[name=element_{name}]")
         place = self.driver.find_element(By.NAME, f"element_{name}")
         place.send_keys(Keys.CONTROL, "a")
