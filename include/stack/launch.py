@@ -117,6 +117,18 @@ class Stack:
         home.make_folders()
         check_free_space(home.root)
         airflow_settings.write_configuration(home, self.secrets)
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        """Refuse a wrong setting of the project now: the DAG files would, but `up` shows no import errors."""
+        if not any(name.startswith(airflow_settings.KEPT_PREFIX) for name in os.environ):
+            return
+        env = self._airflow_environment()
+        env["PYTHONPATH"] = f"{self.plan.plugins}{os.pathsep}{env['PYTHONPATH']}"
+        argv = [sys.executable, "-m", "sagewind.settings"]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, cwd=PROJECT)
+        if done.returncode != 0:
+            raise StackError(done.stderr.strip().splitlines()[-1])
 
     def _record(self, *, detached: bool, **links: str | None) -> None:
         supervision = self.supervision
@@ -230,14 +242,15 @@ class Stack:
     def _start_airflow(
         self, command: str, *options: str, extra: dict[str, str] | None = None, ends: bool = False
     ) -> None:
+        argv = [sys.executable, "-m", "include.stack.component", command, *options]
+        self._component(command, argv, self._airflow_environment() | (extra or {}), ends=ends)
+
+    def _airflow_environment(self) -> dict[str, str]:
         plan = self.plan
         env = airflow_settings.environment(
             plan.home, project=PROJECT, dags=plan.dags, plugins=plan.plugins, port=plan.port
         )
-        if not plan.scheduled:
-            env["SAGEWIND_SCHEDULES"] = "off"
-        argv = [sys.executable, "-m", "include.stack.component", command, *options]
-        self._component(command, argv, env | (extra or {}), ends=ends)
+        return env if plan.scheduled else env | {"SAGEWIND_SCHEDULES": "off"}
 
     def _component(
         self, name: str, argv: Sequence[str], env: dict[str, str], *, capture: bool = False, ends: bool = False

@@ -81,7 +81,9 @@ def read(path: Path) -> dict[str, Life]:
 
 
 def death_sentence(name: str, how: str, log: Path, lines: int = 3) -> str:
-    """What ended, how (a predicate), the last lines of its log and where the log is."""
+    """What ended, how (a predicate), the last `lines` of its log and where the log is."""
+    if not lines:
+        return f"The component {name} {how} (log: {log})."
     last = last_lines(log, lines)
     said = f"; its last lines: {' | '.join(last)}" if last else "; its log is empty"
     return f"The component {name} {how}{said} (log: {log})."

@@ -98,32 +98,36 @@ def _status(home: Home, printer: Printer) -> bool | None:
     if not record:
         return None
     if not is_alive(record.get("guardian")) or not is_alive(record.get("warden")):
-        printer.plain(f"{home.kind}: the stack has been killed; `make down` removes what is left of it.")
+        printer.plain(
+            f"DOWN: the guardian of this stack ({home.kind}) was killed, and with it everything: `make down` removes "
+            "what is left, `make up` starts it anew."
+        )
         return False
+    lives = restarts.read(home.components)
+    down = {name for name, life in lives.items() if life.fails(time.time())}
+    for name in sorted(down):
+        printer.plain(f"DOWN: {_failing(name, lives[name])}")
     since = _clock(record["warden"]["created"])
     printer.plain(f"{home.kind}: {record['url']} and {record['aws']} since {since}, logs in {home.logs}")
     if record.get("detached"):
         printer.plain(reach(home))
-    lives = restarts.read(home.components)
     for name, life in lives.items():
-        if said := _mended(name, life):
-            printer.plain(f"{home.kind}: {said}")
-    return not any(life.fails(time.time()) for life in lives.values())
+        if life.lasting and life.ended is not None and name not in down:
+            printer.plain(
+                f"{home.kind}: {name} was started again {_times(life.restarts)}, last at {_clock(life.since or 0.0)}, "
+                f"because it {life.how()} (log: {life.log})."
+            )
+    return not down
 
 
-def _mended(name: str, life: Life) -> str | None:
-    """What there is to say of a component that has ended, None of one that never has."""
-    if not life.lasting or life.ended is None:
-        return None
-    log = Path(life.log)
-    if life.fails(time.time()):
-        again = "has just been tried again" if life.pid else f"is tried again at {_clock(life.ended + life.pause)}"
-        died = death_sentence(name, life.how(), log)
-        return f"{died} Last end: {_clock(life.ended)}, number {life.in_a_row} in a row; it {again}."
-    return (
-        f"{name} was started again {_times(life.restarts)}, last at {_clock(life.since or 0.0)}, "
-        f"because it {life.how()} (log: {log})."
-    )
+def _failing(name: str, life: Life) -> str:
+    """How a component that should run has ended, and when it is tried again. Of a killed one the log says nothing."""
+    killed = life.code is not None and life.code < 0
+    died = death_sentence(name, life.how(), Path(life.log), lines=0 if killed else 3)
+    if life.ended is None:
+        return died
+    again = "has just been tried again" if life.pid else f"is tried again at {_clock(life.ended + life.pause)}"
+    return f"{died} Last end: {_clock(life.ended)}, number {life.in_a_row} in a row; it {again}."
 
 
 def _times(count: int) -> str:

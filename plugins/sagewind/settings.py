@@ -8,7 +8,10 @@ so that a wrong one is an import error of the DAG files and not of a task hours 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
+
+from include.pipeline.errors import did_you_mean
 
 SECTION = "sagewind"
 PREFIX = f"AIRFLOW__{SECTION}__".upper()
@@ -187,7 +190,8 @@ def check() -> None:
     if conf.has_section(SECTION):
         given |= {name for name, _ in conf.items(SECTION)}
     if unknown := sorted(given - known):
-        raise ValueError(f"[{SECTION}] {unknown[0]} is no setting: use one of {', '.join(sorted(known))}")
+        hint = did_you_mean(unknown[0], known) or f"use one of {', '.join(sorted(known))}"
+        raise ValueError(f"{unknown[0]} in section [{SECTION}] is no setting: {hint}")
     for setting in SETTINGS:
         setting.read()
 
@@ -198,3 +202,10 @@ def _text(name: str) -> str | None:
 
     found: str | None = conf.get(SECTION, name, fallback=None)
     return None if found is None else found.strip()
+
+
+if __name__ == "__main__":  # the stack asks before it starts
+    try:
+        check()
+    except ValueError as error:
+        sys.exit(str(error))

@@ -94,7 +94,9 @@ def test_the_configuration_file_is_read_and_the_environment_comes_first(monkeypa
         monkeypatch.setenv(variable(RETRIES), "8")
         assert RETRIES.count() == 8
         conf.set("sagewind", "pol_first_seconds", "2")
-        with pytest.raises(ValueError, match="pol_first_seconds is no setting: use one of approval_look_again_seconds"):
+        with pytest.raises(
+            ValueError, match=r"pol_first_seconds in section .* is no setting: did you mean 'poll_first_"
+        ):
             settings.check()
     finally:
         conf.remove_section("sagewind")
@@ -106,7 +108,8 @@ def test_the_configuration_file_is_read_and_the_environment_comes_first(monkeypa
         ("RETRY_DELAY_SECONDS", "soon", "retry_delay_seconds is 'soon': write a number from 0 to 86400"),
         ("FAULT_FIRST_SECONDS", "-1", "fault_first_seconds is '-1'"),  # which no DAG file uses itself
         ("RETRIES", "1.5", "retries is '1.5': write a whole number from 0 to 100"),
-        ("RETRY_DELAY", "4", r"\[sagewind\] retry_delay is no setting"),
+        ("WHATEVER", "4", "is no setting: use one of approval_look_again_seconds, capacity_first_seconds"),
+        ("RETRY_DELAY", "4", r"retry_delay in section \[sagewind\] is no setting: did you mean 'retry_delay_seconds'"),
     ],
 )
 def test_a_wrong_setting_is_an_import_error(monkeypatch, name: str, value: str, sentence: str) -> None:

@@ -54,6 +54,24 @@ def test_half_written_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"delete the folder {state}" in sentence(capsys)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("RETRY_DELAY_SECONDS", "the setting [sagewind] retry_delay_seconds is 'abc': write a number from 0 to 86400"),
+        (
+            "POLL_FISRT_SECONDS",
+            "poll_fisrt_seconds in section [sagewind] is no setting: did you mean 'poll_first_seconds'?",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_starts(
+    name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW__SAGEWIND__{name}", "abc")
+    assert cli.main(["up", "--state", str(tmp_path), "--port", "0", "--aws-port", "0"]) == 2
+    assert sentence(capsys) == says
+
+
 def test_down_and_status_without_a_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["down", "--state", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"Nothing is up on {tmp_path}.\n"

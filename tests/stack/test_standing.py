@@ -75,10 +75,27 @@ def test_a_component_that_keeps_dying_is_named_with_its_log_and_the_next_try(hom
     code, said = status(home, localaws=dead, scheduler=life(home))
     assert code == 1
     assert (
-        f"up: The component localaws ended with exit code 1; its last lines: cannot bind (log: {home.logs / 'x.log'}). "
-        "Last end: 11:59:40, number 7 in a row; it is tried again at 12:00:40.\n"
+        "DOWN: The component localaws ended with exit code 1; its last lines: cannot bind "
+        f"(log: {home.logs / 'x.log'}). Last end: 11:59:40, number 7 in a row; it is tried again at 12:00:40.\n"
     ) in said
     dead.begin(8, now=NOW - 5)
     code, said = status(home, localaws=dead)
     assert code == 1
     assert "; it has just been tried again.\n" in said
+
+
+def test_what_does_not_run_stands_first_and_the_log_of_a_killed_one_is_not_quoted(home: Home) -> None:
+    (home.logs / "x.log").write_text("GET /health 200\n")
+    dead = life(home, pid=None, in_a_row=1, ended=NOW - 1, code=-9)
+    code, said = status(home, localaws=life(home), triggerer=dead)
+    assert code == 1
+    log = home.logs / "x.log"
+    assert said.startswith(f"DOWN: The component triggerer was killed by signal 9 (log: {log}). Last end: 11:59:59, ")
+    assert "GET" not in said
+
+
+def test_a_killed_guardian_is_named(home: Home) -> None:
+    home.write_record(**{**(home.read_record() or {}), "guardian": None})
+    code, said = status(home)
+    assert code == 1
+    assert said.startswith("DOWN: the guardian of this stack (up) was killed")
