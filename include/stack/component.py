@@ -40,7 +40,7 @@ def preload() -> None:
 def main() -> None:
     """Run the Airflow command given by the arguments in this process."""
     arguments = sys.argv[1:]
-    savepoints.write_from_the_start()
+    savepoints.write_from_the_start(savepoints.API_PATIENCE if "api-server" in arguments else savepoints.PATIENCE)
     airflow: Callable[[], None] = importlib.import_module("airflow.__main__").main
     if arguments and arguments[0] in PRELOADED_COMMANDS:
         preload()

@@ -10,12 +10,7 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from selenium import webdriver
-from selenium.common.exceptions import (
-    ElementClickInterceptedException,
-    NoSuchElementException,
-    StaleElementReferenceException,
-    TimeoutException,
-)
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -62,9 +57,9 @@ class Browser:
             self.driver: WebDriver = webdriver.Chrome(options=options, service=service)
         self.driver.set_page_load_timeout(PAGE_SECONDS)
         self.driver.get(stack.api.url)
-        self.until(lambda page: page.find_element(By.NAME, "username"), "the login").send_keys(stack.secrets.user)
-        self.driver.find_element(By.NAME, "password").send_keys(stack.secrets.password)
-        self.driver.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+        for name, text in (("username", stack.secrets.user), ("password", stack.secrets.password)):
+            self.until(lambda page, name=name, text=text: _written(page.find_element(By.NAME, name), text), name)
+        self.click("button[type=submit]")
         self.until(lambda page: not page.find_elements(By.NAME, "password"), "the page behind the login")
 
     def __enter__(self) -> Browser:
@@ -74,10 +69,14 @@ class Browser:
         self.driver.quit()
 
     def until(self, condition: Callable[[WebDriver], Found], what: str) -> Found:
-        """Ask the page until there is an answer; React may replace an element while it is looked at."""
-        passing = (NoSuchElementException, StaleElementReferenceException, ElementClickInterceptedException)
+        """Ask the page until there is an answer.
+
+        Whatever the driver says meanwhile passes: React replaces an element while it is looked at, a message covers it,
+        the page goes elsewhere.
+        """
+        waiting = WebDriverWait(self.driver, PAGE_SECONDS, ignored_exceptions=[WebDriverException])
         try:
-            return WebDriverWait(self.driver, PAGE_SECONDS, ignored_exceptions=passing).until(condition, what)
+            return waiting.until(condition, what)
         except TimeoutException:
             self.screenshot(self.folder / "in-vain.png")
             raise
@@ -136,8 +135,19 @@ def _field(title: str, inside: str = "") -> tuple[str, str]:
     return By.XPATH, f"//*[@role='group'][.//label[starts-with(normalize-space(), '{title}')]]{inside}"
 
 
+def _written(element: WebElement, text: str) -> bool:
+    element.clear()
+    element.send_keys(text)
+    return element.get_attribute("value") == text
+
+
 def _clicked(element: WebElement) -> bool:
     if not (element.is_displayed() and element.is_enabled()):
         return False
-    element.click()
+    try:
+        element.click()
+    except WebDriverException as error:
+        if "navigat" not in str(error.msg):
+            raise
+        # The click was heard: the page went elsewhere before the driver could say so.
     return True

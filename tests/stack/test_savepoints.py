@@ -69,6 +69,13 @@ def test_a_savepoint_inside_a_transaction_that_has_written_is_left_alone(databas
 
 
 @pytest.mark.usefixtures("listening")
+def test_the_api_server_waits_less(database: Path) -> None:
+    savepoints.write_from_the_start(savepoints.API_PATIENCE)
+    with create_engine(f"sqlite:///{database}").connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == savepoints.API_PATIENCE
+
+
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
 def test_a_writer_waits_for_its_turn_longer_than_sqlite_by_itself(database: Path, driver: str) -> None:
     async def patience() -> int:
