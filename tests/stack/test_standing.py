@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_a_stack_without_ends_shows_its_links_and_nothing_else(home: Home) -> No
     assert f"Airflow:   {URL}   user sagewind, password {password}\n" in said
     assert f"its page:  {PAGE}" in said
     assert "report:" not in said
-    assert f"make down STATE={home.state.root}" in said
+    assert f"make down STATE={shlex.quote(str(home.state.root))}" in said
     assert "again" not in said
 
 
