@@ -44,5 +44,5 @@ USER airflow
 # The image environments are built here, so that the first job does not wait for them and needs no network.
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf,uid=50000 \
     python tools/registry.py >/tmp/registry.sh && . /tmp/registry.sh && rm /tmp/registry.sh \
-    && UV_NO_CACHE=1 python -m include.localaws pull --cache /var/lib/sagewind/cache
+    && UV_NO_CACHE=1 python -m localaws pull --cache /var/lib/sagewind/cache
 EXPOSE 4566

@@ -10,7 +10,7 @@ export DEMO_MODEL := $(or $(MODEL),census)
 export MODEL ?= tumor
 export PYTHON ?=
 # Airflow imports `include` from the project root; its own loader adds plugins/ at the end of the path.
-export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins
+export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins:$(CURDIR)/packages/localaws/tests:$(CURDIR)/packages/localaws/benchmarks
 
 # registry.sh carries the machine's pip settings to uv, which also builds the image environments of the local endpoint.
 PY := . .venv/registry.sh && .venv/bin/python
@@ -66,11 +66,11 @@ model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model
 	@$(PY) -m tools.new_model "$${NAME:-}"
 
 test: setup  ## unit and contract tests, and one model's whole life in a real Airflow: about 5 minutes
-	@$(PY) -m include.localaws pull >/dev/null
+	@. .venv/registry.sh && .venv/bin/localaws pull >/dev/null
 	@$(PYTEST) $(PARALLEL) -m "not long"
 
 test-all: setup  ## every test, those of `make test` once more while processes are stopped at random: about 45 minutes
-	@$(PY) -m include.localaws pull >/dev/null
+	@. .venv/registry.sh && .venv/bin/localaws pull >/dev/null
 	@$(PYTEST) $(PARALLEL) -m "not alone"
 	@$(PYTEST) -m alone
 	@$(PY) -m tests.paused $(PARALLEL) -m "not long"
@@ -96,8 +96,8 @@ lock: setup  ## renew constraints.txt from requirements.txt
 	@. .venv/registry.sh && .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 		--override overrides.txt requirements.txt --output-file constraints.txt && tools/setup.sh
 
-coverage-page: setup  ## write docs/localaws-coverage.md from the code and the tests
-	@.venv/bin/python -m tools.coverage_page
+coverage-page: setup  ## write packages/localaws/docs/coverage.md from the code and the tests
+	@$(PY) -m localaws_tests.coverage_page
 
 provider-page: setup  ## play every ending to the stock operators and ours, write docs/provider-comparison.md (20 s)
 	@$(PY) -m tools.provider_comparison >/dev/null

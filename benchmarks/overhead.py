@@ -17,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import Row
 from include.stack import ports
 from include.stack.aws import LocalAws
 from include.stack.launch import Plan, Stack
@@ -25,6 +24,7 @@ from include.stack.progress import Printer
 from include.stack.rest import TERMINAL_RUN_STATES
 from include.stack.state import Home, State
 from include.stack.supervision import Signals
+from localaws_benchmarks.table import Row
 
 EMPTY = '''"""An Airflow DAG that does nothing, in the shape of {dag_id}."""
 

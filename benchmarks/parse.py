@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.table import Row
+from localaws_benchmarks.table import Row
 
 FLOOR = "import airflow.providers.amazon.aws.operators.sagemaker"
 FILE = "import runpy; runpy.run_path({path!r}, run_name='unusual_prefix')"

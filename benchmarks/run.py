@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import parse
-from benchmarks.table import render
+from localaws_benchmarks.table import render
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,30 +36,30 @@ def bench_overhead(rounds: int, quick: bool) -> str:
 
 def bench_s3(rounds: int, quick: bool) -> str:
     """The table of the local S3."""
-    from benchmarks import localaws_s3
+    from localaws_benchmarks import s3
 
-    return localaws_s3.bench(max(2, rounds))
+    return s3.bench(max(2, rounds))
 
 
 def bench_invoke(rounds: int, quick: bool) -> str:
     """The table of InvokeEndpoint."""
-    from benchmarks import localaws_invoke
+    from localaws_benchmarks import invoke
 
-    return localaws_invoke.render(localaws_invoke.measure(ROOT, rounds))
+    return invoke.render(invoke.measure(rounds))
 
 
 def bench_jobs(rounds: int, quick: bool) -> str:
     """The tables of the job engine."""
-    from benchmarks import localaws_jobs
+    from localaws_benchmarks import jobs
 
-    return localaws_jobs.bench(ROOT, rounds)
+    return jobs.bench(rounds)
 
 
 def bench_batch(rounds: int, quick: bool) -> str:
     """The table of tuning and transform jobs."""
-    from benchmarks import localaws_batch
+    from localaws_benchmarks import batch
 
-    return render("Batch work, seconds", localaws_batch.FLOOR, localaws_batch.measure(ROOT, max(2, rounds // 2)))
+    return render("Batch work, seconds", batch.FLOOR, batch.measure(max(2, rounds // 2)))
 
 
 def bench_monitor(rounds: int, quick: bool) -> str:

@@ -20,14 +20,14 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.localaws_jobs import TINY
-from benchmarks.table import Row, render
 from include.stack import ports
 from include.stack.launch import Plan, Stack
 from include.stack.progress import Printer
 from include.stack.rest import TERMINAL_RUN_STATES, AirflowApi
 from include.stack.state import Home, State
 from include.stack.supervision import Signals
+from localaws_benchmarks.jobs import TINY
+from localaws_benchmarks.table import Row, render
 
 FLOOR = "the provider's deferrable operator (two worker processes a step), same scheduler, same endpoint"
 STEPS = 5
@@ -183,7 +183,7 @@ def measure(rounds: int) -> Measured:
     measured = Measured()
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        command = (sys.executable, "-m", "include.localaws", "--images", str(tiny_image(folder)))
+        command = (sys.executable, "-m", "localaws", "--images", str(tiny_image(folder)))
         dags = DAGS.format(seconds=JOB_SECONDS, steps=STEPS)
         with extended_path(install("aiobotocore")), stack(dags, folder, command) as started:
             for dag_id in measured.wall:

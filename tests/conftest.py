@@ -46,8 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def folder_of(nodeid: str) -> str:
-    """The folder below tests/ of a test, `.` for none."""
-    return Path(nodeid.partition("::")[0]).relative_to("tests").parts[0]
+    """The folder below tests/ of a test; of a package's test, with the name of the package before it."""
+    parts = Path(nodeid.partition("::")[0]).parts
+    return parts[1] if parts[0] == "tests" else "/".join((parts[1], *parts[4:-1][:1]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

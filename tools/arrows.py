@@ -13,7 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAVY = frozenset({"boto3", "botocore", "moto", "numpy", "pandas", "sagemaker", "sklearn", "xgboost"})
-OURS = frozenset({"dags", "include", "sagewind", "sagewind_plugin", "tests", "tools", "benchmarks"})
+OURS = frozenset(
+    {
+        "dags",
+        "include",
+        "sagewind",
+        "sagewind_plugin",
+        "tests",
+        "tools",
+        "benchmarks",
+        "localaws",
+        "localaws_tests",
+        "localaws_benchmarks",
+    }
+)
 PATH_EDITS = frozenset({"append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort"})
 
 
@@ -41,14 +54,17 @@ AREAS = (
     _area("include/workflows", "include.workflows", "include.pipeline", "sagewind", light=True),
     _area("include/pipeline", "include.pipeline", banned=("airflow",), light=True),
     _area("include/jobs", "include.jobs", banned=("airflow",)),
-    _area("include/localaws/engine/prepared", makes_path=True),
-    _area("include/localaws", "include.localaws", banned=("airflow",)),
-    _area("include/images", banned=("airflow",)),
+    _area("packages/localaws/src/localaws/engine/prepared", makes_path=True),
+    _area("packages/localaws/src/localaws/images", banned=("airflow",)),
+    _area("packages/localaws/src", "localaws", banned=("airflow",)),
+    _area("packages/localaws/tests", "localaws", "localaws_tests", "localaws_benchmarks", banned=("airflow",)),
+    _area("packages/localaws/benchmarks", "localaws", "localaws_benchmarks", banned=("airflow",)),
+    _area("include/images", "include.jobs", banned=("airflow",)),
     _area("include/stack", "include.stack", "include.pipeline"),
     _area("plugins", "sagewind", "include.pipeline", light=True),
     _area("tests", *EVERYTHING),
     _area("benchmarks", *EVERYTHING),
-    _area("tools", "tools", "include.pipeline", "include.localaws"),
+    _area("tools", "tools", "include.pipeline"),
 )
 
 

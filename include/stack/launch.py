@@ -32,6 +32,8 @@ from include.stack.supervision import PROJECT, Component, Signals, Supervision
 
 START_SECONDS = 300.0
 """How long the stack may take to start; on a loaded machine many times the usual ten seconds."""
+IMAGES = ("--images", str(PROJECT / "include/images"))
+"""Adds the images of this project to those that come with the local AWS endpoint."""
 SETUP_SECONDS = 3600.0
 """How long the image environments may take to build: they are downloaded once."""
 
@@ -49,7 +51,7 @@ class Plan:
     scheduled: bool = field(default=True, kw_only=True)
     dags: Path = PROJECT / "dags"
     plugins: Path = PROJECT / "plugins"
-    localaws: Sequence[str] = (sys.executable, "-m", "include.localaws")
+    localaws: Sequence[str] = (sys.executable, "-m", "localaws")
     pull: bool = True
 
     @property
@@ -182,9 +184,9 @@ class Stack:
         plan = self.plan
         env = airflow_settings.inherited(os.environ) | {"PYTHONPATH": str(PROJECT)}
         state = ["--port", str(plan.aws_port), "--state", str(plan.home.localaws)]
-        self._component("localaws", [*plan.localaws, *state], env, capture=True)
+        self._component("localaws", [*plan.localaws, "serve", *IMAGES, *state], env, capture=True)
         if plan.pull:
-            self._component("images", [*plan.localaws, "pull"], env, capture=True, ends=True)
+            self._component("images", [*plan.localaws, "pull", *IMAGES], env, capture=True, ends=True)
 
     def _await_images(self) -> None:
         """Wait for the image environments; only the time spent waiting here counts as set-up."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import overhead
-from benchmarks.table import Row, render
+from localaws_benchmarks.table import Row, render
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

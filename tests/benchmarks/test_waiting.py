@@ -16,8 +16,8 @@ import boto3
 import pytest
 
 from benchmarks.endless import Server
-from benchmarks.table import render
 from benchmarks.waiting import Measured, cpu_seconds
+from localaws_benchmarks.table import render
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_tumor_from_data_to_teardown(make_checkout: Callable[[], Checkout], tmp_
 
 def nothing_left(state: Path) -> None:
     """A restarted endpoint lists nothing of the run."""
-    command = [sys.executable, "-m", "include.localaws", "--port", "0", "--state", str(state / "run/localaws")]
+    command = [sys.executable, "-m", "localaws", "--port", "0", "--state", str(state / "run/localaws")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         aws = Aws.from_exports([server.stdout.readline() for _ in range(4)])

@@ -157,7 +157,7 @@ class Stack:
             return self.database.command()
         if name == "localaws":
             places = ["--port", str(self.aws_port), "--state", str(self.home.localaws), "--call-log", str(self.calls)]
-            return [sys.executable, "-m", "include.localaws", *places, *settings.LOCALAWS]
+            return [sys.executable, "-m", "localaws", *places, *settings.LOCALAWS]
         options = {"migrate": ["db", "migrate"], "api-server": ["api-server"], "dag-processor": ["dag-processor"]}
         command = options.get(name, [name.split("-")[0], "--skip-serve-logs"])
         return [sys.executable, "-m", "include.stack.component", *command]

@@ -9,12 +9,12 @@ import pytest
 from botocore.validate import ParamValidator
 
 from include.jobs.quality import constraints as quality
-from include.localaws.shapes import validate
 from include.pipeline import dry_run, plan
 from include.pipeline.load import load_model, model_names
 from include.pipeline.refs import templates
 from include.pipeline.requests import processing, registry, training, tuning
 from include.pipeline.spec import ModelSpec
+from localaws.shapes import validate
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 

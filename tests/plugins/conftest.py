@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from sagewind import aws
-from tests.localaws.conftest import (  # noqa: F401 - fixtures
+from localaws_tests.conftest import (  # noqa: F401 - fixtures
     client_of,
     endpoint,
     images_dir,
@@ -17,6 +16,7 @@ from tests.localaws.conftest import (  # noqa: F401 - fixtures
     sagemaker,
     start_endpoint,
 )
+from sagewind import aws
 
 
 class StateStore(dict):

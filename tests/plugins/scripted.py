@@ -17,7 +17,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from include.localaws import shapes
+from localaws import shapes
 from sagewind.kinds import KINDS, JobKind
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws
 from sagewind.operators import housekeeping
 from sagewind.operators.housekeeping import HousekeepingOperator
-from tests.localaws.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from tests.plugins.conftest import Task
 
 PAUSE = "import signal; signal.pause()"

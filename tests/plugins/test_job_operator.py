@@ -14,11 +14,11 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TaskSuccessEvent
 
 from include.pipeline.names import run_hash
+from localaws_tests.conftest import IMAGE_URI, ROLE, wait_for
 from sagewind import taskstate
 from sagewind.errors import JobFailed, Refused
 from sagewind.operators.job import JobOperator
 from sagewind.triggers import job as job_trigger
-from tests.localaws.conftest import IMAGE_URI, ROLE, wait_for
 
 
 class Gate:

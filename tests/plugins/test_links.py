@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.localaws.front.statuspage import USER, password
+from localaws.front.statuspage import USER, password
 from sagewind.kinds import KINDS
 from sagewind.links import JobLink, address
 from sagewind.operators.job import JobOperator

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.localaws.shapes import validate
+from localaws.shapes import validate
 from sagewind.errors import Refused
 from sagewind.kinds import ENDED, KINDS
 from sagewind.ownership import Found, Owner, check_rendered, decide, fingerprint

@@ -13,12 +13,12 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout, TaskDeferralTimeout, TaskDeferred
 from botocore.exceptions import ClientError
 
+from localaws_tests.conftest import wait_for
 from sagewind import jobs, taskstate
 from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused
 from sagewind.kinds import KINDS
 from sagewind.operators.base import pulled
 from sagewind.sensors.job import JobSensor
-from tests.localaws.conftest import wait_for
 from tests.plugins.test_job_operator import ENDLESS, FAILING, QUICK, event_of, jobs_of, operator, start
 
 KIND = KINDS["processing"]

@@ -9,6 +9,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws
 from sagewind.errors import NotReady, Refused
 from sagewind.operators.resource import (
@@ -20,7 +21,6 @@ from sagewind.operators.resource import (
     target,
 )
 from sagewind.resources import RESOURCES
-from tests.localaws.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from tests.plugins.conftest import Task
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")

@@ -8,12 +8,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.pipeline.names import run_hash
+from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws, endpoints
 from sagewind.errors import NotReady, Refused
 from sagewind.operators.resource import ResourceOperator
 from sagewind.operators.serving import DeployOperator, RestoreOperator
 from sagewind.operators.teardown import TeardownOperator
-from tests.localaws.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from tests.plugins.conftest import Task
 
 COMMON: dict[str, Any] = {"model": "m", "connection": "c", "plan_task": None}

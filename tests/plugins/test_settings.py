@@ -156,7 +156,7 @@ def test_the_page_tells_of_every_setting_what_the_table_says() -> None:
 
 
 def test_the_page_tells_of_every_variable_of_the_environment() -> None:
-    folders = ("plugins", "include/workflows", "include/pipeline", "include/localaws")
+    folders = ("plugins", "include/workflows", "include/pipeline", "packages/localaws/src/localaws")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     read = {name for file in files for name in re.findall(r"\bSAGEWIND_[A-Z]+", file.read_text())}
     listed = set(re.findall(r"^\| `(SAGEWIND_[A-Z]+)", PAGE.read_text(), re.MULTILINE))

@@ -25,7 +25,7 @@ AWS = Aws("c", None)
 
 @pytest.fixture(scope="module", autouse=True)
 def bucket(endpoint) -> None:
-    from tests.localaws.conftest import client_of
+    from localaws_tests.conftest import client_of
 
     client_of(endpoint, "s3").create_bucket(Bucket="lake")
 

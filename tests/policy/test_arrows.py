@@ -29,14 +29,14 @@ FORBIDDEN = [
     ("include/workflows/w.py", "class A:\n    import boto3\n", 2, "imports boto3 at module level"),
     ("include/pipeline/p.py", "def f():\n    from airflow.sdk import dag\n", 2, "stays free of airflow"),
     ("include/pipeline/p.py", "try:\n    import sagemaker.core\nexcept ImportError:\n    pass\n", 2, "at module level"),
-    ("include/jobs/j.py", "import include.localaws.store\n", 1, "include/jobs may import include.jobs"),
+    ("include/jobs/j.py", "import localaws.store\n", 1, "include/jobs may import include.jobs"),
     (
-        "include/localaws/l.py",
+        "packages/localaws/src/localaws/l.py",
         "import importlib\nimportlib.import_module('include.jobs.prepare')\n",
         2,
         "include.jobs.prep",
     ),
-    ("include/stack/s.py", "from include.localaws import store\n", 1, "include/stack may import include.pipeline"),
+    ("include/stack/s.py", "from localaws import store\n", 1, "include/stack may import include.pipeline"),
     ("include/images/x/train.py", "import include.pipeline\n", 1, "may import nothing of ours"),
     ("plugins/sagewind/o.py", "from include.workflows import lifecycle\n", 1, "plugins may import include.pipeline"),
     ("plugins/sagewind/o.py", "from xgboost import Booster\n", 1, "imports xgboost at module level"),
@@ -68,8 +68,8 @@ ALLOWED = [
     ),
     ("include/workflows/w.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas\n"),
     ("plugins/sagewind/o.py", "def hook():\n    import boto3\n    return boto3\n"),
-    ("include/localaws/l.py", "import botocore.session\nfrom include.localaws import store\n"),
-    ("tests/test_x.py", "import sys\nprint(sys.path)\nfrom include.localaws import store\n"),
+    ("packages/localaws/src/localaws/l.py", "import botocore.session\nfrom localaws import store\n"),
+    ("tests/test_x.py", "import sys\nprint(sys.path)\nfrom localaws import store\n"),
 ]
 
 

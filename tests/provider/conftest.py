@@ -27,8 +27,9 @@ from botocore.config import Config
 from botocore.exceptions import WaiterError
 from botocore.loaders import JSONFileLoader
 
-from include.localaws.engine.images import default_cache
-from include.localaws.server import Endpoint, Options
+from localaws.engine.images import default_cache
+from localaws.server import Endpoint, Options
+from localaws_tests.conftest import SAMPLE_IMAGES
 from tests.provider.configs import BUCKET, LOOKS, POLL, Names, model_request, training_request
 from tests.provider.inventory import OPERATORS, SENSORS, TRIGGERS
 
@@ -97,7 +98,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """An endpoint with the tiny image, which has the tests' bucket."""
     folder = tmp_path_factory.mktemp("provider")
     endpoint = Endpoint(
-        Options(state=folder / "state", images=(HERE / "images",), cache=folder / "cache", grace=5.0, jobs=4)
+        Options(state=folder / "state", images=(SAMPLE_IMAGES,), cache=folder / "cache", grace=5.0, jobs=4)
     )
     endpoint.start()
     clients = Aws(endpoint)

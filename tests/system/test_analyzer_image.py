@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from include.localaws.engine.images import default_cache
-from include.localaws.server import Endpoint, Options
-from tests.images.conftest import IMAGES
-from tests.localaws.conftest import ROLE, client_of, wait_for
+from localaws.engine.images import default_cache
+from localaws.server import Endpoint, Options
+from localaws_tests.conftest import ROLE, client_of, wait_for
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.long
 
+IMAGES = (ROOT / "include/images",)
 URI = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
 ROWS = "age,job\n" + "".join(f"{20 + number % 50},{'clerk' if number % 3 else 'nurse'}\n" for number in range(300))
 SHIFTED = "age,job\n" + "".join(f"{60 + number % 50},{'clerk' if number % 3 else 'nurse'}\n" for number in range(300))
@@ -24,7 +25,7 @@ INPUT, OUTPUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     state = tmp_path_factory.mktemp("state")
-    started = Endpoint(Options(state=state, images=(IMAGES,), cache=default_cache(), port=0, grace=2.0))
+    started = Endpoint(Options(state=state, images=IMAGES, cache=default_cache(), port=0, grace=2.0))
     started.start()
     yield started
     started.close()

@@ -18,8 +18,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from include.localaws.engine.images import default_cache
-from include.localaws.server import Endpoint, Options
+from localaws.engine.images import SHIPPED, default_cache
+from localaws.server import Endpoint, Options
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(RUN_SECONDS)]
 def values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of an endpoint with the real images and the one that stands for a build."""
     cache = default_cache()
-    images = (ROOT / "include/images", HERE / "images")
+    images = (SHIPPED, HERE / "images")
     endpoint = Endpoint(
         Options(state=tmp_path_factory.mktemp("system") / "state", images=images, cache=cache, grace=5.0)
     )

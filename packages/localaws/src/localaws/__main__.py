@@ -1,0 +1,200 @@
+"""The command line: `localaws --state DIR`, and its commands `pull`, `faults` and `page`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from localaws import faults_command, logformat, page_command
+from localaws.engine.images import SHIPPED, ImageError, Images, NoPythonForImage, default_cache
+from localaws.front.auth import given_credentials
+from localaws.profile import FAST, PROFILES, TIMES
+from localaws.quotas import Quotas
+from localaws.server import Endpoint, Options, StateInUse
+
+HELP = """\
+commands (each has --help; without one, and with `serve`, the endpoint runs):
+  pull [NAME ...]            build the image environments, so that the first job need not wait
+  faults add|list|clear      let the next calls of an operation fail
+  page                       print the link to the status page: jobs, endpoints and logs
+
+When the port is bound it prints the lines `export AWS_ENDPOINT_URL=...`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`
+and `AWS_DEFAULT_REGION`, and runs until SIGTERM or SIGINT. LOCALAWS_ACCESS_KEY_ID and LOCALAWS_SECRET_ACCESS_KEY give
+other credentials than those of the state directory.
+"""
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="further directory of images, asked before those that come with localaws (repeatable)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=default_cache(), help="where image environments are kept (default: %(default)s)"
+    )
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: it is a number from 0 to 65535")
+    return number
+
+
+def _times() -> str:
+    width = max(len(name) for name in TIMES)
+    return "\n".join(f"  {name:{width}}  {seconds:<5g}  {meaning}" for name, (seconds, meaning) in TIMES.items())
+
+
+def _serve_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "localaws",
+        description="A local AWS endpoint that executes SageMaker jobs.",
+        epilog=f"{HELP}\nnames of --time, with the seconds of the fast profile:\n{_times()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--state", type=Path, required=True, help="directory that keeps everything")
+    parser.add_argument("--region", default="us-east-1", help="(default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=_count, metavar="N", help="processes of jobs at once (default: number of CPUs + 1)"
+    )
+    parser.add_argument(
+        "--cpus", type=_positive, help="cores that jobs may ask for together (default: twice the machine's)"
+    )
+    parser.add_argument(
+        "--memory", type=_positive, metavar="GIB", help="memory that jobs may ask for together (default: twice as much)"
+    )
+    parser.add_argument(
+        "--cold", action="store_true", help="start every job anew, without a prepared parent process per image"
+    )
+    parser.add_argument(
+        "--grace", type=float, default=120.0, help="seconds between SIGTERM and SIGKILL (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sandbox", default="auto", choices=["auto", "bubblewrap", "namespaces", "moved"], help="how jobs are isolated"
+    )
+    parser.add_argument("--allow-host", action="append", default=[], help="further Host names that are served")
+    parser.add_argument(
+        "--profile", default=FAST.name, choices=sorted(PROFILES), help="how AWS-like times are (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--time", action="append", default=[], metavar="NAME=SECONDS",
+        help="another time than the profile's, e.g. job-start=3 (repeatable; names below)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quota", action="append", default=[], metavar="TYPE/USE=N",
+        help="most instances in use at once, e.g. ml.m5.xlarge/training=2 or all/endpoint=4 (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--call-log", type=Path, metavar="FILE", help="append a JSON line for each call of the SageMaker API"
+    )
+    parser.add_argument("--json", action="store_true", help="log to standard error as JSON, one object per line")
+    _common(parser)
+    return parser
+
+
+def pull(argv: list[str]) -> int:
+    """Build the environments of all or the named images; 1 when one cannot be built."""
+    parser = argparse.ArgumentParser("localaws pull", description="Build image environments.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="images to build (default: all)")
+    _common(parser)
+    options = parser.parse_args(argv)
+    status = 0
+    images = Images([*options.images, SHIPPED], options.cache)
+    for image in [images.by_name(name) for name in options.names] or images.images:
+        try:
+            sys.stdout.write(f"{image.name}\t{image.environment()}\n")
+        except ImageError as error:
+            sys.stderr.write(f"localaws: {error}\n")
+            # Without names "all" means all that this machine can have: an old image needs an old Python.
+            status = status if isinstance(error, NoPythonForImage) and not options.names else 1
+    return status
+
+
+def serve(argv: list[str]) -> int:
+    """Run the endpoint until SIGTERM or SIGINT."""
+    options = _serve_parser().parse_args(argv)
+    lines = logformat.configure(as_json=options.json)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    endpoint = Endpoint(
+        Options(
+            state=options.state,
+            images=(*options.images, SHIPPED),
+            cache=options.cache,
+            port=options.port,
+            host=options.host,
+            region=options.region,
+            jobs=options.jobs,
+            cpus=options.cpus,
+            memory=options.memory,
+            warm=not options.cold,
+            grace=options.grace,
+            sandbox=options.sandbox,
+            allowed_hosts=tuple(options.allow_host),
+            profile=PROFILES[options.profile].with_times(options.time),
+            quotas=Quotas.parse(options.quota),
+            call_log=options.call_log,
+        )
+    )
+    lines.hide(endpoint.ctx.config.secret_key)
+    endpoint.start()
+    known = given_credentials() or ()  # who gave the credentials has them; a container's output ends in a log
+    for name, value in endpoint.environment().items():
+        if value not in known:
+            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    sys.stdout.flush()
+    stop.wait()
+    endpoint.close()
+    return 0
+
+
+COMMANDS = {"serve": serve, "pull": pull, "faults": faults_command.run, "page": page_command.run}
+
+
+def main(argv: list[str]) -> int:
+    """Exit status 0, or 1 after one sentence about what is wrong."""
+    try:
+        chosen = COMMANDS.get(argv[0]) if argv else None
+        return chosen(argv[1:]) if chosen else serve(argv)
+    except (ImageError, StateInUse, ValueError, OSError) as error:
+        busy = "Address already in use" in str(error)
+        said = (
+            "the port is taken by another program: end it, or choose another port with --port" if busy else str(error)
+        )
+        sys.stderr.write(f"localaws: {said}\n")
+        return 1
+
+
+def command() -> int:
+    """The program `localaws`."""
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -1,0 +1,48 @@
+"""Which function answers which SageMaker operation, and what is to be done when the endpoint starts."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from localaws.context import Context
+
+Handler = Callable[[Context, dict[str, Any]], dict[str, Any]]
+Hook = Callable[[Context], None]
+
+OPERATIONS: dict[str, Handler] = {}
+START_HOOKS: list[Hook] = []
+
+
+def operation(name: str) -> Callable[[Handler], Handler]:
+    """Register the answer to an operation; one operation has one owner.
+
+    The handler gets a request that is valid against the input shape (null members removed, timestamps as
+    epoch floats) and returns the members of the output shape; None members are left out.
+    """
+
+    def register(handler: Handler) -> Handler:
+        if name in OPERATIONS:
+            raise RuntimeError(f"operation {name} is registered twice ({handler.__module__})")
+        OPERATIONS[name] = handler
+        return handler
+
+    return register
+
+
+def on_start(hook: Hook) -> Hook:
+    """Register a function that brings a kind of resource back after a restart.
+
+    Hooks run once, when the port is bound and before the first request is answered.
+    """
+    START_HOOKS.append(hook)
+    return hook
+
+
+def load() -> None:
+    """Import every resource module, so that all operations are registered."""
+    package = importlib.import_module("localaws.resources")
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"{package.__name__}.{module}")

@@ -1,0 +1,90 @@
+"""Search over the resources that are here; the records are what Describe says, with the tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from localaws import shapes
+from localaws.context import Context
+from localaws.errors import ApiError, ValidationException
+from localaws.jobs.execution import refuse
+from localaws.listing import list_page
+from localaws.registry import OPERATIONS, operation
+from localaws.search_query import Property, check_limits, compile_expression, find_property
+from localaws.store import Resource
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """A kind that can be searched: where it is stored, and which Describe tells its properties."""
+
+    stored: str
+    describe: str
+    member: str
+    by_arn: bool = False
+
+
+KINDS = {
+    "TrainingJob": _Searched("training-job", "DescribeTrainingJob", "TrainingJobName"),
+    "HyperParameterTuningJob": _Searched(
+        "hyper-parameter-tuning-job", "DescribeHyperParameterTuningJob", "HyperParameterTuningJobName"
+    ),
+    "Endpoint": _Searched("endpoint", "DescribeEndpoint", "EndpointName"),
+    "ModelPackage": _Searched("model-package", "DescribeModelPackage", "ModelPackageName", by_arn=True),
+    "ModelPackageGroup": _Searched("model-package-group", "DescribeModelPackageGroup", "ModelPackageGroupName"),
+}
+
+
+def _records(ctx: Context, kind: _Searched) -> Iterator[tuple[Resource, dict[str, Any]]]:
+    for found in ctx.store.list(kind.stored):
+        try:
+            record = OPERATIONS[kind.describe](ctx, {kind.member: found.arn if kind.by_arn else found.name})
+        except ApiError:
+            continue  # deleted since the list was read
+        tags = [{"Key": key, "Value": value} for key, value in ctx.store.tags(found.arn).items()]
+        yield found, {"LastModifiedTime": found.modified, **record, "Tags": tags}
+
+
+def _rank(record: dict[str, Any], order: Property) -> list[Any]:
+    """What records are sorted by: those without the property count as the lowest."""
+    values = order.values(record)
+    return [1, values[0]] if values else [0, ""]
+
+
+@operation("Search")
+def search(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
+    """The records that satisfy the expression; newest change first unless asked otherwise."""
+    refuse(request, "VisibilityConditions")
+    name = request["Resource"]
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ValidationException(
+            f"Search for the Resource {name} is not supported by the local AWS endpoint; it knows {', '.join(KINDS)}"
+        )
+    if request.get("CrossAccountFilterOption") == "CrossAccount":
+        return {"Results": [], "TotalHits": {"Value": 0, "Relation": "EqualTo"}}  # there is one account here
+    shape: Any = shapes.service().shape_for("SearchRecord")
+    shape = shape.members[name]
+    default = "LastModifiedTime" if "LastModifiedTime" in shape.members else "CreationTime"
+    order = find_property(shape, request.get("SortBy", default))
+    if order.kind in ("structure", "map"):
+        raise ValidationException(f"SortBy {order.name} has no value of its own: name one of its members")
+    test = None
+    if (expression := request.get("SearchExpression")) is not None:
+        check_limits(expression)
+        test = compile_expression(shape, expression)
+    found = [
+        Resource(name, resource.arn, resource.arn, "", 0.0, 0.0, {"rank": _rank(record, order), "record": record})
+        for resource, record in _records(ctx, kind)
+        if test is None or test(record)
+    ]
+    page = list_page(
+        found,
+        {**request, "SortBy": "rank", "asked": request.get("SortBy")},
+        "Results",
+        lambda resource: {name: resource.body["record"]},
+        default_order="Descending",
+    )
+    return {**page, "TotalHits": {"Value": len(found), "Relation": "EqualTo"}}

@@ -1,0 +1,110 @@
+"""The command line: its help, its refusals, its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localaws import __main__ as program
+from localaws import faults_command
+from localaws.logformat import HIDDEN, Lines
+from localaws.server import Endpoint
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["pull", "--help"], ["faults", "--help"], ["faults", "add", "--help"]])
+def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(argv)
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: localaws")
+    for action in program._serve_parser()._actions:
+        assert action.help, f"{action.option_strings} is not explained"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
+        (["--state", "x", "--time", "job-start=soon"], "--time 'job-start=soon' is not of the form NAME=SECONDS"),
+        (["--state", "x", "--images", "nowhere"], "the directory of images"),
+        (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
+        (["page"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in faults_command.NEEDED:
+        monkeypatch.delenv(name, raising=False)
+    assert program.main(argv) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "argv", [["--jobs", "0"], ["--cpus", "-1"], ["--memory", "nan"], ["--profile", "none"], ["--port", "99999"]]
+)
+def test_options_out_of_range(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(["--state", "x", *argv])
+    assert ended.value.code == 2
+    assert argv[0] in capsys.readouterr().err
+
+
+def record(message: str, *arguments: Any, **extra: Any) -> logging.LogRecord:
+    made = logging.LogRecord("localaws.x", logging.WARNING, __file__, 1, message, arguments, None)
+    made.__dict__.update(extra)
+    return made
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_secret_is_ever_in_the_log(as_json: bool) -> None:
+    lines = Lines(as_json=as_json)
+    hidden = 's3"cr\\et'
+    lines.hide(hidden, "")
+    try:
+        raise RuntimeError(hidden)
+    except RuntimeError:
+        failed = logging.LogRecord("l", 40, __file__, 1, "failed", (), sys.exc_info())
+    for written in (
+        record("the key is %s, GET /?X-Amz-Signature=abcdef&X-Amz-Security-Token=tok%%2Fen", hidden),
+        record("x", path="/" + hidden),
+        failed,
+    ):
+        line = lines.format(written)
+        for secret in (hidden, "abcdef", "tok", 's3\\"cr'):
+            assert secret not in line
+    assert HIDDEN in lines.format(record(hidden))
+
+
+def test_json_lines_are_one_object_each() -> None:
+    line = Lines(as_json=True).format(record("two\nlines %s", "é", status=200, milliseconds=1.5))
+    assert "\n" not in line
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found == {
+        "level": "WARNING", "logger": "localaws.x", "message": "two\nlines é", "status": 200, "milliseconds": 1.5,
+    }  # fmt: skip
+
+
+def test_faults_by_command(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable, value in endpoint.environment().items():
+        monkeypatch.setenv(variable, value)
+    assert program.main(["faults", "add", "Stop*", "--error", "none", "--delay", "2", "--calls", "3"]) == 0
+    fault = json.loads(capsys.readouterr().out)
+    assert (fault["error"], fault["delay"], fault["calls"]) == ("", 2.0, 3)
+    assert program.main(["faults", "list"]) == 0
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [fault["id"]]
+    assert program.main(["faults", "clear", fault["id"]]) == 0
+    assert json.loads(capsys.readouterr().out) == {"Cleared": 1}
+    assert program.main(["faults", "clear", fault["id"]]) == 1
+    assert capsys.readouterr().err.startswith("localaws: There is no fault f")
