@@ -1,13 +1,13 @@
 # syntax=docker/dockerfile:1
-# Two images from one file: `airflow` runs every Airflow component, `localaws` the local AWS endpoint.
+# Every Airflow component runs in this image. The local AWS endpoint has one of its own: packages/localaws/Dockerfile.
 #
 # The base is the official Python image, not apache/airflow: that image carries some hundred provider packages in
 # versions of its own; here the versions are those of constraints.txt, the lock that laptop and CI use, and nothing else.
 #
 # A machine behind a package mirror hands its pip configuration in as a build secret, which no layer keeps:
-#   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf --target airflow --tag sagewind-airflow .
+#   docker build --secret id=pip_conf,src=$HOME/.config/pip/pip.conf --tag sagewind-airflow .
 ARG PYTHON=3.12
-FROM python:${PYTHON}-slim-bookworm AS airflow
+FROM python:${PYTHON}-slim-bookworm
 
 ENV AIRFLOW_HOME=/opt/airflow \
     PYTHONPATH=/opt/sagewind:/opt/sagewind/plugins \
@@ -16,17 +16,18 @@ WORKDIR /opt/sagewind
 # Volumes take owner and mode from the directories that they are mounted over.
 RUN useradd --uid 50000 --gid 0 --create-home airflow \
     && install --directory --owner=airflow --group=0 --mode=0770 \
-       /opt/airflow /opt/airflow/logs /opt/airflow/auth /var/lib/sagewind /var/lib/sagewind/state /var/lib/sagewind/cache
+       /opt/airflow /opt/airflow/logs /opt/airflow/auth
 
 # The packages that run, without the checks and without the sagemaker SDK (880 MB that only tests import).
 # They change far less often than the code, so they are a layer before it.
 COPY requirements.txt constraints.txt overrides.txt /tmp/lock/
-COPY tools/registry.py /tmp/lock/
+COPY packages/localaws/src/localaws/engine/pip_settings.py /tmp/lock/
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/uv \
     cd /tmp/lock \
     && sed -e '/^# --- checks/,$d' -e '/^sagemaker==/d' requirements.txt >running.txt \
+    && sed -i '/^-e /d' constraints.txt \
     && pip install --no-cache-dir "$(grep '^uv==' constraints.txt)" \
-    && python registry.py >registry.sh && . ./registry.sh && rm registry.sh \
+    && python pip_settings.py >registry.sh && . ./registry.sh && rm registry.sh \
     && UV_LINK_MODE=copy uv pip install --system --compile-bytecode \
        --requirements running.txt --constraints constraints.txt --overrides overrides.txt
 
@@ -35,14 +36,3 @@ COPY include include
 COPY plugins plugins
 COPY dags dags
 USER airflow
-
-FROM airflow AS localaws
-USER root
-# bubblewrap gives each job a private /opt/ml.
-RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
-USER airflow
-# The image environments are built here, so that the first job does not wait for them and needs no network.
-RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf,uid=50000 \
-    python tools/registry.py >/tmp/registry.sh && . /tmp/registry.sh && rm /tmp/registry.sh \
-    && UV_NO_CACHE=1 python -m localaws pull --cache /var/lib/sagewind/cache
-EXPOSE 4566

@@ -33,7 +33,7 @@ PYTEST = $(PY) -m pytest --durations 20 --durations-min 0.5
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 STACK = $${PORT:+--port="$$PORT"} $${AWS_PORT:+--aws-port="$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: help setup run drift-demo up down status airflow dry-run model test test-all faults check lint fmt types arrows lock bench coverage-page provider-page env clean
+.PHONY: lock-packages help setup run drift-demo up down status airflow dry-run model test test-all faults check lint fmt types arrows lock bench coverage-page structure-page provider-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -89,20 +89,27 @@ fmt: setup  ## ruff: mend what it can, format
 types: setup  ## mypy --strict
 	@.venv/bin/mypy
 
-arrows: setup  ## which part of the project may import which (tools/arrows.py)
-	@.venv/bin/python -m tools.arrows
+arrows: setup  ## who may import whom (tools/arrows.py), no circles, no climbs (tools/structure.py)
+	@.venv/bin/python -m tools.arrows && .venv/bin/python -m tools.structure --check
 
-lock: setup  ## renew constraints.txt from requirements.txt
-	@. .venv/registry.sh && .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header \
-		--override overrides.txt requirements.txt --output-file constraints.txt && tools/setup.sh
+LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header
+lock: setup  ## renew constraints.txt from requirements.txt, and those of the packages: the same versions, as far as each needs them
+	@. .venv/registry.sh && $(LOCK) --upgrade --override overrides.txt requirements.txt --output-file constraints.txt && $(MAKE) lock-packages && tools/setup.sh
+
+lock-packages:
+	@. .venv/registry.sh && grep -v '^-e' constraints.txt >.venv/constraints.txt && cd packages/localaws && \
+		../../$(LOCK) --constraints ../../.venv/constraints.txt pyproject.toml --output-file constraints.txt
 
 coverage-page: setup  ## write packages/localaws/docs/coverage.md from the code and the tests
 	@$(PY) -m localaws_tests.coverage_page
 
+structure-page: setup  ## draw docs/structure.md from the imports
+	@.venv/bin/python -m tools.structure
+
 provider-page: setup  ## play every ending to the stock operators and ours, write docs/provider-comparison.md (20 s)
 	@$(PY) -m tools.provider_comparison >/dev/null
 
-bench: setup  ## what the project costs beside the least that is possible: BENCH="jobs batch s3 invoke parse overhead waiting monitor" QUICK=1
+bench: setup  ## what the project costs beside the least that is possible: BENCH="start jobs batch s3 invoke parse overhead waiting monitor" QUICK=1
 	@$(PY) -m benchmarks.run $(BENCH) $${QUICK:+--quick}
 
 env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never overwrites)

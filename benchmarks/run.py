@@ -41,6 +41,13 @@ def bench_s3(rounds: int, quick: bool) -> str:
     return s3.bench(max(2, rounds))
 
 
+def bench_start(rounds: int, quick: bool) -> str:
+    """The table of installing and starting the local endpoint."""
+    from localaws_benchmarks import start
+
+    return start.bench(max(2, rounds // 2))
+
+
 def bench_invoke(rounds: int, quick: bool) -> str:
     """The table of InvokeEndpoint."""
     from localaws_benchmarks import invoke
@@ -84,6 +91,7 @@ BENCHMARKS = {
     "overhead": bench_overhead,
     "s3": bench_s3,
     "invoke": bench_invoke,
+    "start": bench_start,
     "waiting": bench_waiting,
 }
 

@@ -7,6 +7,7 @@ and the pure code name no heavy library at module level. Nothing may edit `sys.p
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,13 @@ OURS = frozenset(
         "localaws_benchmarks",
     }
 )
+#: Imports that hide in texts (`python -m x.y`, a path, importlib): what no text of a part may name of the other part.
+ENDPOINT = "packages/"
+HIDDEN = {
+    True: re.compile(r"(?<![\w./-])(?:include|plugins|sagewind|dags)[./][a-z_]\w*"),
+    False: re.compile(r"(?<![\w./-])localaws\.[a-z_]\w*\.?\w*|packages/localaws"),
+}
+PRODUCT = ("dags/", "include/", "plugins/")
 PATH_EDITS = frozenset({"append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort"})
 
 
@@ -99,12 +107,13 @@ def imports(tree: ast.Module) -> Iterator[Imported]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             stack += [(child, False) for child in node.body] + [(child, at_load) for child in node.orelse]
             continue
-        for module in _modules_named_by(node):
+        for module in modules_named_by(node):
             yield Imported(module, getattr(node, "lineno", 0), at_load)
         stack += [(child, at_load) for child in ast.iter_child_nodes(node)]
 
 
-def _modules_named_by(node: ast.AST) -> list[str]:
+def modules_named_by(node: ast.AST) -> list[str]:
+    """The modules that a statement or a call imports; none for anything else."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -149,6 +158,16 @@ def _objection(area: Area, imported: Imported) -> str | None:
     return None
 
 
+def _hidden(path: str, tree: ast.Module) -> Iterator[Offence]:
+    """Texts that name the other part."""
+    if not path.startswith((*PRODUCT, ENDPOINT)):
+        return
+    pattern = HIDDEN[path.startswith(ENDPOINT)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and (match := pattern.search(node.value)):
+            yield Offence(path, node.lineno, f"names {match[0]} in a text: the product and the endpoint stand alone")
+
+
 def check_file(root: Path, file: Path) -> list[Offence]:
     """The offences of one file; a file that does not parse is one."""
     path = file.relative_to(root).as_posix()
@@ -165,6 +184,7 @@ def check_file(root: Path, file: Path) -> list[Offence]:
         for node in ast.walk(tree)
         if not area.makes_path and _edits_sys_path(node)
     ]
+    found += _hidden(path, tree)
     return sorted(found)
 
 

@@ -48,7 +48,7 @@ if [[ ! -x .venv/bin/uv ]]; then
   "$python" -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^uv==' constraints.txt)"
 fi
-(umask 077 && "$python" tools/registry.py >.venv/registry.sh)
+(umask 077 && "$python" packages/localaws/src/localaws/engine/pip_settings.py >.venv/registry.sh)
 # shellcheck source=/dev/null
 . .venv/registry.sh
 echo "setup: installing the $(grep -c == constraints.txt) packages of constraints.txt"

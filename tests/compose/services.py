@@ -94,7 +94,7 @@ class Processes:
             ("/opt/airflow", str(self.home / "airflow")),
             ("/opt/sagewind/dags", str(self.home / "dags")),
             ("/opt/sagewind", str(ROOT)),
-            ("/var/lib/sagewind", str(self.home)),
+            ("/var/lib/localaws", str(self.home)),
         ):
             text = text.replace(container, local)
         return {"8080": str(port["api"]), "4566": str(port["localaws"]), "0.0.0.0": "127.0.0.1"}.get(text, text)

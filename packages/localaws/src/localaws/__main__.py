@@ -1,13 +1,17 @@
-"""The command line: `localaws --state DIR`, and its commands `pull`, `faults` and `page`."""
+"""The command line: `localaws`, and its commands `pull`, `faults` and `page`."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import math
+import os
 import shlex
 import signal
 import sys
+import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from localaws import faults_command, logformat, page_command
@@ -16,6 +20,8 @@ from localaws.front.auth import given_credentials
 from localaws.profile import FAST, PROFILES, TIMES
 from localaws.quotas import Quotas
 from localaws.server import Endpoint, Options, StateInUse
+
+log = logging.getLogger("localaws")
 
 HELP = """\
 commands (each has --help; without one, and with `serve`, the endpoint runs):
@@ -77,7 +83,10 @@ def _serve_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--state", type=Path, required=True, help="directory that keeps everything")
+    parser.add_argument(
+        "--state", type=Path, default=os.environ.get("LOCALAWS_STATE") or None, metavar="DIR",
+        help="directory that keeps everything (default: LOCALAWS_STATE, else one that is deleted at the end)",
+    )  # fmt: skip
     parser.add_argument("--region", default="us-east-1", help="(default: %(default)s)")
     parser.add_argument(
         "--jobs", type=_count, metavar="N", help="processes of jobs at once (default: number of CPUs + 1)"
@@ -139,6 +148,16 @@ def serve(argv: list[str]) -> int:
     """Run the endpoint until SIGTERM or SIGINT."""
     options = _serve_parser().parse_args(argv)
     lines = logformat.configure(as_json=options.json)
+    with ExitStack() as stack:
+        if options.state is None:
+            folder = tempfile.TemporaryDirectory(prefix="localaws-", ignore_cleanup_errors=True)
+            options.state = Path(stack.enter_context(folder))
+            log.info("the state is in %s and is deleted at the end: --state DIR keeps it", options.state)
+        _serve(options, lines)
+    return 0
+
+
+def _serve(options: argparse.Namespace, lines: logformat.Lines) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -171,7 +190,6 @@ def serve(argv: list[str]) -> int:
     sys.stdout.flush()
     stop.wait()
     endpoint.close()
-    return 0
 
 
 COMMANDS = {"serve": serve, "pull": pull, "faults": faults_command.run, "page": page_command.run}
@@ -180,8 +198,11 @@ COMMANDS = {"serve": serve, "pull": pull, "faults": faults_command.run, "page": 
 def main(argv: list[str]) -> int:
     """Exit status 0, or 1 after one sentence about what is wrong."""
     try:
-        chosen = COMMANDS.get(argv[0]) if argv else None
-        return chosen(argv[1:]) if chosen else serve(argv)
+        if not argv or argv[0].startswith("-"):
+            return serve(argv)
+        if argv[0] not in COMMANDS:
+            raise ValueError(f"there is no command {argv[0]!r}; there are: {', '.join(COMMANDS)}")
+        return COMMANDS[argv[0]](argv[1:])
     except (ImageError, StateInUse, ValueError, OSError) as error:
         busy = "Address already in use" in str(error)
         said = (

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.coverage import Behaviour
+from localaws.engine import pip_settings
 from localaws.errors import ValidationException
 
 log = logging.getLogger("localaws.images")
@@ -331,6 +332,7 @@ PROGRESS = re.compile(r"\s*(Downloading|Downloaded|Building|Prepared|Installed|A
 def _uv(image: Image, *arguments: str) -> None:
     # uv of this interpreter's environment; VIRTUAL_ENV would make it pick another one.
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
+    environment |= pip_settings.settings()
     command = [sys.executable, "-m", "uv", *arguments]
     said = []
     with subprocess.Popen(

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
-from tools import registry
+from localaws.engine import pip_settings
 
 LISTING = """\
 :env:.disable-pip-version-check='1'
@@ -23,7 +22,7 @@ list.format='columns'
 
 
 def test_sections_and_names() -> None:
-    assert registry.uv_settings(registry.pip_settings(LISTING)) == {
+    assert pip_settings.uv_settings(pip_settings.pip_settings(LISTING)) == {
         "UV_DEFAULT_INDEX": "https://mirror.example/simple",
         "UV_INDEX": "https://a.example/simple https://b.example/simple",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
@@ -34,9 +33,9 @@ def test_sections_and_names() -> None:
 
 
 def test_no_settings_no_lines() -> None:
-    assert registry.uv_settings(registry.pip_settings("")) == {}
-    assert registry.uv_settings({"no-index": "false"}) == {}
-    assert registry.uv_settings({"no-index": "true"}) == {"UV_OFFLINE": "1"}
+    assert pip_settings.uv_settings(pip_settings.pip_settings("")) == {}
+    assert pip_settings.uv_settings({"no-index": "false"}) == {}
+    assert pip_settings.uv_settings({"no-index": "true"}) == {"UV_OFFLINE": "1"}
 
 
 def run(home: Path, **extra: str) -> str:
@@ -47,7 +46,7 @@ def run(home: Path, **extra: str) -> str:
     config = home / "pip.conf"
     config.write_text("[global]\nindex-url = https://mirror.example/it's/simple\n")
     return subprocess.run(
-        [sys.base_prefix + "/bin/python3", str(ROOT / "tools/registry.py")],
+        [sys.base_prefix + "/bin/python3", pip_settings.__file__],
         env={**kept, "HOME": str(home), "PIP_CONFIG_FILE": str(config), **extra},
         capture_output=True,
         text=True,

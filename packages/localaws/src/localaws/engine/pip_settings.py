@@ -1,8 +1,8 @@
-"""Print the machine's pip settings as shell exports for uv, which reads none of pip's files.
+"""The machine's pip settings for uv, which reads none of pip's files; as a program it prints them as shell exports.
 
 A machine behind a mirror has its index, certificate and proxy in pip's configuration; without this, uv would go
 to the public index. Where uv has settings of its own (a uv.toml or an index in its environment), those hold and
-nothing is printed. Standard library only: it runs before anything is installed.
+nothing is printed. Standard library only, and nothing of this package: a set-up runs it before anything is installed.
 """
 
 import ast
@@ -49,17 +49,24 @@ def uv_settings(pip: Mapping[str, str]) -> dict[str, str]:
     return settings
 
 
-def main() -> int:
-    """Print the exports; a machine without pip settings gets an empty file."""
+def settings() -> dict[str, str]:
+    """This machine's pip settings under uv's names; none where uv has settings of its own or there is no pip."""
     if any(name in os.environ for name in UV_INDEX_SETTINGS) or any(file.exists() for file in UV_FILES):
-        return 0
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    listing = subprocess.run(command, capture_output=True, text=True, check=False)
-    if listing.returncode:  # a Python without pip has no pip settings either
-        return 0
-    for name, value in uv_settings(pip_settings(listing.stdout)).items():
-        if name not in os.environ:
-            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        return {}
+    # An environment made by uv has no pip; the Python that it was made from may have one.
+    for python in dict.fromkeys((sys.executable, f"{sys.base_prefix}/bin/python3")):
+        command = [python, "-m", "pip", "config", "list"]
+        listing = subprocess.run(command, capture_output=True, text=True, check=False)
+        if listing.returncode == 0:
+            found = uv_settings(pip_settings(listing.stdout))
+            return {name: value for name, value in found.items() if name not in os.environ}
+    return {}
+
+
+def main() -> int:
+    """Print the settings as shell exports; a machine without any gets an empty file."""
+    for name, value in settings().items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     return 0
 
 
