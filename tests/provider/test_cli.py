@@ -62,7 +62,6 @@ def shown(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
 def test_a_training_and_its_files(cli: Cli, aws: Aws, names: Names, tmp_path: Path) -> None:
     folder = tmp_path / "train"
     folder.mkdir()
@@ -92,7 +91,6 @@ def test_a_training_and_its_files(cli: Cli, aws: Aws, names: Names, tmp_path: Pa
     assert names("b") not in cli("s3", "ls").stdout
 
 
-@pytest.mark.executes("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "InvokeEndpoint", "DeleteEndpoint")
 def test_an_endpoint(cli: Cli, aws: Aws, names: Names, artifact: str, tmp_path: Path) -> None:
     aws.sagemaker.create_model(**model_request(names("m"), artifact))
     aws.sagemaker.create_endpoint_config(**endpoint_config_request(names("c"), names("m")))
@@ -112,7 +110,6 @@ def test_an_endpoint(cli: Cli, aws: Aws, names: Names, artifact: str, tmp_path: 
     assert shown(cli("sagemaker", "list-endpoints", "--name-contains", names))["Endpoints"] == []
 
 
-@pytest.mark.executes("CreateProcessingJob", "AddTags", "ListTags", "ListProcessingJobs")
 def test_processing_tags_and_lists(cli: Cli, aws: Aws, names: Names, train_data: str) -> None:
     request = processing_request(names("job"), train_data, f"s3://{BUCKET}/processed/{names}/")
     arn = shown(cli("sagemaker", "create-processing-job", "--cli-input-json", json.dumps(request)))["ProcessingJobArn"]

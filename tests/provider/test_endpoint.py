@@ -46,7 +46,6 @@ def names_of(names: Names, config: str = "config") -> dict[str, Any]:
 
 
 @pytest.mark.exercises("SageMakerEndpointConfigOperator", "SageMakerEndpointOperator")
-@pytest.mark.executes("CreateEndpointConfig", "DescribeEndpointConfig", "CreateEndpoint", "DescribeEndpoint")
 def test_config_and_endpoint(aws: Aws, names: Names, model: str, context: dict[str, Any]) -> None:
     config = endpoint_config_request(names("config"), model)
     config["ProductionVariants"][0]["InitialInstanceCount"] = "1"
@@ -58,7 +57,6 @@ def test_config_and_endpoint(aws: Aws, names: Names, model: str, context: dict[s
 
 
 @pytest.mark.exercises("SageMakerEndpointOperator")
-@pytest.mark.executes("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint")
 def test_all_three_at_once_then_again_and_update(
     aws: Aws, names: Names, artifact: str, half_artifact: str, context: dict[str, Any]
 ) -> None:
@@ -83,7 +81,6 @@ def test_all_three_at_once_then_again_and_update(
 @pytest.mark.exercises(
     "SageMakerEndpointOperator", "SageMakerEndpointOperator.execute_complete", "SageMakerTrigger", "EndpointInService"
 )
-@pytest.mark.executes("CreateEndpoint")
 def test_deferred(aws: Aws, names: Names, artifact: str, gate: Gate, finish: Callable[..., Any]) -> None:
     model = model_request(names("held"), artifact)
     model["PrimaryContainer"]["Environment"] = {"HOLD": gate.port}
@@ -99,7 +96,6 @@ def test_deferred(aws: Aws, names: Names, artifact: str, gate: Gate, finish: Cal
 
 
 @pytest.mark.exercises("SageMakerEndpointOperator", "SageMakerEndpointSensor", "EndpointInService", "EndpointDeleted")
-@pytest.mark.executes("CreateEndpoint", "DeleteEndpoint", "ListEndpoints")
 def test_sensor_and_waiters(aws: Aws, names: Names, artifact: str, gate: Gate, context: dict[str, Any]) -> None:
     model = model_request(names("held"), artifact)
     model["PrimaryContainer"]["Environment"] = {"HOLD": gate.port}

@@ -23,7 +23,6 @@ def jobs(aws: Aws, names: Names, train_data: str) -> list[str]:
     return made
 
 
-@pytest.mark.executes("ListTrainingJobs", "DeleteTrainingJob")
 def test_lists(aws: Aws, names: Names, jobs: list[str]) -> None:
     hook = SageMakerHook()
 

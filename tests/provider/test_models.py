@@ -18,7 +18,6 @@ from tests.provider.conftest import Aws
 
 
 @pytest.mark.exercises("SageMakerModelOperator", "SageMakerDeleteModelOperator")
-@pytest.mark.executes("CreateModel", "DescribeModel", "DeleteModel", "ListModels")
 def test_create_and_delete(aws: Aws, names: Names, artifact: str, context: dict[str, Any]) -> None:
     made = SageMakerModelOperator(task_id="make", config=model_request(names("m"), artifact)).execute(context)
     assert made["Model"]["PrimaryContainer"]["ModelDataUrl"] == artifact
@@ -30,7 +29,6 @@ def test_create_and_delete(aws: Aws, names: Names, artifact: str, context: dict[
 
 
 @pytest.mark.exercises("SageMakerRegisterModelVersionOperator")
-@pytest.mark.executes("CreateModelPackageGroup", "CreateModelPackage", "DescribeModelPackage", "ListModelPackages")
 def test_versions_of_a_group(aws: Aws, names: Names, artifact: str, context: dict[str, Any]) -> None:
     def register(**options: Any) -> str:
         arn: str = SageMakerRegisterModelVersionOperator(
@@ -50,7 +48,6 @@ def test_versions_of_a_group(aws: Aws, names: Names, artifact: str, context: dic
 
 
 @pytest.mark.exercises("SageMakerRegisterModelVersionOperator")
-@pytest.mark.executes("DeleteModelPackageGroup", "ListModelPackageGroups")
 def test_a_group_without_a_version_is_taken_back(aws: Aws, names: Names, context: dict[str, Any]) -> None:
     register = SageMakerRegisterModelVersionOperator(
         task_id="register", image_uri=IMAGE, model_url="nowhere", package_group_name=names("g")

@@ -35,7 +35,6 @@ def summary(aws: Aws, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.exercises("SageMakerProcessingOperator")
-@pytest.mark.executes("CreateProcessingJob", "DescribeProcessingJob")
 def test_output_files_as_results(aws: Aws, names: Names, train_data: str, context: dict[str, Any]) -> None:
     wanted = [
         {"result_name": name, "output_name": "output", "file_name": file}
@@ -51,7 +50,6 @@ def test_output_files_as_results(aws: Aws, names: Names, train_data: str, contex
 
 
 @pytest.mark.exercises("SageMakerProcessingOperator")
-@pytest.mark.executes("ListProcessingJobs")
 def test_a_name_that_is_taken(aws: Aws, names: Names, train_data: str, context: dict[str, Any]) -> None:
     for _ in range(2):
         result = operator(request(names, train_data)).execute(context)
@@ -70,7 +68,6 @@ def test_a_name_that_is_taken(aws: Aws, names: Names, train_data: str, context: 
     "SageMakerTrigger",
     "ProcessingJobComplete",
 )
-@pytest.mark.executes("CreateProcessingJob")
 def test_deferred(aws: Aws, names: Names, train_data: str, gate: Gate, finish: Callable[..., Any]) -> None:
     config = request(names, train_data, f"--hold={gate.port}")
     wanted = [{"result_name": "summary", "output_name": "output", "file_name": "summary.json"}]
@@ -89,7 +86,6 @@ def test_failures(aws: Aws, names: Names, train_data: str, gate: Gate, finish: C
 
 
 @pytest.mark.exercises("SageMakerProcessingSensor", "ProcessingJobCompletedOrStopped")
-@pytest.mark.executes("CreateProcessingJob")
 def test_sensor(aws: Aws, names: Names, train_data: str, gate: Gate, context: dict[str, Any]) -> None:
     aws.sagemaker.create_processing_job(**request(names, train_data, f"--hold={gate.port}"))
     sensor = SageMakerProcessingSensor(task_id="wait", job_name=names("job"))
@@ -102,7 +98,6 @@ def test_sensor(aws: Aws, names: Names, train_data: str, gate: Gate, context: di
 
 
 @pytest.mark.exercises("SageMakerProcessingSensor", "ProcessingJobComplete", "SageMakerTrigger")
-@pytest.mark.executes("StopProcessingJob")
 def test_stopped(
     aws: Aws, names: Names, train_data: str, gate: Gate, context: dict[str, Any], aiobotocore_path: None
 ) -> None:

@@ -35,7 +35,6 @@ def operator(config: dict[str, Any], **options: Any) -> SageMakerTrainingOperato
 
 
 @pytest.mark.exercises("SageMakerTrainingOperator")
-@pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
 def test_the_model_and_the_log_of_a_training(
     aws: Aws, names: Names, train_data: str, context: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +113,6 @@ def test_a_failure_carries_the_programs_own_words(
 @pytest.mark.exercises(
     "SageMakerTrainingOperator", "SageMakerTrainingOperator.execute_complete", "SageMakerTrigger", "TrainingJobComplete"
 )
-@pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
 def test_deferred(aws: Aws, names: Names, train_data: str, gate: Gate, finish: Callable[..., Any]) -> None:
     config = training_request(names("job"), train_data, hold=gate.port)
     assert slope(aws, finish(operator(config, deferrable=True), gate.open)["Training"]) == 3
@@ -128,7 +126,6 @@ def test_deferred_to_a_failure(aws: Aws, names: Names, train_data: str, gate: Ga
 
 
 @pytest.mark.exercises("SageMakerTrigger", "TrainingJobComplete")
-@pytest.mark.executes("StopTrainingJob")
 def test_trigger_of_a_stopped_training(
     aws: Aws, names: Names, train_data: str, gate: Gate, aiobotocore_path: None
 ) -> None:
@@ -174,7 +171,6 @@ def test_sensor_of_a_failure(aws: Aws, names: Names, train_data: str, context: d
 
 
 @pytest.mark.exercises("TrainingJobComplete")
-@pytest.mark.executes("StopTrainingJob")
 def test_the_providers_waiter(aws: Aws, names: Names, train_data: str, gate: Gate) -> None:
     waiter = SageMakerHook().get_waiter("TrainingJobComplete")
     aws.sagemaker.create_training_job(**training_request(names("a"), train_data))

@@ -52,7 +52,6 @@ def check_scores(aws: Aws, names: Names) -> None:
 
 
 @pytest.mark.exercises("SageMakerTransformOperator")
-@pytest.mark.executes("CreateTransformJob", "DescribeTransformJob", "CreateModel")
 def test_model_and_predictions(aws: Aws, names: Names, artifact: str, data: str, context: dict[str, Any]) -> None:
     transform = request(names, names("model"), data) | {"MaxConcurrentTransforms": "2", "MaxPayloadInMB": "1"}
     config = {"Model": model_request(names("model"), artifact), "Transform": transform}
@@ -65,7 +64,6 @@ def test_model_and_predictions(aws: Aws, names: Names, artifact: str, data: str,
 
 
 @pytest.mark.exercises("SageMakerTransformOperator")
-@pytest.mark.executes("ListTransformJobs")
 def test_names_that_are_taken(aws: Aws, names: Names, artifact: str, data: str, context: dict[str, Any]) -> None:
     for _ in range(2):
         transform = request(names, names("model"), data)
@@ -92,7 +90,6 @@ def test_names_that_are_taken(aws: Aws, names: Names, artifact: str, data: str, 
     "SageMakerTrigger",
     "TransformJobComplete",
 )
-@pytest.mark.executes("CreateTransformJob")
 def test_deferred(aws: Aws, names: Names, artifact: str, data: str, gate: Gate, finish: Callable[..., Any]) -> None:
     config = request(names, held_model(aws, names, artifact, gate), data)
     result = finish(operator(config, deferrable=True), gate.open)
@@ -101,7 +98,6 @@ def test_deferred(aws: Aws, names: Names, artifact: str, data: str, gate: Gate, 
 
 
 @pytest.mark.exercises("SageMakerTransformSensor", "TransformJobCompletedOrStopped", "TransformJobComplete")
-@pytest.mark.executes("CreateTransformJob")
 def test_sensor(aws: Aws, names: Names, artifact: str, data: str, gate: Gate, context: dict[str, Any]) -> None:
     aws.sagemaker.create_transform_job(**request(names, held_model(aws, names, artifact, gate), data))
     sensor = SageMakerTransformSensor(task_id="wait", job_name=names("job"))
@@ -124,7 +120,6 @@ def test_failure(aws: Aws, names: Names, model: str, context: dict[str, Any]) ->
 
 
 @pytest.mark.exercises("SageMakerTrigger", "TransformJobComplete")
-@pytest.mark.executes("StopTransformJob")
 def test_stopped(aws: Aws, names: Names, artifact: str, data: str, gate: Gate, aiobotocore_path: None) -> None:
     aws.sagemaker.create_transform_job(**request(names, held_model(aws, names, artifact, gate), data))
     aws.sagemaker.stop_transform_job(TransformJobName=names("job"))

@@ -37,11 +37,6 @@ def check_best(aws: Aws, tuning: dict[str, Any]) -> None:
 
 
 @pytest.mark.exercises("SageMakerTuningOperator")
-@pytest.mark.executes(
-    "CreateHyperParameterTuningJob",
-    "DescribeHyperParameterTuningJob",
-    "ListTrainingJobsForHyperParameterTuningJob",
-)
 def test_the_best_training(aws: Aws, names: Names, train_data: str, context: dict[str, Any]) -> None:
     config = tuning_request(names("t"), train_data)
     limits = config["HyperParameterTuningJobConfig"]["ResourceLimits"]
@@ -53,7 +48,6 @@ def test_the_best_training(aws: Aws, names: Names, train_data: str, context: dic
 @pytest.mark.exercises(
     "SageMakerTuningOperator", "SageMakerTuningOperator.execute_complete", "SageMakerTrigger", "TuningJobComplete"
 )
-@pytest.mark.executes("CreateHyperParameterTuningJob")
 def test_deferred(aws: Aws, names: Names, train_data: str, gate: Gate, finish: Callable[..., Any]) -> None:
     config = tuning_request(names("t"), train_data, hold=gate.port)
     # Its trigger looks 480 times: at the pace of the other tests not even for half a minute.
@@ -61,7 +55,6 @@ def test_deferred(aws: Aws, names: Names, train_data: str, gate: Gate, finish: C
 
 
 @pytest.mark.exercises("SageMakerTuningSensor", "TuningJobComplete")
-@pytest.mark.executes("CreateHyperParameterTuningJob")
 def test_sensor(aws: Aws, names: Names, train_data: str, gate: Gate, context: dict[str, Any]) -> None:
     aws.sagemaker.create_hyper_parameter_tuning_job(**tuning_request(names("t"), train_data, hold=gate.port))
     sensor = SageMakerTuningSensor(task_id="wait", job_name=names("t"))
@@ -83,7 +76,6 @@ def test_failure(aws: Aws, names: Names, train_data: str, context: dict[str, Any
 
 
 @pytest.mark.exercises("SageMakerTrigger", "TuningJobComplete")
-@pytest.mark.executes("StopHyperParameterTuningJob")
 def test_stopped(aws: Aws, names: Names, train_data: str, gate: Gate, aiobotocore_path: None) -> None:
     aws.sagemaker.create_hyper_parameter_tuning_job(**tuning_request(names("t"), train_data, hold=gate.port))
     aws.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=names("t"))

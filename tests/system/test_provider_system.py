@@ -108,19 +108,6 @@ def documents(text: str) -> Iterator[dict[str, Any]]:
         rest = rest[end:].strip()
 
 
-@pytest.mark.executes(
-    "CreateProcessingJob",
-    "CreateTrainingJob",
-    "CreateModel",
-    "CreateModelPackageGroup",
-    "CreateModelPackage",
-    "CreateHyperParameterTuningJob",
-    "ListTrainingJobsForHyperParameterTuningJob",
-    "CreateTransformJob",
-    "DeleteModel",
-    "DeleteModelPackage",
-    "DeleteModelPackageGroup",
-)
 def test_lifecycle(airflow: Callable[..., subprocess.CompletedProcess[str]], sagemaker: Any, tmp_path: Path) -> None:
     seen = run_dag(airflow, "knn_lifecycle", "env1a2b3c", tmp_path)
     assert seen["train"] == 420
@@ -146,7 +133,6 @@ def test_lifecycle(airflow: Callable[..., subprocess.CompletedProcess[str]], sag
     assert groups["ModelPackageGroupSummaryList"] == []
 
 
-@pytest.mark.executes("CreateTrainingJob", "CreateEndpointConfig", "CreateEndpoint", "InvokeEndpoint", "DeleteEndpoint")
 def test_endpoint(airflow: Callable[..., subprocess.CompletedProcess[str]], sagemaker: Any, tmp_path: Path) -> None:
     seen = run_dag(airflow, "knn_endpoint", "env4d5e6f", tmp_path)
     assert [p["predicted_label"] for p in seen["predictions"]] in ([0.0], [1.0])  # three of four rows vote
