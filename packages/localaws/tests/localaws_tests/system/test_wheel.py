@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -86,6 +87,19 @@ def test_it_holds_every_file_and_the_programs_can_be_started(wheel: Path) -> Non
     assert found == expected
     assert "License-Expression: Apache-2.0" in text
     assert text.count("# localaws") == 1  # the README is the description
+
+
+def test_what_the_container_image_is_built_from_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Docker sends what .dockerignore lets through; the Dockerfile installs the lock and then this directory."""
+    sent = [line[1:] for line in (PACKAGE / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for name in sent:
+        copy = shutil.copytree if (PACKAGE / name).is_dir() else shutil.copy
+        copy(PACKAGE / name, tmp_path / name)
+    command(sys.executable, "-m", "uv", "build", "--wheel", tmp_path, "-o", tmp_path / "out", **pip_settings.settings())
+    (built,) = (tmp_path / "out").glob("*.whl")
+    names = [sorted(zipfile.ZipFile(file).namelist()) for file in (built, wheel)]
+    assert names[0] == names[1]
+    assert {"constraints.txt"} <= set(sent)
 
 
 def test_a_training_job_completes_where_boto3_is_all_there_is(installed: Path, endpoint: dict[str, str]) -> None:
