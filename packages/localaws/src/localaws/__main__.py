@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import logging
 import math
 import os
@@ -81,6 +82,8 @@ def _serve_parser() -> argparse.ArgumentParser:
         epilog=f"{HELP}\nnames of --time, with the seconds of the fast profile:\n{_times()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    version = importlib.metadata.version("sagewind-localaws")
+    parser.add_argument("--version", action="version", version=f"localaws {version}")
     parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(

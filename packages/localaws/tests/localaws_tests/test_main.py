@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureF
         (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
         (["--state", "x", "--time", "job-start=soon"], "--time 'job-start=soon' is not of the form NAME=SECONDS"),
         (["--state", "x", "--images", "nowhere"], "the directory of images"),
+        (["start"], "there is no command 'start'; there are: serve, pull, faults, page"),
         (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
         (["page"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
     ],
@@ -108,3 +111,22 @@ def test_faults_by_command(
     assert json.loads(capsys.readouterr().out) == {"Cleared": 1}
     assert program.main(["faults", "clear", fault["id"]]) == 1
     assert capsys.readouterr().err.startswith("localaws: There is no fault f")
+
+
+@pytest.mark.parametrize("argv", [[], ["serve"]])
+def test_without_a_state_directory_nothing_stays(argv: list[str], tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "LOCALAWS_STATE"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "localaws", *argv, "--port", "0"],
+        env={**environment, "TMPDIR": str(tmp_path)}, cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("export AWS_ENDPOINT_URL=")
+        (state,) = tmp_path.glob("localaws-*")
+        assert (state / "state.sqlite3").is_file()
+        process.terminate()
+        _, log = process.communicate()
+    assert process.returncode == 0
+    assert f"the state is in {state} and is deleted at the end" in log
+    assert list(tmp_path.iterdir()) == []
