@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import WaiterError
 
-from localaws.engine.runner import ProcessSpec
+from localaws.engine.spec import ProcessSpec
 from localaws.jobs.outcome import Ended
 from localaws.jobs.program import Program, Timer
 from localaws_tests.conftest import log_lines, poll, wait_for

@@ -11,16 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from localaws.engine.images import Image
 from localaws.engine.limits import Limits
-from localaws.engine.sandbox import HOST_NAME, LOOPBACK, ML, Bubblewrap, Command, Sandbox, choose, main_process
+from localaws.engine.sandbox import Bubblewrap, Command, Sandbox, choose, main_process
+from localaws.engine.spec import ML, ProcessSpec
 from localaws.engine.warm import Forked, NotWarm, Parents
 
 log = logging.getLogger("localaws.runner")
@@ -29,28 +29,6 @@ READER_PATIENCE = 10.0  # seconds
 CLOSED = "the endpoint is shutting down: no process is started any more"
 T = TypeVar("T")
 MAX_LINE = 256 * 1024  # bytes: what one CloudWatch Logs event may hold
-
-
-@dataclass(frozen=True)
-class ProcessSpec:
-    """One process to start.
-
-    `root` is the host directory that the process sees as /opt/ml; `on_line` gets each line of stdout and
-    stderr as it comes, without its end, on a thread of its own; `network=False` asks for no network at all.
-    `bind` maps further host directories to the absolute paths at which they appear read-only, below /opt/ml or
-    outside. `host` is the process's host name; `hosts` says what its /etc/hosts holds: host name to address.
-    """
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    root: Path
-    image: Image
-    on_line: Callable[[str], None]
-    network: bool = True
-    bind: Mapping[Path, str] = field(default_factory=dict)
-    host: str = HOST_NAME
-    hosts: Mapping[str, str] = field(default_factory=lambda: {HOST_NAME: LOOPBACK})
-    limits: Limits = field(default_factory=Limits)
 
 
 class Process:

@@ -9,14 +9,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from localaws.engine.runner import ProcessSpec
-
-ML = "/opt/ml"
-HOST_NAME = "algo-1"  # what SageMaker calls the first instance of a job
-LOOPBACK = "127.0.0.1"
+from localaws.engine.spec import LOOPBACK, ML, ProcessSpec
 
 
 @dataclass(frozen=True)

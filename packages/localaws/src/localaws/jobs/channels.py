@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localaws.coverage import Behaviour
-from localaws.engine.sandbox import ML
+from localaws.engine.spec import ML
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
 from localaws.jobs.cluster import Cluster, Host

@@ -12,7 +12,8 @@ from typing import Any
 from localaws.coverage import Behaviour
 from localaws.engine import instances
 from localaws.engine.instances import Demand
-from localaws.engine.sandbox import LOOPBACK, Moved
+from localaws.engine.sandbox import Moved
+from localaws.engine.spec import LOOPBACK
 from localaws.errors import ValidationException
 
 HOMOGENEOUS = "homogeneousCluster"  # the group's name when the request names none

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from localaws.context import Context
 from localaws.engine.images import Image, ImageError
 from localaws.engine.instances import Demand
-from localaws.engine.sandbox import HOST_NAME, ML, Moved
+from localaws.engine.sandbox import Moved
 from localaws.engine.scheduler import Ticket
+from localaws.engine.spec import HOST_NAME, ML
 from localaws.errors import ValidationException
 from localaws.faults import JobFaults
 from localaws.jobs.outcome import Ended, JobError, Outcome, decide, from_error, said

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from localaws.coverage import Behaviour
-from localaws.engine.sandbox import ML
+from localaws.engine.spec import ML
 from localaws.jobs import s3data
 from localaws.jobs.execution import settled
 from localaws.jobs.outcome import JobError

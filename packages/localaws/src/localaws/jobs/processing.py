@@ -10,8 +10,8 @@ from typing import Any
 
 from localaws.context import Context
 from localaws.coverage import Behaviour
-from localaws.engine.runner import ProcessSpec
 from localaws.engine.scheduler import Ticket
+from localaws.engine.spec import ProcessSpec
 from localaws.faults import JobFaults
 from localaws.jobs import execution, s3data
 from localaws.jobs.cluster import ADDRESSES, Cluster, Host

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.engine.images import ImageError
-from localaws.engine.runner import Process, ProcessSpec
+from localaws.engine.runner import Process
 from localaws.engine.scheduler import Ticket
+from localaws.engine.spec import ProcessSpec
 from localaws.faults import JobFaults
 from localaws.jobs.outcome import Cause, Ended, JobError
 

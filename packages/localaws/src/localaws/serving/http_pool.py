@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-LOOPBACK = "127.0.0.1"
+from localaws.engine.spec import LOOPBACK
+
 Body = bytes | BinaryIO
 
 

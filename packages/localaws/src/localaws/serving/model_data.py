@@ -10,7 +10,7 @@ from typing import Any
 
 from localaws import archives
 from localaws.coverage import Behaviour
-from localaws.engine.sandbox import ML
+from localaws.engine.spec import ML
 from localaws.jobs import s3data
 from localaws.jobs.outcome import JobError
 from localaws.s3 import S3Error, S3Store

@@ -21,11 +21,11 @@ from pathlib import Path
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.engine.images import ImageError
-from localaws.engine.runner import Process, ProcessSpec
-from localaws.engine.sandbox import ML
+from localaws.engine.runner import Process
+from localaws.engine.spec import LOOPBACK, ML, ProcessSpec
 from localaws.errors import ValidationException
 from localaws.jobs import execution
-from localaws.serving.http_pool import LOOPBACK, Answer, AnswerTimeout, Body, NoAnswer, Pool, UnixTarget
+from localaws.serving.http_pool import Answer, AnswerTimeout, Body, NoAnswer, Pool, UnixTarget
 from localaws.serving.model_data import ModelDataError, ServedModel, fetch
 
 LOG = logging.getLogger("localaws.model_server")

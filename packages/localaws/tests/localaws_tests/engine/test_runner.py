@@ -15,8 +15,9 @@ import pytest
 
 from localaws.engine.images import Images
 from localaws.engine.limits import OOM_SCORE, Limits
-from localaws.engine.runner import Process, ProcessSpec, Runner
+from localaws.engine.runner import Process, Runner
 from localaws.engine.sandbox import choose
+from localaws.engine.spec import ProcessSpec
 from localaws_tests.conftest import make_image, poll
 
 PRELUDE = "import os, pathlib, sys, time\nroot = pathlib.Path(os.environ.get('SAGEMAKER_BASE_DIR', '/opt/ml'))\n"
@@ -291,8 +292,9 @@ def running(marker: str) -> list[int]:
 SERVER = """
 import sys, pathlib
 from localaws.engine.images import Images
-from localaws.engine.runner import ProcessSpec, Runner
+from localaws.engine.runner import Runner
 from localaws.engine.sandbox import choose
+from localaws.engine.spec import ProcessSpec
 images, root, marker, sandbox = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
 process = Runner(choose(sandbox)).start(ProcessSpec(

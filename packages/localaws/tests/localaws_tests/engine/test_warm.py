@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from localaws.engine.images import Image, Images
-from localaws.engine.runner import Process, ProcessSpec, Runner
+from localaws.engine.runner import Process, Runner
 from localaws.engine.sandbox import choose
+from localaws.engine.spec import ProcessSpec
 from localaws.engine.warm import Parent, reads_at_start
 from localaws_tests.conftest import bubblewrap, make_image, poll
 from localaws_tests.engine.test_runner import Lines, running, unlike_any
@@ -425,8 +426,9 @@ def processes_of(image: Image) -> list[int]:
 SERVER = """
 import sys, pathlib
 from localaws.engine.images import Images
-from localaws.engine.runner import ProcessSpec, Runner
+from localaws.engine.runner import Runner
 from localaws.engine.sandbox import choose
+from localaws.engine.spec import ProcessSpec
 images, root, marker = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")
 runner = Runner(choose("bubblewrap"))

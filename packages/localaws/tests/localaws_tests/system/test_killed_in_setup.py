@@ -21,7 +21,8 @@ pytestmark = pytest.mark.long
 SERVER = """
 import pathlib, sys, threading
 from localaws.engine.images import Images
-from localaws.engine.runner import ProcessSpec, Runner
+from localaws.engine.runner import Runner
+from localaws.engine.spec import ProcessSpec
 from localaws.engine.sandbox import choose
 images, root, marker, warm = sys.argv[1:]
 image = Images(pathlib.Path(images), pathlib.Path(root)).by_name("tiny")

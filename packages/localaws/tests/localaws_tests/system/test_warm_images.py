@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from localaws.engine.images import SHIPPED, Images, default_cache
-from localaws.engine.runner import ProcessSpec, Runner
+from localaws.engine.runner import Runner
+from localaws.engine.spec import ProcessSpec
 from localaws_tests.conftest import bubblewrap
 from localaws_tests.engine.test_runner import Lines
 
