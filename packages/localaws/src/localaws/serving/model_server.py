@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -89,13 +88,12 @@ def reserve_port() -> tuple[int, socket.socket]:
     """A free port that no other model server of this machine is given before the socket beside it is closed.
 
     A program begins to listen long after its port was chosen: of two with one port, the requests of both would go to
-    the first. An abstract Unix socket has its name for itself and gives it back when its process ends.
+    the first. The claim is the UDP port of that number, which only one process has, until it ends.
     """
     while True:
-        port, claim = free_port(), socket.socket(socket.AF_UNIX)
+        port, claim = free_port(), socket.socket(type=socket.SOCK_DGRAM)
         try:
-            if sys.platform == "linux":  # elsewhere there are no such names
-                claim.bind(f"\0localaws-port-{port}")
+            claim.bind((LOOPBACK, port))
             return port, claim
         except OSError:
             claim.close()
