@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import subprocess
 from dataclasses import dataclass
+from functools import cache
 
 NAME = re.compile(r"ml\.(?P<family>[a-z0-9-]+)\.(?P<size>(?P<times>\d*)(?:xlarge|large|medium|small)|metal[a-z0-9-]*)")
 SIZES = {"small": 1, "medium": 2, "large": 2}  # vCPUs; an xlarge has 4, an Nxlarge N times as many
@@ -46,10 +49,15 @@ def _vcpus(size: str, times: str) -> int:
 
 
 def machine_cores() -> int:
-    """The CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The CPUs that this process may use; all of the machine where the system tells no more (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
 def machine_memory() -> float:
     """The machine's memory in GiB."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    try:
+        return resource.getpagesize() * os.sysconf("SC_PHYS_PAGES") / GIB
+    except (ValueError, OSError):  # some versions of macOS do not know the name
+        told = subprocess.run(["sysctl", "-n", "hw.memsize"], stdout=subprocess.PIPE, check=True)
+        return int(told.stdout) / GIB

@@ -145,7 +145,10 @@ class Feeder:
         return f"{self._channel.name}_{epoch}"
 
     def _make(self, epoch: int) -> None:
-        os.mkfifo(self._name(epoch), dir_fd=self._directory)
+        if os.mkfifo in os.supports_dir_fd:
+            os.mkfifo(self._name(epoch), dir_fd=self._directory)
+        else:  # macOS before 13, where no sandbox keeps a job from the endpoint's files either
+            os.mkfifo(self._folder / self._name(epoch))
 
     def _open(self) -> _Pipe | None:
         """The FIFO of this epoch, once somebody reads from it; None for a stop. Raises _Gone."""

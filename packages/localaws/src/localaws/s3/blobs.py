@@ -13,6 +13,7 @@ import queue
 import secrets
 import shutil
 import stat
+import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -78,6 +79,9 @@ class BlobWriter:
         if self._hashing is None and self.size >= _LARGE:
             self._hashing = _Hashing(self._digests)
         (self._hashing or self._digests).update(data)
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) or 0 :]
@@ -89,10 +93,14 @@ class BlobWriter:
             self._hashing = None
 
     def append(self, source: Path) -> None:
-        """Append a file's bytes inside the kernel; the digests do not see them."""
+        """Append a file's bytes, on Linux inside the kernel; the digests do not see them."""
         with source.open("rb", buffering=0) as file:
-            while sent := os.sendfile(self._file.fileno(), file.fileno(), None, 1 << 30):
-                self.size += sent
+            if sys.platform == "linux":  # elsewhere sendfile writes to sockets only
+                while sent := os.sendfile(self._file.fileno(), file.fileno(), None, 1 << 30):
+                    self.size += sent
+            else:
+                while block := file.read(_READ):
+                    self._put(block)
 
     def __enter__(self) -> BlobWriter:
         return self
@@ -164,7 +172,7 @@ class Blobs:
         return twin
 
     def concatenate(self, blobs: Iterable[str]) -> str:
-        """A new blob of several in a row, copied inside the kernel."""
+        """A new blob of several in a row."""
         with self.writer() as writer:
             for blob in blobs:
                 writer.append(self.path(blob))
