@@ -82,8 +82,21 @@ class Process:
         code = self.wait(max(0.0, deadline - time.monotonic()))
         return self.kill() if code is None else code
 
+    def _tell_supervisor(self, number: signal.Signals) -> bool:
+        """Have the supervisor send a signal to its child, the program; False when it has ended."""
+        with self._lock:
+            if self._alive is None or not self.running():
+                return False
+            try:
+                os.write(self._alive, bytes([number]))
+            except BrokenPipeError:
+                return False
+        return True
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to the program inside the sandbox; False when there is no such process (yet)."""
+        if self._depth == 1:
+            return self._tell_supervisor(number)
         target = main_process(self._popen.pid, self._depth)
         if target is None or not self.running():
             return False

@@ -2,8 +2,9 @@
 
     python -I supervise.py FD LIMITS -- command...
 
-LIMITS is what `Limits.order` gives, as JSON. FD is the reading end of a pipe whose other end the endpoint holds: when
-it closes, for whatever reason, the command and everything it started in its session are killed.
+LIMITS is what `Limits.order` gives, as JSON. FD is the reading end of a pipe whose other end the endpoint holds: each
+byte in it is the number of a signal for the command; when it closes, for whatever reason, the command and everything it
+started in its session are killed.
 """
 
 import contextlib
@@ -39,7 +40,8 @@ def main() -> int:
             return
 
     def watch() -> None:
-        os.read(watched, 1)
+        while said := os.read(watched, 1):
+            child.send_signal(said[0])
         end_all()
 
     threading.Thread(target=watch, daemon=True).start()
