@@ -107,7 +107,7 @@ def _serve_parser() -> argparse.ArgumentParser:
         "--grace", type=float, default=120.0, help="seconds between SIGTERM and SIGKILL (default: %(default)s)"
     )
     parser.add_argument(
-        "--sandbox", default="auto", choices=["auto", "bubblewrap", "namespaces", "moved"], help="how jobs are isolated"
+        "--sandbox", default="auto", choices=["auto", "bubblewrap", "namespaces", "none"], help="how jobs are isolated"
     )
     parser.add_argument("--allow-host", action="append", default=[], help="further Host names that are served")
     parser.add_argument(

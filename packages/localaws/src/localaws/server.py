@@ -15,7 +15,7 @@ from localaws import logformat, registry
 from localaws.context import Config, Context
 from localaws.engine.images import Images
 from localaws.engine.runner import Runner
-from localaws.engine.sandbox import choose
+from localaws.engine.sandbox import NoSandbox, choose, without_sandbox
 from localaws.engine.scheduler import Scheduler
 from localaws.faults import Faults
 from localaws.front.auth import Environ, state_credentials
@@ -90,6 +90,8 @@ class Endpoint:
         registry.load()
         images = Images(options.images, options.cache)
         sandbox = choose(options.sandbox)
+        if options.sandbox == "auto" and sandbox.name == NoSandbox.name:
+            log.warning("%s", without_sandbox())
         self._application: Application | None = None
         self._server = Server((options.host, options.port), self._answer, THREADS)
         self._server.prepare()

@@ -1,4 +1,4 @@
-"""How a process gets an /opt/ml of its own: bubblewrap, Linux namespaces, or a moved base directory."""
+"""How a process gets an /opt/ml of its own: bubblewrap, Linux namespaces, or paths that name the real directory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Command:
 
 
 class Sandbox(Protocol):
-    """A way to run a ProcessSpec; `depth` is how many parents the program has inside the sandbox's process."""
+    """A way to run a ProcessSpec; `depth` is how many parents the program has inside the sandbox's process.
+
+    With a depth of 1 that process is the supervisor, which passes signals on by itself (see supervise).
+    """
 
     @property
     def name(self) -> str:
@@ -152,7 +155,8 @@ mount -t proc proc /proc
 hostname "$name" 2>/dev/null || :  # the name only matters where the image has that program
 cd /opt/ml
 # One shell more, so that nothing of the above is ever taken for the program when a signal is sent to it.
-sh -c '"$@"; exit $?' sh "$@"
+# It says nothing of its own: what it writes of a program's end ("Terminated") would stand in the program's log.
+sh -c 'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?' sh "$@"
 """
 
 
@@ -179,11 +183,11 @@ def unshare() -> list[str]:
     return ["unshare", *user, "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
 
 
-class Moved:
-    """No namespaces: /opt/ml is replaced by the real directory in the arguments, the environment and
+class NoSandbox:
+    """No isolation: /opt/ml is replaced by the real directory in the arguments, the environment and
     SAGEMAKER_BASE_DIR. A program that has /opt/ml built in does not work here; nothing is read-only."""
 
-    name = "moved"
+    name = "none"
     depth = 1
     isolates_network = False
 
@@ -197,14 +201,14 @@ class Moved:
             else:
                 replaced = {target: str(source)} | replaced
 
-        def moved(text: str) -> str:
+        def real(text: str) -> str:
             for target, source in replaced.items():
                 text = text.replace(target, source)
             return text
 
-        moved_env = {k: v if k == "PATH" else moved(v) for k, v in env.items()}
-        moved_env |= {"SAGEMAKER_BASE_DIR": str(spec.root), "TMPDIR": str(scratch), "HOME": str(scratch)}
-        return Command([moved(a) for a in spec.argv], moved_env, str(spec.root), watch=True)
+        real_env = {k: v if k == "PATH" else real(v) for k, v in env.items()}
+        real_env |= {"SAGEMAKER_BASE_DIR": str(spec.root), "TMPDIR": str(scratch), "HOME": str(scratch)}
+        return Command([real(a) for a in spec.argv], real_env, str(spec.root), watch=True)
 
 
 def _link(source: Path, link: Path) -> None:
@@ -228,12 +232,22 @@ def choose(name: str = "auto") -> Sandbox:
     candidates: list[tuple[Sandbox, list[str]]] = [
         (Bubblewrap(), ["bwrap", *trial, "--unshare-uts", "--unshare-ipc", "--", "true"]),
         (Namespaces(), [*unshare(), "sh", "-c", "mount -t proc proc /proc && mount -t tmpfs none /opt"]),
-        (Moved(), []),
+        (NoSandbox(), []),
     ]
     for sandbox, probe in candidates:
         if name in ("auto", sandbox.name) and (not probe or _works(probe)):
             return sandbox
-    raise ValueError(f"sandbox {name!r} does not work on this machine; use auto, bubblewrap, namespaces or moved")
+    raise ValueError(f"sandbox {name!r} does not work on this machine; use auto, bubblewrap, namespaces or none")
+
+
+def without_sandbox() -> str:
+    """What it means that `auto` has come to the sandbox `none`, in one sentence."""
+    advice = "install bubblewrap, or allow user namespaces" if sys.platform == "linux" else "only Linux has sandboxes"
+    return (
+        "jobs run without a sandbox (none): a program with /opt/ml built in does not find it, nothing is hidden from a "
+        "job or read-only for it, and EnableNetworkIsolation and jobs of several instances are refused with a "
+        f"ValidationException; {advice}"
+    )
 
 
 def _children() -> dict[int, list[int]]:

@@ -12,7 +12,7 @@ from typing import Any
 from localaws.coverage import Behaviour
 from localaws.engine import instances
 from localaws.engine.instances import Demand
-from localaws.engine.sandbox import Moved
+from localaws.engine.sandbox import NoSandbox
 from localaws.engine.spec import LOOPBACK
 from localaws.errors import ValidationException
 
@@ -158,7 +158,7 @@ def check_possible(cluster: Cluster, sandbox: str, isolated: bool) -> None:
             "EnableNetworkIsolation is not supported by the local AWS endpoint for jobs of more than 1 instance: "
             "isolated hosts could not reach each other here"
         )
-    if sandbox == Moved.name:
+    if sandbox == NoSandbox.name:
         raise ValidationException(
             f"InstanceCount is {len(cluster.hosts)}, but this machine offers no namespaces (sandbox {sandbox}) "
             "in which the hosts could know each other's names: use 1 instance or install bubblewrap"

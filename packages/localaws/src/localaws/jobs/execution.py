@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from localaws.context import Context
 from localaws.engine.images import Image, ImageError
 from localaws.engine.instances import Demand
-from localaws.engine.sandbox import Moved
+from localaws.engine.sandbox import NoSandbox
 from localaws.engine.scheduler import Ticket
 from localaws.engine.spec import HOST_NAME, ML
 from localaws.errors import ValidationException
@@ -71,10 +71,10 @@ def settled(root: Path, path: Path) -> Path:
 def read_only(ctx: Context, bind: Mapping[Path, str]) -> Mapping[Path, str]:
     """What of `s3data.lay` a ProcessSpec can bind here.
 
-    Without namespaces (the sandbox `moved`) nothing can be read-only: links to S3 objects stay in their places, and a
+    Without namespaces (the sandbox `none`) nothing can be read-only: links to S3 objects stay in their places, and a
     program that changes their mode can change the objects.
     """
-    return {} if ctx.runner.sandbox.name == Moved.name else bind
+    return {} if ctx.runner.sandbox.name == NoSandbox.name else bind
 
 
 def write_json(path: Path, value: object) -> None:

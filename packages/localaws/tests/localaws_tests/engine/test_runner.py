@@ -39,7 +39,7 @@ class Lines(list[str]):
             assert self.changed.wait_for(lambda: line in self, 240), list(self)
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "namespaces", "moved"])
+@pytest.fixture(scope="module", params=["bubblewrap", "namespaces", "none"])
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     try:
         sandbox = choose(request.param)
@@ -172,8 +172,8 @@ def test_a_program_that_does_not_exist(runner: Runner, images_dir: Path, tmp_pat
 
 
 def test_no_network(start: Start, runner: Runner) -> None:
-    if runner.sandbox.name == "moved":
-        pytest.skip("a moved base directory cannot take the network away")
+    if runner.sandbox.name == "none":
+        pytest.skip("the sandbox none cannot take the network away")
     script = "print([line.split(':')[0].strip() for line in open('/proc/net/dev').readlines()[2:]])"
     process, lines, _ = start(script, network=False)
     assert process.wait() == 0, list(lines)
@@ -197,7 +197,7 @@ for attempt in (lambda: (folder / 'b').touch(), lambda: (folder / 'a.csv').write
 """
     process, lines, root = start(script, bind={source: "/opt/ml/input/data/train"})
     assert process.wait() == 0, list(lines)
-    read_only = runner.sandbox.name != "moved"
+    read_only = runner.sandbox.name != "none"
     assert list(lines) == ["1,2", *(["30", "30"] if read_only else ["written", "written"])]
     assert (root / "model").is_dir()
     assert (source / "a.csv").read_text() == ("1,2" if read_only else "x")
@@ -219,8 +219,8 @@ def test_the_code_of_an_image_is_seen_wherever_it_lies(runner: Runner, tmp_path:
 
 
 def test_host_name_and_hosts_of_a_cluster(start: Start, runner: Runner) -> None:
-    if runner.sandbox.name == "moved":
-        pytest.skip("a moved base directory has the host name of the machine")
+    if runner.sandbox.name == "none":
+        pytest.skip("the sandbox none has the host name of the machine")
     script = "import socket; print(socket.gethostname(), *(socket.gethostbyname(f'algo-{n}') for n in (1, 2)))"
     process, lines, _ = start(script, host="algo-2", hosts={"algo-1": "127.9.8.1", "algo-2": "127.9.8.2"})
     assert process.wait() == 0, list(lines)

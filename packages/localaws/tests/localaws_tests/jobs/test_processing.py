@@ -133,7 +133,7 @@ sys.exit(1)
 
 
 def test_network_isolation(endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
-    if endpoint.ctx.runner.sandbox.name == "moved":
+    if endpoint.ctx.runner.sandbox.name == "none":
         pytest.skip("this machine has no namespaces to isolate with")
     script = """
 import socket, urllib.parse
@@ -152,7 +152,7 @@ print(socket.socket().connect_ex((where.hostname, where.port)) != 0)
 def test_the_object_stays_whole_whatever_is_done_to_an_input(
     endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str, monkeypatch: pytest.MonkeyPatch, limit: int, said: str
 ) -> None:
-    if endpoint.ctx.runner.sandbox.name == "moved":
+    if endpoint.ctx.runner.sandbox.name == "none":
         pytest.skip("nothing can be mounted here")
     s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"kept")
     script = TAMPER + "print(tampered(root / 'processing/input/raw/raw.csv'))"
@@ -172,7 +172,7 @@ def test_the_objects_stay_whole_when_inputs_share_a_directory(
     places: tuple[str, str], said: str,
 ) -> None:  # fmt: skip
     """Each alone is small; what lies below an input's directory already counts with it."""
-    if endpoint.ctx.runner.sandbox.name == "moved":
+    if endpoint.ctx.runner.sandbox.name == "none":
         pytest.skip("nothing can be mounted here")
     inputs = []
     for number, place in enumerate(places):
@@ -193,12 +193,12 @@ def test_an_input_that_cannot_be_read_only_here_is_there(
     start_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3data, "COPIED", 0)
-    endpoint = start_endpoint(sandbox="moved")
+    endpoint = start_endpoint(sandbox="none")
     sagemaker, s3 = client_of(endpoint, "sagemaker"), client_of(endpoint, "s3")
     s3.create_bucket(Bucket="data")
-    create(s3, sagemaker, "moved", "print('ran')")
-    finished(sagemaker, "moved")
-    assert log_lines(client_of(endpoint, "logs"), GROUP, "moved") == ["ran"]
+    create(s3, sagemaker, "none", "print('ran')")
+    finished(sagemaker, "none")
+    assert log_lines(client_of(endpoint, "logs"), GROUP, "none") == ["ran"]
 
 
 @pytest.mark.parametrize(

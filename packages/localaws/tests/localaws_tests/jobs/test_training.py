@@ -250,7 +250,7 @@ def test_what_would_be_broken_is_refused(sagemaker: Any, changes: dict[str, Any]
 
 
 def test_isolation_that_this_machine_cannot_give_is_refused(start_endpoint: Callable[..., Endpoint], name: str) -> None:
-    endpoint = start_endpoint(sandbox="moved")
+    endpoint = start_endpoint(sandbox="none")
     with pytest.raises(ClientError, match="EnableNetworkIsolation is not possible here"):
         client_of(endpoint, "sagemaker").create_training_job(**training_request(name, EnableNetworkIsolation=True))
 

@@ -222,7 +222,7 @@ def test_addresses_of_all_nets_are_of_127() -> None:
 
 @pytest.mark.parametrize(
     ("sandbox", "isolated", "text"),
-    [("bubblewrap", True, "EnableNetworkIsolation is not supported"), ("moved", False, "offers no namespaces")],
+    [("bubblewrap", True, "EnableNetworkIsolation is not supported"), ("none", False, "offers no namespaces")],
 )
 def test_hosts_that_could_not_reach_each_other_are_refused(sandbox: str, isolated: bool, text: str) -> None:
     many = cluster.check({"InstanceType": "ml.m5.large", "InstanceCount": 2}, "ResourceConfig")

@@ -78,7 +78,7 @@ def test_the_object_stays_whole_whatever_is_done_to_a_channel(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if endpoint.ctx.runner.sandbox.name == "moved":
+    if endpoint.ctx.runner.sandbox.name == "none":
         pytest.skip("nothing can be mounted here")
     monkeypatch.setattr(s3data, "COPIED", limit)
     s3.put_object(Bucket="data", Key=f"{name}/a.csv", Body=b"kept")
@@ -101,14 +101,14 @@ def test_a_channel_that_cannot_be_read_only_here_is_there(
     start_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setattr(s3data, "COPIED", 0)
-    endpoint = start_endpoint(sandbox="moved")
+    endpoint = start_endpoint(sandbox="none")
     sagemaker, s3 = client_of(endpoint, "sagemaker"), client_of(endpoint, "s3")
     s3.create_bucket(Bucket="data")
     s3.put_object(Bucket="data", Key="in/a.csv", Body=b"there")
     given = {**channel("train", "s3://data/in/"), "InputMode": mode}
     script = "(root / 'model/out').write_text((root / 'input/data/train/a.csv').read_text())"
-    sagemaker.create_training_job(**training_request("moved", script, InputDataConfig=[given]))
-    model = unpacked(s3, finished(sagemaker, "moved")["ModelArtifacts"]["S3ModelArtifacts"])
+    sagemaker.create_training_job(**training_request("none", script, InputDataConfig=[given]))
+    model = unpacked(s3, finished(sagemaker, "none")["ModelArtifacts"]["S3ModelArtifacts"])
     assert model == {"out": b"there"}
 
 

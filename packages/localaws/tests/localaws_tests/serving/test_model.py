@@ -140,7 +140,7 @@ def uncompressed(server, name, **files):
 
 @pytest.mark.parametrize(("name", "size", "said"), [("large", 1000, "refused"), ("small", 1, "done")])
 def test_the_objects_of_an_uncompressed_model_stay_whole(server, monkeypatch, name, size, said):
-    if server.endpoint.ctx.runner.sandbox.name == "moved":
+    if server.endpoint.ctx.runner.sandbox.name == "none":
         pytest.skip("nothing can be mounted here")
     monkeypatch.setattr(s3data, "COPIED", 10_000)
     tamper = TAMPER + "import pathlib; print('tried', tampered(pathlib.Path('/opt/ml/model/kept.txt')), flush=True)"
@@ -156,9 +156,9 @@ def test_the_objects_of_an_uncompressed_model_stay_whole(server, monkeypatch, na
 
 def test_an_uncompressed_model_that_cannot_be_read_only_here_is_served(tmp_path, monkeypatch):
     monkeypatch.setattr(s3data, "COPIED", 0)
-    with running(tmp_path / "state", "moved") as local:
-        uncompressed(local, "moved", factor_txt="8")
-        assert local.invoke("moved", "1") == "8.0\n"
+    with running(tmp_path / "state", "none") as local:
+        uncompressed(local, "none", factor_txt="8")
+        assert local.invoke("none", "1") == "8.0\n"
 
 
 def test_a_package_brings_image_data_and_environment(server):
@@ -250,9 +250,9 @@ def test_an_isolated_model_reaches_nothing_and_answers(tmp_path, sandbox):
 
 
 def test_isolation_that_is_not_possible_is_refused(tmp_path):
-    with running(tmp_path / "state", "moved") as local:
+    with running(tmp_path / "state", "none") as local:
         text = refused(local, PrimaryContainer={"Image": IMAGE}, EnableNetworkIsolation=True)
-    assert "offers no namespaces (sandbox moved)" in text
+    assert "offers no namespaces (sandbox none)" in text
 
 
 def test_an_isolated_server_that_ends_is_started_again(server):
