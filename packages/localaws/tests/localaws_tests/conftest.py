@@ -82,6 +82,15 @@ def bubblewrap() -> Sandbox:
         pytest.skip(str(error))
 
 
+def need_namespaces(endpoint: Endpoint) -> None:
+    """Without them jobs have no network of their own and no host names: as `bubblewrap` it skips or fails."""
+    if not endpoint.ctx.runner.sandbox.isolates_network:
+        said = f"this machine offers no namespaces (sandbox {endpoint.ctx.runner.sandbox.name})"
+        if os.environ.get("LOCALAWS_REQUIRE_SANDBOX"):
+            pytest.fail(f"LOCALAWS_REQUIRE_SANDBOX is set: {said}")
+        pytest.skip(said)
+
+
 def client_of(endpoint: Endpoint, service: str, **options: Any) -> Any:
     """A boto3 client of a service, with a fast poll and no retries that would hide an error."""
     env = endpoint.environment()
@@ -136,6 +145,12 @@ def start_endpoint(tmp_path_factory: pytest.TempPathFactory, images_dir: Path) -
 def endpoint(start_endpoint: Callable[..., Endpoint]) -> Endpoint:
     """The endpoint that most tests share; their resources have names of their own."""
     return start_endpoint()
+
+
+@pytest.fixture
+def namespaces(endpoint: Endpoint) -> None:
+    """For tests of what only namespaces can give, on the endpoint that most tests share."""
+    need_namespaces(endpoint)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from localaws.engine.images import Image
 from localaws.engine.limits import Limits
 from localaws.engine.sandbox import Bubblewrap, Command, Sandbox, choose, main_process
-from localaws.engine.spec import ML, ProcessSpec
+from localaws.engine.spec import ML, PRIVATE_HOME, ProcessSpec
 from localaws.engine.warm import Forked, NotWarm, Parents
 
 log = logging.getLogger("localaws.runner")
@@ -264,7 +264,7 @@ def startup(image: Image) -> dict[str, str]:
     interpreter = image.environment()
     return {
         "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": "/tmp",  # noqa: S108 - private to the sandbox
+        "HOME": PRIVATE_HOME,
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",

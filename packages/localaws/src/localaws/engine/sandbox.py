@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from localaws.engine.spec import LOOPBACK, ML, ProcessSpec
+from localaws.engine.spec import LOOPBACK, ML, PRIVATE_HOME, ProcessSpec
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,12 @@ def _scratch(spec: ProcessSpec) -> tuple[Path, Path]:
     named = "".join(f"{address} {name}\n" for name, address in spec.hosts.items())
     hosts.write_text(f"{LOOPBACK} localhost\n::1 localhost\n{named}", encoding="ascii")
     return scratch, hosts
+
+
+def _at_home(env: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """The environment of a process that has no /tmp of its own; what its request names stays."""
+    own = {"HOME": str(scratch)} if env.get("HOME") == PRIVATE_HOME else {}
+    return {"TMPDIR": str(scratch), **env, **own}
 
 
 def program_paths(spec: ProcessSpec) -> list[Path]:
@@ -174,7 +180,7 @@ class Namespaces:
         argv += [str(spec.root), str(scratch), str(hosts), spec.host]
         for source, target in spec.bind.items():
             argv += [str(source), target]
-        return Command([*argv, "--", *spec.argv], {**env, "TMPDIR": str(scratch)}, "/", watch=True)
+        return Command([*argv, "--", *spec.argv], _at_home(env, scratch), "/", watch=True)
 
 
 def unshare() -> list[str]:
@@ -207,7 +213,7 @@ class NoSandbox:
             return text
 
         real_env = {k: v if k == "PATH" else real(v) for k, v in env.items()}
-        real_env |= {"SAGEMAKER_BASE_DIR": str(spec.root), "TMPDIR": str(scratch), "HOME": str(scratch)}
+        real_env = {**_at_home(real_env, scratch), "SAGEMAKER_BASE_DIR": str(spec.root)}
         return Command([real(a) for a in spec.argv], real_env, str(spec.root), watch=True)
 
 

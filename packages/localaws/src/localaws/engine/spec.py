@@ -12,6 +12,7 @@ from localaws.engine.limits import Limits
 ML = "/opt/ml"
 HOST_NAME = "algo-1"  # what SageMaker calls the first instance of a job
 LOOPBACK = "127.0.0.1"
+PRIVATE_HOME = "/tmp"  # noqa: S108 - HOME of who names no other, where there is a /tmp of one's own
 
 
 @dataclass(frozen=True)

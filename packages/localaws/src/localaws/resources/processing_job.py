@@ -73,8 +73,8 @@ def _check(ctx: Context, request: dict[str, Any]) -> None:
     where = "ProcessingResources.ClusterConfig"
     hosts = cluster.check(request["ProcessingResources"]["ClusterConfig"], where)
     isolated = request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
-    check_isolation(ctx, isolated)
     cluster.check_possible(hosts, ctx.runner.sandbox.name, isolated)
+    check_isolation(ctx, isolated)
     ctx.images.resolve(request["AppSpecification"]["ImageUri"])
     names: list[str] = []
     for given in request.get("ProcessingInputs", ()):

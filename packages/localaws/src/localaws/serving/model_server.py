@@ -134,14 +134,24 @@ class ModelServer:
         return self._healthy.is_set()
 
     def start(self) -> None:
-        """Fetch the model and start the program; ModelServerError when one of them is not possible."""
+        """Fetch the model and start the program; ModelServerError when one of them is not possible.
+
+        Cancelled when the server was stopped meanwhile, which removes the files that this is at work with.
+        """
         try:
             shutil.rmtree(self.spec.home, ignore_errors=True)
             bind = fetch(self._ctx.s3, self.spec.model.artifact, self.spec.home / "ml" / "model")
             self._bind = execution.read_only(self._ctx, bind)
             self._launch()
-        except (ModelDataError, ImageError, ValidationException) as error:
-            raise ModelServerError(f"{self.spec.label}: {error}") from error
+        except Exception as error:
+            if self._stopping.is_set():
+                raise Cancelled from error
+            if isinstance(error, ModelDataError | ImageError | ValidationException):
+                raise ModelServerError(f"{self.spec.label}: {error}") from error
+            raise
+        finally:
+            if self._stopping.is_set():
+                shutil.rmtree(self.spec.home, ignore_errors=True)
 
     def _launch(self) -> None:
         image = self._ctx.images.resolve(self.spec.model.image)

@@ -108,6 +108,14 @@ def test_opt_ml_in_arguments_and_environment_is_where_the_files_are(start: Start
     assert list(lines) == ["a"]
 
 
+def test_home_is_the_jobs_own_and_another_one_is_given_as_it_is(start: Start) -> None:
+    script = "open(os.path.expanduser('~/mine'), 'x').close()"
+    assert [start(script)[0].wait() for _ in range(2)] == [0, 0]
+    process, lines, _ = start("print(repr(os.environ['HOME']), os.environ['TMPDIR'])", env={"HOME": "1", "TMPDIR": "2"})
+    assert process.wait() == 0, list(lines)
+    assert list(lines) == ["'1' 2"]
+
+
 def test_lines_come_while_it_runs(start: Start) -> None:
     process, lines, root = start("print('up')\nwhile not (root / 'go').exists(): time.sleep(0.01)\nprint('end')")
     lines.seen("up")
@@ -140,6 +148,7 @@ def test_sigterm_ends_a_program_without_a_handler(start: Start) -> None:
     process, lines, _ = start("print('up', flush=True); time.sleep(600)")
     lines.seen("up")
     assert process.terminate(240) == 128 + signal.SIGTERM
+    assert list(lines) == ["up"]  # no shell of the sandbox tells of it
 
 
 def test_sigkill_after_the_grace_and_nothing_is_left(start: Start) -> None:

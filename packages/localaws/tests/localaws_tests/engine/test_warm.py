@@ -14,7 +14,6 @@ import pytest
 
 from localaws.engine.images import Image, Images
 from localaws.engine.runner import Process, Runner
-from localaws.engine.sandbox import choose
 from localaws.engine.spec import ProcessSpec
 from localaws.engine.warm import Parent, reads_at_start
 from localaws_tests.conftest import bubblewrap, make_image, poll
@@ -316,7 +315,7 @@ def test_an_image_that_cannot_be_prepared_is_cold_and_says_so_once(
     toml = home / "tiny" / "image.toml"
     toml.write_text(toml.read_text().replace("MODULES", str(modules)))
     image = Images(home, tmp_path / "cache").by_name("tiny")
-    runner = Runner(choose("bubblewrap"))
+    runner = Runner(bubblewrap())
     try:
         assert not runner.prepare(image, 240)
         for number in range(2):
@@ -350,7 +349,7 @@ def test_a_parent_that_is_closed_while_it_is_prepared_is_no_trouble(
 
 def test_when_the_parent_is_killed_its_jobs_end_and_the_next_one_runs_all_the_same(tmp_path: Path) -> None:
     image = Images(make_image(tmp_path / "images", TOML), tmp_path / "cache").by_name("tiny")
-    runner = Runner(choose("bubblewrap"))
+    runner = Runner(bubblewrap())
     try:
         assert runner.prepare(image, 240)
         roots = []

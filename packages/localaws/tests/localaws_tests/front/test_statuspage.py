@@ -17,7 +17,7 @@ from botocore.exceptions import WaiterError
 from localaws import page_command
 from localaws.front.statuspage import USER, password
 from localaws.server import Endpoint
-from localaws_tests.conftest import training_request, wait_for
+from localaws_tests.conftest import need_namespaces, training_request, wait_for
 from localaws_tests.signing import signed_request
 
 EVIL = "<script>alert('x')</script>\"&amp;"
@@ -79,8 +79,7 @@ def test_aws_clients_still_find_their_buckets_at_the_root(endpoint: Endpoint, s3
 
 def test_jobs_and_their_logs_are_shown_as_text(endpoint: Endpoint, sagemaker: Any, s3: Any, name: str) -> None:
     script = f"print({EVIL!r}); open('/opt/ml/output/failure', 'w').write({EVIL!r}); sys.exit(1)"
-    if endpoint.ctx.runner.sandbox.name == "none":
-        pytest.skip("this sandbox has no /opt/ml")
+    need_namespaces(endpoint)
     sagemaker.create_training_job(**training_request(name, script, Tags=[{"Key": "t", "Value": "v"}]))
     with pytest.raises(WaiterError, match="Failed"):
         wait_for(sagemaker, "training_job_completed_or_stopped", TrainingJobName=name)

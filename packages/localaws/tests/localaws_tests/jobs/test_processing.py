@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, WaiterError
 from localaws.jobs import s3data
 from localaws.quotas import Quotas
 from localaws.server import Endpoint
-from localaws_tests.conftest import IMAGE_URI, ROLE, client_of, log_lines, poll, wait_for
+from localaws_tests.conftest import IMAGE_URI, ROLE, client_of, log_lines, need_namespaces, poll, wait_for
 from localaws_tests.job_helpers import keys
 from localaws_tests.jobs.tampering import TAMPER
 
@@ -133,8 +133,7 @@ sys.exit(1)
 
 
 def test_network_isolation(endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
-    if endpoint.ctx.runner.sandbox.name == "none":
-        pytest.skip("this machine has no namespaces to isolate with")
+    need_namespaces(endpoint)
     script = """
 import socket, urllib.parse
 where = urllib.parse.urlsplit(os.environ['AWS_ENDPOINT_URL'])
@@ -152,8 +151,7 @@ print(socket.socket().connect_ex((where.hostname, where.port)) != 0)
 def test_the_object_stays_whole_whatever_is_done_to_an_input(
     endpoint: Any, sagemaker: Any, s3: Any, logs: Any, name: str, monkeypatch: pytest.MonkeyPatch, limit: int, said: str
 ) -> None:
-    if endpoint.ctx.runner.sandbox.name == "none":
-        pytest.skip("nothing can be mounted here")
+    need_namespaces(endpoint)
     s3.put_object(Bucket="data", Key=f"{name}/raw.csv", Body=b"kept")
     script = TAMPER + "print(tampered(root / 'processing/input/raw/raw.csv'))"
     monkeypatch.setattr(s3data, "COPIED", limit)
@@ -172,8 +170,7 @@ def test_the_objects_stay_whole_when_inputs_share_a_directory(
     places: tuple[str, str], said: str,
 ) -> None:  # fmt: skip
     """Each alone is small; what lies below an input's directory already counts with it."""
-    if endpoint.ctx.runner.sandbox.name == "none":
-        pytest.skip("nothing can be mounted here")
+    need_namespaces(endpoint)
     inputs = []
     for number, place in enumerate(places):
         s3.put_object(Bucket="data", Key=f"{name}/{number}.csv", Body=b"kept")
@@ -261,6 +258,7 @@ def several(count: int) -> dict[str, Any]:
 
 
 @pytest.mark.executes("CreateProcessingJob", "DescribeProcessingJob")
+@pytest.mark.usefixtures("namespaces")
 def test_hosts_share_sharded_input_and_upload_to_one_prefix(sagemaker: Any, s3: Any, name: str) -> None:
     for number in range(5):
         s3.put_object(Bucket="data", Key=f"{name}/in/{number}", Body=str(number).encode())
@@ -281,6 +279,7 @@ if host == 'algo-2': (root / 'output/message').write_text('from the second')
     assert found == {f"{name}/out/algo-1": b"024", f"{name}/out/algo-2": b"13"}
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_failure_of_one_host_fails_the_job(sagemaker: Any, s3: Any, name: str) -> None:
     script = """
 if os.environ['CURRENT_HOST'] == 'algo-2': sys.exit(9)
@@ -316,6 +315,7 @@ def test_isolated_hosts_are_refused(sagemaker: Any, name: str) -> None:
         )
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_quota_of_instances(start_endpoint: Callable[..., Endpoint]) -> None:
     """Two jobs of two instances do not fit into three."""
     endpoint = start_endpoint(quotas=Quotas.parse(["ml.m5.large/processing=3"]))

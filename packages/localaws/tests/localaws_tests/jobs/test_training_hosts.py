@@ -35,6 +35,7 @@ def put(s3: Any, prefix: str, *names: str) -> str:
 
 
 @pytest.mark.executes("CreateTrainingJob", "DescribeTrainingJob")
+@pytest.mark.usefixtures("namespaces")
 def test_hosts_reach_each_other_and_make_one_model(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
     """Both bind the same port on their own address; algo-2 sends what algo-1 writes down."""
     script = (
@@ -76,6 +77,7 @@ print("I am", host)
     assert log_lines(logs, TRAINING_LOGS, name) == ["I am algo-1", "I am algo-2"]
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_sharded_objects_go_to_one_host_each_replicated_ones_to_all(sagemaker: Any, s3: Any, name: str) -> None:
     files = [f"{n}.csv" for n in range(5)]
     uri = put(s3, name, *files)
@@ -99,6 +101,7 @@ found["config"] = json.loads((root / "input/config/inputdataconfig.json").read_t
     assert {f["config"] for f in found} == {"ShardedByS3Key"}
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_failure_of_one_host_fails_the_job_and_ends_the_others(sagemaker: Any, name: str) -> None:
     script = (
         HOSTS
@@ -114,6 +117,7 @@ while True: time.sleep(60)
     assert failed(sagemaker, name)["FailureReason"] == "AlgorithmError: the second host broke, exit code: 4"
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_stop_reaches_every_host(sagemaker: Any, s3: Any, logs: Any, name: str) -> None:
     script = (
         HOSTS
@@ -135,6 +139,7 @@ while True: time.sleep(60)
     assert unpacked(s3, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"algo-1": b"saved", "algo-2": b"saved"}
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_instance_groups_have_their_own_channels(sagemaker: Any, s3: Any, name: str) -> None:
     uri = put(s3, name, "a", "b")
     groups = [

@@ -19,7 +19,7 @@ from localaws.jobs.channels import Channel
 from localaws.jobs.cluster import Cluster
 from localaws.jobs.pipes import LONGEST, padding, record_header
 from localaws.server import Endpoint
-from localaws_tests.conftest import channel, client_of, training_request
+from localaws_tests.conftest import channel, client_of, need_namespaces, training_request
 from localaws_tests.job_helpers import failed, finished, unpacked
 from localaws_tests.jobs.tampering import TAMPER
 
@@ -78,8 +78,7 @@ def test_the_object_stays_whole_whatever_is_done_to_a_channel(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if endpoint.ctx.runner.sandbox.name == "none":
-        pytest.skip("nothing can be mounted here")
+    need_namespaces(endpoint)
     monkeypatch.setattr(s3data, "COPIED", limit)
     s3.put_object(Bucket="data", Key=f"{name}/a.csv", Body=b"kept")
     script = (

@@ -241,8 +241,8 @@ def test_violations_are_found_in_the_report_of_a_job_that_says_nothing(captured)
     create(captured, "silent", BaselineConfig={"ConstraintsResource": uri})
     execution = ended(captured, "silent")
     assert execution["MonitoringExecutionStatus"] == "CompletedWithViolations"
-    place = "/opt/ml/processing/baseline/constraints/constraints.json"
-    assert report(captured, execution)["environment"]["baseline_constraints"] == place
+    place = report(captured, execution)["environment"]["baseline_constraints"]
+    assert place.endswith("/ml/processing/baseline/constraints/constraints.json")
     create(captured, "content", Environment={"LIMIT": "3"})
     assert ended(captured, "content")["MonitoringExecutionStatus"] == "Completed"
 

@@ -11,7 +11,7 @@ from localaws.engine.sandbox import choose
 from localaws.jobs import s3data
 from localaws.serving.model_data import Artifact, ModelDataError, ServedModel, fetch
 from localaws_tests import serving_fixtures
-from localaws_tests.conftest import log_lines
+from localaws_tests.conftest import log_lines, need_namespaces
 from localaws_tests.jobs.tampering import TAMPER
 from localaws_tests.serving_fixtures import BUCKET, IMAGE, ROLE, Gate, Marked, running
 
@@ -140,8 +140,7 @@ def uncompressed(server, name, **files):
 
 @pytest.mark.parametrize(("name", "size", "said"), [("large", 1000, "refused"), ("small", 1, "done")])
 def test_the_objects_of_an_uncompressed_model_stay_whole(server, monkeypatch, name, size, said):
-    if server.endpoint.ctx.runner.sandbox.name == "none":
-        pytest.skip("nothing can be mounted here")
+    need_namespaces(server.endpoint)
     monkeypatch.setattr(s3data, "COPIED", 10_000)
     tamper = TAMPER + "import pathlib; print('tried', tampered(pathlib.Path('/opt/ml/model/kept.txt')), flush=True)"
     uncompressed(server, name, factor_txt="8", kept_txt="kept" * 10 * size, sitecustomize_py=tamper)
@@ -256,6 +255,7 @@ def test_isolation_that_is_not_possible_is_refused(tmp_path):
 
 
 def test_an_isolated_server_that_ends_is_started_again(server):
+    need_namespaces(server.endpoint)
     uri = server.put_model_data("again/model.tar.gz", 2)
     create(server, "again", PrimaryContainer={"Image": IMAGE, "ModelDataUrl": uri}, EnableNetworkIsolation=True)
     server.create_config("again", "again")

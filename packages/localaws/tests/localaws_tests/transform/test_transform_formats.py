@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws_tests import serving_fixtures
+from localaws_tests.conftest import need_namespaces
 from localaws_tests.serving_fixtures import BUCKET, ROLE, Server
 from localaws_tests.transform.test_record_split import recordio_of
 from localaws_tests.transform.test_transform import LINE, request, run
@@ -262,8 +263,7 @@ def test_what_does_not_go_together_is_refused(server: Server, changes: dict[str,
 
 def test_a_model_without_a_network_transforms(server: Server) -> None:
     assert server.endpoint is not None
-    if not server.endpoint.ctx.runner.sandbox.isolates_network:
-        pytest.skip("this machine has no network namespaces")
+    need_namespaces(server.endpoint)
     server.sagemaker.create_model(
         ModelName="alone", PrimaryContainer={"Image": IMAGE}, ExecutionRoleArn=ROLE, EnableNetworkIsolation=True
     )
