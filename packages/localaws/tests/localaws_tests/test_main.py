@@ -52,7 +52,15 @@ def test_what_is_wrong_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "argv", [["--jobs", "0"], ["--cpus", "-1"], ["--memory", "nan"], ["--profile", "none"], ["--port", "99999"]]
+    "argv",
+    [
+        ["--jobs", "0"],
+        ["--cpus", "-1"],
+        ["--memory", "nan"],
+        ["--profile", "none"],
+        ["--port", "99999"],
+        ["--sandbox", "moved"],
+    ],
 )
 def test_options_out_of_range(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

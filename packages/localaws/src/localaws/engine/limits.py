@@ -35,7 +35,7 @@ class Limits:
         }
         return {name: _within(name, number) for name, number in wanted.items()}
 
-    def order(self) -> dict[str, object]:
+    def as_data(self) -> dict[str, object]:
         """For a program that sets them on itself; see `prepared/parent.py` and `supervise.py`."""
         return {"resources": self.resources(), "oom_score": OOM_SCORE}
 

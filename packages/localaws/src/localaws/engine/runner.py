@@ -110,7 +110,8 @@ class Process:
         """End the sandbox and all that runs in it at once; returns the exit code."""
         if not self._let_go() and self.running():
             # The whole group: a bubblewrap that is still setting up has a child that does not die with it yet (seen).
-            with suppress(ProcessLookupError):
+            # macOS says PermissionError of a group of zombies.
+            with suppress(ProcessLookupError, PermissionError):
                 (os.killpg if self._depth else os.kill)(self._popen.pid, signal.SIGKILL)
         code = self.wait()
         assert code is not None
@@ -190,7 +191,7 @@ class Runner:
             "argv": list(spec.argv),
             "env": {**environment, "PWD": ML},
             "cwd": ML,
-            "limits": spec.limits.order(),
+            "limits": spec.limits.as_data(),
         }
         try:
             forked = parent.order(order)
@@ -324,7 +325,7 @@ def _start_guarded(command: Command) -> subprocess.Popen[bytes]:
 def supervisor(watched: int, limits: Limits) -> list[str]:
     """A small parent for sandboxes that cannot die with the endpoint by themselves."""
     program = Path(__file__).with_name("supervise.py")
-    return [sys.executable, "-I", str(program), str(watched), json.dumps(limits.order()), "--"]
+    return [sys.executable, "-I", str(program), str(watched), json.dumps(limits.as_data()), "--"]
 
 
 def _read_lines(popen: subprocess.Popen[bytes] | Forked, on_line: Callable[[str], None]) -> None:

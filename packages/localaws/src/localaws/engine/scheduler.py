@@ -1,4 +1,4 @@
-"""Who may run now: as many jobs as the machine's budget allows, the rest wait in the order they came."""
+"""Who may run now: as many jobs as the machine has room for, the rest wait in the order they came."""
 
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ class _Waiting:
 
 
 class Scheduler:
-    """Runs works on threads of their own: `submit` waits for a share of the budget, `spawn` takes none.
+    """Runs works on threads of their own: `submit` waits for a share of the capacity, `spawn` takes none.
 
-    The budget is `limit` processes (CPUs + 1 when not given), `cpus` cores and `memory` GiB, each twice the machine's
+    The capacity is `limit` processes (CPUs + 1 when not given), `cpus` cores and `memory` GiB, each twice the machine's
     own when not given. A job that asks for more than the whole is counted as the whole: it runs alone. Nobody
     overtakes: while the first in the queue does not fit, all wait. One that waits costs no thread.
 
@@ -170,7 +170,7 @@ class Scheduler:
         return ticket
 
     def spawn(self, kind: str, name: str, work: Work, broken: Broken | None = None) -> Ticket:
-        """Run the work at once, beside the budget: for those that only wait for other jobs."""
+        """Run the work at once, beside the capacity: for those that only wait for other jobs."""
         ticket = Ticket(kind, name, self.grace, self.shutdown_grace)
         with self._lock:
             self._register(ticket)

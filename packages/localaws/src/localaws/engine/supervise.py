@@ -2,7 +2,7 @@
 
     python -I supervise.py FD LIMITS -- command...
 
-LIMITS is what `Limits.order` gives, as JSON. FD is the reading end of a pipe whose other end the endpoint holds: each
+LIMITS is what `Limits.as_data` gives, as JSON. FD is the reading end of a pipe whose other end the endpoint holds: each
 byte in it is the number of a signal for the command; when it closes, for whatever reason, the command and everything it
 started in its session are killed.
 """
@@ -36,7 +36,7 @@ def main() -> int:
     def end_all() -> None:
         try:
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # the latter is what macOS says of a group of zombies
             return
 
     def watch() -> None:

@@ -16,7 +16,7 @@ from localaws.profile import Profile
 from localaws.resources.endpoint import SERVING, TRANSITIONS
 from localaws.serving import model_server
 from localaws.serving.model_data import Artifact, ServedModel
-from localaws.serving.model_server import ModelServer, ModelServerError, ServerSpec
+from localaws.serving.model_server import Cancelled, ModelServer, ModelServerError, ServerSpec
 from localaws.states import IllegalTransition
 from localaws_tests import serving_fixtures
 from localaws_tests.serving.test_capture import ALL
@@ -414,6 +414,22 @@ def test_starts_can_go_on_until_the_time_is_over(server, tmp_path, monkeypatch):
     with pytest.raises(ModelServerError, match=r"\(it was started 5 times\)\. Its log ends with: refused"):
         ending.wait_healthy()
     ending.stop()
+
+
+def test_a_server_that_is_stopped_while_it_begins_is_cancelled_and_leaves_nothing(server, tmp_path):
+    """A stop removes the directory in which the program is about to be started."""
+    ctx = server.endpoint.ctx
+
+    def resolve(uri):
+        ending.stop()
+        return ctx.images.resolve(uri)
+
+    model = ServedModel(IMAGE, Artifact(server.put_model_data("begins/model.tar.gz", 1)), {})
+    spec = ServerSpec(label="v", model=model, home=tmp_path / "server", on_line=print, environment={})
+    ending = ModelServer(replace(ctx, images=SimpleNamespace(resolve=resolve)), spec)
+    with pytest.raises(Cancelled):
+        ending.start()
+    assert not spec.home.exists()
 
 
 def test_the_state_table():
