@@ -38,8 +38,16 @@ from localaws_tests.serving_fixtures import make_client
 LINE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/line:1"
 MEMORY = 24  # GiB of the pretended machine
 IMPORT_ALL = """
-import importlib, pkgutil, sys
+import ctypes, importlib, os, pkgutil, shutil, sys
 assert sys.platform == "darwin"
+assert not hasattr(os, "O_PATH") and not hasattr(ctypes.CDLL(None), "prctl")
+assert shutil.which("bwrap") is None and shutil.which("unshare") is None
+for folder in (os.listdir, os.scandir, lambda path: open(path + "/self/stat")):
+    try:
+        folder("/proc")
+    except FileNotFoundError:
+        continue
+    raise AssertionError(folder)
 import localaws
 found = [m.name for m in pkgutil.walk_packages(localaws.__path__, "localaws.") if ".images." not in m.name]
 for name in found:
