@@ -6,6 +6,7 @@ from localaws.coverage import Behaviour
 from localaws.s3 import errors, xmlio
 from localaws.s3.model import check_tags
 from localaws.s3.request import Request, Response
+from localaws.s3.request_checks import check_owner, name_of, owner, refuse_acl
 from localaws.s3.store import S3Store
 from localaws.s3.xmlio import document, element, group
 
@@ -53,25 +54,6 @@ NOT_CONFIGURED = {
     "website": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
 }
 """Sub-resources that S3 answers with a 404 of their own code when they were never set."""
-
-
-def name_of(request: Request) -> str:
-    """The bucket of a request that has one."""
-    if request.bucket is None:
-        raise errors.MethodNotAllowed()
-    return request.bucket
-
-
-def check_owner(store: S3Store, request: Request) -> None:
-    """The owner that the client expects must be this account."""
-    expected = request.header("x-amz-expected-bucket-owner")
-    if expected is not None and expected != store.account:
-        raise errors.AccessDenied()
-
-
-def owner(store: S3Store, tag: str = "Owner") -> str:
-    """The owner element: the account."""
-    return group(tag, (element("ID", store.account), element("DisplayName", store.account)))
 
 
 def list_buckets(store: S3Store, request: Request) -> Response:
@@ -168,13 +150,6 @@ def acl(store: S3Store, request: Request) -> Response:
     grantee = owner(store, "Grantee").replace("<Grantee>", f"<Grantee {xsi}>", 1)
     grant = group("Grant", (grantee, element("Permission", "FULL_CONTROL")))
     return document("AccessControlPolicy", [owner(store), group("AccessControlList", [grant])])
-
-
-def refuse_acl(request: Request) -> None:
-    """Canned ACLs that mean nothing new pass, all others are refused: a new bucket of S3 has ACLs disabled."""
-    canned = request.header("x-amz-acl")
-    if canned not in (None, "private", "bucket-owner-full-control") or request.headers_with("x-amz-grant-"):
-        raise errors.AccessControlListNotSupported()
 
 
 def encryption(store: S3Store, request: Request) -> Response:

@@ -7,9 +7,9 @@ from email.utils import formatdate
 from urllib.parse import parse_qsl
 
 from localaws.s3 import checksums, errors
-from localaws.s3.bucket_ops import refuse_acl
 from localaws.s3.model import DEFAULT_CONTENT_TYPE, ObjectInfo, ObjectMeta, check_tags
 from localaws.s3.request import Request
+from localaws.s3.request_checks import refuse_acl
 
 Headers = list[tuple[str, str]]
 

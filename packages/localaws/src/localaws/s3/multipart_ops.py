@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from localaws.s3 import checksums, errors, xmlio
 from localaws.s3.body import BLOCK
-from localaws.s3.bucket_ops import check_owner, name_of, owner
 from localaws.s3.checksums import Digests
 from localaws.s3.conditions import byte_range
 from localaws.s3.headers import meta_of
@@ -21,6 +20,7 @@ from localaws.s3.object_ops import (
     received_checksums,
 )
 from localaws.s3.request import Request, Response
+from localaws.s3.request_checks import check_owner, name_of, owner
 from localaws.s3.store import S3Store
 from localaws.s3.xmlio import document, element, group
 
