@@ -1,4 +1,4 @@
-"""Errors that a client sees: one class per code on the wire.
+"""Errors that a client sees: one class per code on the wire, and one for requests that are not let in.
 
 `code` is what botocore puts into `ClientError.response["Error"]["Code"]`, `status` the HTTP status.
 """
@@ -108,3 +108,13 @@ class ModelError(ApiError):
 
     code = "ModelError"
     status = 424
+
+
+class RequestRefused(Exception):
+    """A request that is not answered; `reason` is a key of `front.wire.REFUSALS`, which names the code on the wire."""
+
+    def __init__(self, reason: str, message: str, service: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.service = service

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote, unquote
 
 from localaws.coverage import Behaviour
-from localaws.front.foreign import Moto
+from localaws.moto_services import MotoServices
 
 BEHAVIOURS = (
     Behaviour(
@@ -135,7 +135,7 @@ def _moved(token: str | None, by: int) -> str | None:
 class Logs:
     """The log groups of the endpoint; earlier lines are read back when logs are first asked for."""
 
-    def __init__(self, moto: Moto, directory: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, moto: MotoServices, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self._moto = moto
         self._directory = directory
@@ -221,7 +221,7 @@ def _ensure(backend: Any, group: str, stream: str) -> None:
 class Metrics:
     """CloudWatch metrics; moto keeps them in memory only."""
 
-    def __init__(self, moto: Moto, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, moto: MotoServices, clock: Callable[[], float] = time.time) -> None:
         self._moto = moto
         self._clock = clock
         self._lock = threading.Lock()

@@ -21,14 +21,15 @@ from localaws.faults import Faults
 from localaws.front.auth import Environ, state_credentials
 from localaws.front.calls import CallLog
 from localaws.front.dispatch import Application
-from localaws.front.foreign import Moto
 from localaws.front.http_server import Server
 from localaws.front.wire import StartResponse
 from localaws.logs import Logs, Metrics
+from localaws.moto_services import MotoServices
 from localaws.profile import FAST, Profile
 from localaws.quotas import Quotas
 from localaws.s3.app import s3_app
 from localaws.s3.store import S3Store
+from localaws.serving.runtime import runtime_app
 from localaws.store import Store
 
 log = logging.getLogger("localaws")
@@ -105,7 +106,7 @@ class Endpoint:
             state=options.state, access_key=key, secret_key=secret, grace=options.grace,
             allowed_hosts=options.allowed_hosts,
         )  # fmt: skip
-        moto = Moto(ACCOUNT, options.region)
+        moto = MotoServices(ACCOUNT, options.region)
         s3 = S3Store(options.state / "s3", region=options.region, account=ACCOUNT)
         ctx = Context(
             config=config,
@@ -128,7 +129,8 @@ class Endpoint:
             quotas=options.quotas,
         )
         calls = CallLog(options.call_log, ctx.clock) if options.call_log else None
-        self._application = Application(ctx, moto, s3_app(s3, hosts=("localhost", *options.allowed_hosts)), calls)
+        s3_front = s3_app(s3, hosts=("localhost", *options.allowed_hosts))
+        self._application = Application(ctx, moto, s3_front, runtime_app(ctx), calls)
         return ctx
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

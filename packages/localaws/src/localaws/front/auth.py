@@ -22,6 +22,7 @@ from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 
 from localaws.coverage import Behaviour
+from localaws.errors import RequestRefused
 from localaws.front.presigned import is_presigned, signature_fits
 from localaws.s3 import chunks
 
@@ -55,16 +56,6 @@ BEHAVIOURS = (
 )  # fmt: skip
 Environ = dict[str, Any]
 Secrets = Callable[[str], tuple[str, str | None] | None]
-
-
-class Refused(Exception):
-    """A request that is not answered; `reason` is a key of `dispatch.REFUSALS`, which names the code on the wire."""
-
-    def __init__(self, reason: str, message: str, service: str = "") -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.service = service
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,7 @@ def _check_signed_headers(environ: Environ, fields: _Fields) -> None:
     """What an unsigned header says could have been added by anybody: host and x-amz-* have to be signed, as in AWS."""
     missing = {"host", *_amz_headers(environ)} - set(fields.headers)
     if missing:
-        raise Refused(
+        raise RequestRefused(
             "headers",
             f"There were headers present in the request which were not signed: {', '.join(sorted(missing))}",
             fields.service,
@@ -171,7 +162,7 @@ class _Fields:
 def _from_header(environ: Environ) -> _Fields:
     match = HEADER.fullmatch(environ["HTTP_AUTHORIZATION"].strip())
     if match is None:
-        raise Refused("signature", "The Authorization header is not a valid AWS4-HMAC-SHA256 header.")
+        raise RequestRefused("signature", "The Authorization header is not a valid AWS4-HMAC-SHA256 header.")
     time = environ.get("HTTP_X_AMZ_DATE", "")
     names = tuple(match["headers"].split(";"))
     return _Fields(
@@ -181,7 +172,7 @@ def _from_header(environ: Environ) -> _Fields:
 
 def _expiry(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST_EXPIRY):
-        raise Refused("signature", f"X-Amz-Expires is a number of seconds from 1 to {LONGEST_EXPIRY}.", "s3")
+        raise RequestRefused("signature", f"X-Amz-Expires is a number of seconds from 1 to {LONGEST_EXPIRY}.", "s3")
     return int(text)
 
 
@@ -193,20 +184,24 @@ def _from_query(query: dict[str, str]) -> _Fields:
             query["X-Amz-Signature"], query["X-Amz-Date"], _expiry(query["X-Amz-Expires"]),
         )  # fmt: skip
     except (KeyError, ValueError):
-        raise Refused("signature", "The query parameters of the presigned request are not complete.", "s3") from None
+        raise RequestRefused(
+            "signature", "The query parameters of the presigned request are not complete.", "s3"
+        ) from None
 
 
 def _check_time(fields: _Fields, now: float) -> None:
     try:
         moment = datetime.strptime(fields.time, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        raise Refused("signature", "X-Amz-Date is not a time of the form 20260131T235959Z.", fields.service) from None
+        raise RequestRefused(
+            "signature", "X-Amz-Date is not a time of the form 20260131T235959Z.", fields.service
+        ) from None
     if fields.date != fields.time[:8]:
-        raise Refused("signature", "The date of the credential is not that of X-Amz-Date.", fields.service)
+        raise RequestRefused("signature", "The date of the credential is not that of X-Amz-Date.", fields.service)
     if fields.expires is not None and not moment - SKEW <= now <= moment + fields.expires:
-        raise Refused("time", "Request has expired", fields.service)
+        raise RequestRefused("time", "Request has expired", fields.service)
     if fields.expires is None and abs(now - moment) > SKEW:
-        raise Refused(
+        raise RequestRefused(
             "time", "The difference between the request time and the current time is too large.", fields.service
         )
 
@@ -215,12 +210,12 @@ def read_body(environ: Environ) -> bytes:
     """The whole body (at most 64 MiB); `wsgi.input` can be read again afterwards."""
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > MAX_BODY:
-        raise Refused("size", f"The body has {length} bytes, at most {MAX_BODY} are taken here.")
+        raise RequestRefused("size", f"The body has {length} bytes, at most {MAX_BODY} are taken here.")
     chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
     limit = int(length) if length.isdigit() else MAX_BODY + 1 if chunked else 0
     body: bytes = environ["wsgi.input"].read(limit) if limit else b""
     if len(body) > MAX_BODY:
-        raise Refused("size", f"The body has more than {MAX_BODY} bytes.")
+        raise RequestRefused("size", f"The body has more than {MAX_BODY} bytes.")
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     environ.pop("HTTP_TRANSFER_ENCODING", None)
@@ -231,9 +226,9 @@ def _presigned_v2(environ: Environ, query: dict[str, str], secrets_of: Secrets, 
     key, expires = query["AWSAccessKeyId"], query["Expires"]
     known = secrets_of(key)
     if known is None or (known[1] is not None and known[1] != query.get("x-amz-security-token")):
-        raise Refused("unknown", "The security token included in the request is invalid.", "s3")
+        raise RequestRefused("unknown", "The security token included in the request is invalid.", "s3")
     if not expires.isdigit() or int(expires) < now:
-        raise Refused("time", "Request has expired", "s3")
+        raise RequestRefused("time", "Request has expired", "s3")
     headers = {
         "content-type": environ.get("CONTENT_TYPE", ""),
         "content-md5": environ.get("HTTP_CONTENT_MD5", ""),
@@ -241,7 +236,7 @@ def _presigned_v2(environ: Environ, query: dict[str, str], secrets_of: Secrets, 
     # Left out, an x-amz-copy-source that nobody signed would make a copy of what was presigned as an upload.
     headers |= _amz_headers(environ)
     if not signature_fits(environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, known[0]):
-        raise Refused("signature", NO_MATCH, "s3")
+        raise RequestRefused("signature", NO_MATCH, "s3")
     return Caller(key, "", "s3")
 
 
@@ -253,12 +248,12 @@ def _payload(environ: Environ, fields: _Fields) -> str:
     found = hashlib.sha256(read_body(environ)).hexdigest()
     # Other services have no unsigned bodies: a header may claim any hash, and the body could be exchanged on the way.
     if claimed not in (None, found):
-        raise Refused("signature", "The body does not have the signed SHA-256 hash.", fields.service)
+        raise RequestRefused("signature", "The body does not have the signed SHA-256 hash.", fields.service)
     return found
 
 
 def authenticate(environ: Environ, secrets_of: Secrets, now: float) -> Caller:
-    """Check key, time and signature of a request; raises Refused.
+    """Check key, time and signature of a request; raises RequestRefused.
 
     `secrets_of` gives the secret and session token of an access key id, or None. The body of a request to S3 is
     not read: its hash is part of what is signed, and the S3 part compares it with what arrives.
@@ -271,14 +266,14 @@ def authenticate(environ: Environ, secrets_of: Secrets, now: float) -> Caller:
     elif "X-Amz-Signature" in query:
         fields = _from_query(query)
     else:
-        raise Refused("missing", "Missing Authentication Token")
+        raise RequestRefused("missing", "Missing Authentication Token")
     known = secrets_of(fields.key)
     if known is None:
-        raise Refused("unknown", "The security token included in the request is invalid.", fields.service)
+        raise RequestRefused("unknown", "The security token included in the request is invalid.", fields.service)
     secret, token = known
     sent = _header(environ, "X-Amz-Security-Token") or query.get("X-Amz-Security-Token")
     if token is not None and token != sent:
-        raise Refused("unknown", "The security token included in the request is invalid.", fields.service)
+        raise RequestRefused("unknown", "The security token included in the request is invalid.", fields.service)
     _check_time(fields, now)
     _check_signed_headers(environ, fields)
     url = f"http://{environ.get('HTTP_HOST', '')}{environ['REQUEST_URI']}"
@@ -286,7 +281,7 @@ def authenticate(environ: Environ, secrets_of: Secrets, now: float) -> Caller:
         url = re.sub(r"([?&])X-Amz-Signature=[^&]*&?", r"\1", url).rstrip("?&")
     payload = _payload(environ, fields)
     if not hmac.compare_digest(_signature(environ, fields, secret, url, payload), fields.signature):
-        raise Refused("signature", NO_MATCH, fields.service)
+        raise RequestRefused("signature", NO_MATCH, fields.service)
     if payload in chunks.SIGNED:
         scope = f"{fields.date}/{fields.region}/{fields.service}/aws4_request"
         key = chunks.signing_key(secret, fields.date, fields.region, fields.service)

@@ -13,17 +13,18 @@ from localaws.context import Context
 from localaws.errors import (
     ApiError,
     InternalFailure,
+    RequestRefused,
     SerializationException,
     UnknownOperationException,
     ValidationException,
 )
 from localaws.faults import check_tags
 from localaws.front import admin, faulty, statuspage
-from localaws.front.auth import Environ, Refused, authenticate, read_body
+from localaws.front.auth import Environ, authenticate, read_body
 from localaws.front.calls import CallLog
-from localaws.front.foreign import Moto
 from localaws.front.wire import REFUSALS, RUNTIME_OPERATIONS, StartResponse, error_xml, respond, respond_error
 from localaws.listing import as_listed
+from localaws.moto_services import MotoServices
 from localaws.registry import OPERATIONS
 
 log = logging.getLogger("localaws")
@@ -36,14 +37,14 @@ LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]")
 
 
 class Application:
-    """Answers every request of the one port."""
+    """Answers every request of the one port; `s3` and `runtime` are the applications of S3 and SageMaker Runtime."""
 
-    def __init__(self, ctx: Context, moto: Moto, s3: Wsgi, calls: CallLog | None = None) -> None:
+    def __init__(self, ctx: Context, moto: MotoServices, s3: Wsgi, runtime: Wsgi, calls: CallLog | None = None) -> None:
         self.ctx = ctx
         self._calls = calls
         self._moto = moto
         self._s3 = s3
-        self._runtime: Wsgi | None = None
+        self._runtime = runtime
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
@@ -55,7 +56,7 @@ class Application:
                 return statuspage.answer(self.ctx, self.call, environ, start_response)
             caller = authenticate(environ, self._secrets, self.ctx.clock())
             app = self._service(environ, caller.service)
-        except Refused as refused:
+        except RequestRefused as refused:
             return self._refuse(environ, start_response, refused)
         faults = self.ctx.faults
         if app == self._admin or not (faults.any or logformat.access.isEnabledFor(logging.INFO)):
@@ -76,23 +77,23 @@ class Application:
         allowed = (self.ctx.config.host, *self.ctx.config.allowed_hosts)
         if LOOPBACK_HOSTS.fullmatch(host) or any(host == h or host.endswith(f".{h}") for h in allowed):
             return
-        raise Refused("host", f"Host '{host}' is not served here; start the endpoint with --allow-host {host}.")
+        raise RequestRefused("host", f"Host '{host}' is not served here; start the endpoint with --allow-host {host}.")
 
     def _service(self, environ: Environ, service: str) -> Wsgi:
         administers = environ["PATH_INFO"].startswith(admin.PREFIX)
         if administers or environ.get("HTTP_X_AMZ_TARGET", "").startswith(TARGET):
             if service != "sagemaker":  # the body of a request to S3 need not be signed
-                raise Refused("scope", "Credential should be scoped to correct service: 'sagemaker'.", service)
+                raise RequestRefused("scope", "Credential should be scoped to correct service: 'sagemaker'.", service)
             return self._admin if administers else self._sagemaker
         if service == "sagemaker" and RUNTIME_PATH.fullmatch(environ["PATH_INFO"]):
-            return self._runtime_app()
+            return self._runtime
         if service == "s3":
             return self._s3
         if service == "sagemaker":
             return self._metrics if environ["PATH_INFO"] in metrics_service.HANDLERS else self._no_such_path
         if service == "logs":
             self.ctx.logs.load()
-        return self._iam if service == "iam" else self._foreign
+        return self._iam if service == "iam" else self._other_service
 
     def _admin(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -116,24 +117,17 @@ class Application:
         backend = self._moto.backend("iam", "aws")
         iam.load_aws_policies(backend, body)
         if not iam.is_simulation(body):
-            return self._foreign(environ, start_response)
+            return self._other_service(environ, start_response)
         status, text = iam.answer(backend, body)
         return respond(start_response, status, text, "text/xml")
 
-    def _foreign(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _other_service(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             return self._moto(environ, start_response)
         except NotImplementedError as error:
             # moto would answer 500, which clients try again and again.
             text = f"{error} by moto, which serves this AWS service here"
-            return self._refuse(environ, start_response, Refused("operation", text))
-
-    def _runtime_app(self) -> Wsgi:
-        if self._runtime is None:
-            from localaws.serving.runtime import runtime_app
-
-            self._runtime = runtime_app(self.ctx)
-        return self._runtime
+            return self._refuse(environ, start_response, RequestRefused("operation", text))
 
     def _sagemaker(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         name = environ["HTTP_X_AMZ_TARGET"].removeprefix(TARGET)
@@ -177,7 +171,7 @@ class Application:
         answer = handler(as_listed(self.ctx, name), self.ctx.profile.asked(name, valid))
         return shapes.answer(model.output_shape, answer)
 
-    def _refuse(self, environ: Environ, start_response: StartResponse, refused: Refused) -> Iterable[bytes]:
+    def _refuse(self, environ: Environ, start_response: StartResponse, refused: RequestRefused) -> Iterable[bytes]:
         json_code, query_code, s3_code = REFUSALS[refused.reason]
         status = {"size": 413, "operation": 400}.get(refused.reason, 403)
         kind = environ.get("CONTENT_TYPE", "")

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from localaws.errors import ApiError
-from localaws.front.auth import Refused
+from localaws.errors import ApiError, RequestRefused
 
 StartResponse = Callable[..., Any]
 REASONS = {
@@ -78,7 +77,7 @@ def respond(
 
 def respond_error(
     start_response: StartResponse,
-    error: ApiError | Refused,
+    error: ApiError | RequestRefused,
     code: str | None = None,
     status: int | None = None,
 ) -> list[bytes]:

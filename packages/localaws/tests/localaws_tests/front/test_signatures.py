@@ -18,8 +18,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from localaws.errors import RequestRefused
 from localaws.front import auth
-from localaws.front.auth import Refused, authenticate
+from localaws.front.auth import authenticate
 from localaws.s3.body import Body
 from localaws.s3.chunks import ChunkSigner, signing_key
 from localaws.s3.errors import S3Error
@@ -64,7 +65,7 @@ def check(given: dict[str, Any], now: float = NOW) -> str:
     """ "" for a request that is let in, else the reason of the refusal."""
     try:
         authenticate(given, lambda key: ("secret", None) if key == KEY.access_key else None, now)
-    except Refused as refused:
+    except RequestRefused as refused:
         return refused.reason
     return ""
 

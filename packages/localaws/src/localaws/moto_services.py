@@ -1,6 +1,7 @@
 """The AWS services that are not ours: moto's implementations, in this process, loaded when first needed.
 
-Importing moto takes most of a second, so nothing here is imported when the endpoint starts.
+Importing moto takes most of a second, so nothing here is imported when the endpoint starts. Logs and metrics are put
+into its backends, the HTTP front hands it the requests for these services.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC
 from typing import Any
 
 from localaws.coverage import Behaviour
-from localaws.front.auth import Refused
+from localaws.errors import RequestRefused
 
 BEHAVIOURS = (
     Behaviour("temporary credentials end when `sts:AssumeRole` said so: `ExpiredTokenException` with status 403, "
@@ -22,7 +23,7 @@ BEHAVIOURS = (
 StartResponse = Callable[..., Any]
 
 
-class Moto:
+class MotoServices:
     """moto's WSGI application and its backends, by service name."""
 
     def __init__(self, account: str, region: str) -> None:
@@ -51,7 +52,7 @@ class Moto:
     def session_secret(self, access_key: str, now: float) -> tuple[str, str] | None:
         """Secret key and session token of credentials that `sts:AssumeRole` handed out; None if unknown.
 
-        Refused when they have expired at `now` (epoch seconds); moto itself never looks at that.
+        RequestRefused when they have expired at `now` (epoch seconds); moto itself never looks at that.
         """
         if self._app is None:
             return None
@@ -62,6 +63,6 @@ class Moto:
                 role = backend.get_assumed_role_from_access_key(access_key)
                 if role is not None:
                     if role.expiration.replace(tzinfo=UTC).timestamp() <= now:
-                        raise Refused("expired", "The security token included in the request is expired")
+                        raise RequestRefused("expired", "The security token included in the request is expired")
                     return role.secret_access_key, role.session_token
         return None
