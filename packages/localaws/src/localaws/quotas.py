@@ -10,13 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localaws.coverage import Behaviour
 from localaws.errors import ResourceLimitExceeded
-
-if TYPE_CHECKING:
-    from localaws.context import Context
+from localaws.store import Store
 
 ALL = "all"  # in place of an instance type: every type of that use together
 GIVEN = re.compile(r"(?P<type>[a-z0-9.-]+)/(?P<use>[a-z -]+)=(?P<number>\d+)")
@@ -98,10 +96,10 @@ class Quotas:
             limits[match["type"], use] = int(match["number"])
         return cls(limits)
 
-    def check(self, ctx: Context, use: str, instance_type: str, count: int) -> None:
+    def check(self, store: Store, use: str, instance_type: str, count: int) -> None:
         """Raise ResourceLimitExceeded when `count` more instances of a type are too many for this use.
 
-        Hold `ctx.store.exclusive()` over this call and the insert, or two requests at once pass together.
+        Hold `store.exclusive()` over this call and the insert, or two requests at once pass together.
         """
         found = USES[use]
         for scope, name in (
@@ -111,7 +109,7 @@ class Quotas:
             limit = self.limits.get((scope, use))
             if limit is None:
                 continue
-            used = self._used(ctx, found, None if scope == ALL else scope)
+            used = self._used(store, found, None if scope == ALL else scope)
             if used + count > limit:
                 raise ResourceLimitExceeded(
                     f"The account-level service limit '{name}' is {limit} Instances, with current utilization of "
@@ -119,10 +117,10 @@ class Quotas:
                 )
 
     @staticmethod
-    def _used(ctx: Context, use: _Use, instance_type: str | None) -> int:
+    def _used(store: Store, use: _Use, instance_type: str | None) -> int:
         return sum(
             number
-            for resource in ctx.store.list(use.kind)
+            for resource in store.list(use.kind)
             if resource.status not in use.ended
             for kind, number in use.instances(resource.body)
             if instance_type in (None, kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,26 +23,26 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def ctx(tmp_path):
+def store(tmp_path):
     store = Store(tmp_path / "state.sqlite3")
-    yield SimpleNamespace(store=store)
+    yield store
     store.close()
 
 
-def put(ctx, use: str, name: str, status: str = "InProgress", body: dict[str, Any] | None = None) -> None:
-    ctx.store.insert(USES[use].kind, name, f"arn:{use}:{name}", status, body or BODIES[use])
+def put(store, use: str, name: str, status: str = "InProgress", body: dict[str, Any] | None = None) -> None:
+    store.insert(USES[use].kind, name, f"arn:{use}:{name}", status, body or BODIES[use])
 
 
 @pytest.mark.parametrize("use", USES)
-def test_live_instances_of_the_same_type_and_use_count(ctx, use):
+def test_live_instances_of_the_same_type_and_use_count(store, use):
     for other in USES:
-        put(ctx, other, f"live-{other}")
-    put(ctx, use, "ended", "Failed")
+        put(store, other, f"live-{other}")
+    put(store, use, "ended", "Failed")
     quotas = Quotas({("ml.m5.xlarge", use): 3})
-    quotas.check(ctx, use, "ml.m5.xlarge", 1)
-    quotas.check(ctx, use, "ml.m5.large", 100)
+    quotas.check(store, use, "ml.m5.xlarge", 1)
+    quotas.check(store, use, "ml.m5.large", 100)
     with pytest.raises(ResourceLimitExceeded) as error:
-        quotas.check(ctx, use, "ml.m5.xlarge", 2)
+        quotas.check(store, use, "ml.m5.xlarge", 2)
     kind = {"endpoint": "endpoint"}.get(use, f"{use} job")
     assert error.value.message.startswith(
         f"The account-level service limit 'ml.m5.xlarge for {kind} usage' is 3 Instances, with current utilization "
@@ -51,14 +50,14 @@ def test_live_instances_of_the_same_type_and_use_count(ctx, use):
     )
 
 
-def test_a_limit_over_all_types_counts_instance_groups_too(ctx):
+def test_a_limit_over_all_types_counts_instance_groups_too(store):
     groups = [{"InstanceType": t, "InstanceCount": 2, "InstanceGroupName": t} for t in ("ml.m5.large", "ml.c5.large")]
-    put(ctx, "training", "groups", body={"ResourceConfig": {"InstanceGroups": groups}})
+    put(store, "training", "groups", body={"ResourceConfig": {"InstanceGroups": groups}})
     quotas = Quotas({("all", "training"): 4})
     with pytest.raises(ResourceLimitExceeded, match="'Number of instances across all training jobs' is 4 Instances"):
-        quotas.check(ctx, "training", "ml.m5.2xlarge", 1)
+        quotas.check(store, "training", "ml.m5.2xlarge", 1)
     with pytest.raises(ResourceLimitExceeded, match="utilization of 2 Instances"):
-        Quotas({("ml.c5.large", "training"): 2}).check(ctx, "training", "ml.c5.large", 1)
+        Quotas({("ml.c5.large", "training"): 2}).check(store, "training", "ml.c5.large", 1)
 
 
 def test_the_command_lines_form():

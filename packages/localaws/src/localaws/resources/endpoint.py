@@ -86,7 +86,7 @@ def _check_deployment(request: dict[str, Any]) -> dict[str, Any] | None:
 
 def _check_quotas(ctx: Context, plan: Plan) -> None:
     for instance_type, count in instances_by_type(plan).items():
-        ctx.quotas.check(ctx, "endpoint", instance_type, count)
+        ctx.quotas.check(ctx.store, "endpoint", instance_type, count)
 
 
 @operation("CreateEndpoint")
@@ -161,7 +161,7 @@ def update_weights_and_capacities(ctx: Context, request: dict[str, Any]) -> dict
         _check_movable(endpoint, "scale")
         before, after = instances_by_type(plan), instances_by_type(scaled(plan, changes))
         for instance_type, more in (after - before).items():
-            ctx.quotas.check(ctx, "endpoint", instance_type, more)
+            ctx.quotas.check(ctx.store, "endpoint", instance_type, more)
         ctx.store.transition(KIND, name, TRANSITIONS, "scale", scaling=changes, FailureReason=None)
     works.spawn(ctx, name, works.scale)
     return {"EndpointArn": endpoint.arn}

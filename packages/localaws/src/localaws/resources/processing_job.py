@@ -62,7 +62,7 @@ def create_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, An
     with ctx.store.exclusive():
         hosts = cluster.Cluster.of(request["ProcessingResources"]["ClusterConfig"])
         for instance_type, count in hosts.counts.items():
-            ctx.quotas.check(ctx, "processing", instance_type, count)
+            ctx.quotas.check(ctx.store, "processing", instance_type, count)
         ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
     processing.submit(ctx, name)
     return {"ProcessingJobArn": arn}

@@ -97,7 +97,7 @@ def create(ctx: Context, request: dict[str, Any], **more: Any) -> str:
     use = "spot training" if request.get("EnableManagedSpotTraining") else "training"
     with ctx.store.exclusive():
         for instance_type, count in cluster.Cluster.of(request["ResourceConfig"]).counts.items():
-            ctx.quotas.check(ctx, use, instance_type, count)
+            ctx.quotas.check(ctx.store, use, instance_type, count)
         ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
     training.submit(ctx, name)
     return arn

@@ -52,7 +52,7 @@ def create_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any
     body = {key: value for key, value in request.items() if key != "Tags"} | {"served": served.document()}
     resources = request["TransformResources"]
     with ctx.store.exclusive():
-        ctx.quotas.check(ctx, "transform", resources["InstanceType"], resources["InstanceCount"])
+        ctx.quotas.check(ctx.store, "transform", resources["InstanceType"], resources["InstanceCount"])
         ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
     transform.submit(ctx, name)
     return {"TransformJobArn": arn}
