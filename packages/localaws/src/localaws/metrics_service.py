@@ -16,10 +16,11 @@ from localaws import shapes
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import SerializationException, ValidationException
+from localaws.kinds import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB
 
 SERVICE = "sagemaker-metrics"
 KIND = "metric-series"
-SUFFIXES = {kind: f"-aws-{kind}" for kind in ("training-job", "processing-job", "transform-job")}
+SUFFIXES = {kind: f"-aws-{kind}" for kind in (job.word for job in (TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB))}
 MOST_POINTS = 100_000  # of one metric
 LONGEST_ANSWER = 10_000  # values of one query; AWS names no number
 PERIODS = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}

@@ -14,6 +14,7 @@ from typing import Any
 
 from localaws.coverage import Behaviour
 from localaws.errors import ResourceLimitExceeded
+from localaws.kinds import ENDPOINT, PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB
 from localaws.store import Store
 
 ALL = "all"  # in place of an instance type: every type of that use together
@@ -62,16 +63,16 @@ def _endpoint(body: Mapping[str, Any]) -> Iterable[tuple[str, int]]:
 
 
 USES = {
-    "training": _Use("training-job", "training job", "training jobs", _training(False)),
-    "spot training": _Use("training-job", "spot training job", "spot training jobs", _training(True)),
+    "training": _Use(TRAINING_JOB.word, "training job", "training jobs", _training(False)),
+    "spot training": _Use(TRAINING_JOB.word, "spot training job", "spot training jobs", _training(True)),
     "processing": _Use(
-        "processing-job", "processing job", "processing jobs",
+        PROCESSING_JOB.word, "processing job", "processing jobs",
         lambda body: _cluster(body["ProcessingResources"]["ClusterConfig"]),
     ),
     "transform": _Use(
-        "transform-job", "transform job", "transform jobs", lambda body: _cluster(body["TransformResources"])
+        TRANSFORM_JOB.word, "transform job", "transform jobs", lambda body: _cluster(body["TransformResources"])
     ),
-    "endpoint": _Use("endpoint", "endpoint", "active endpoints", _endpoint, frozenset({"Failed"})),
+    "endpoint": _Use(ENDPOINT.word, "endpoint", "active endpoints", _endpoint, frozenset({"Failed"})),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from localaws.listing import list_page
 from localaws.states import JOB_TRANSITIONS, IllegalTransition, Transitions
 from localaws.store import Resource, Store
 from localaws.store_query import Query
-from localaws.tuning import job as tuning
+from localaws.tuning import tuning_run
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_transition_is_told_with_what_the_job_has_to_say(
     assert caplog.messages == [f"training-job j: {new.status} (3 columns drifted)"]
 
 
-TABLES = {"jobs": JOB_TRANSITIONS, "steps": training_steps.SECONDARY, "tuning": tuning.TRANSITIONS}
+TABLES = {"jobs": JOB_TRANSITIONS, "steps": training_steps.SECONDARY, "tuning": tuning_run.TRANSITIONS}
 
 
 @given(table=st.sampled_from(sorted(TABLES)), data=st.data())

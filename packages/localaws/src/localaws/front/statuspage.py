@@ -20,9 +20,10 @@ from urllib.parse import parse_qs, unquote
 
 from localaws.context import Context
 from localaws.errors import ApiError
-from localaws.front.statuspage_html import KINDS, SECURITY, Kind, View, failure, overview, resource
+from localaws.front.statuspage_html import SECURITY, SHOWN_KINDS, View, failure, overview, resource
 from localaws.front.statuspage_logs import Stream, streams, tail
 from localaws.front.wire import StartResponse, respond
+from localaws.kinds import ResourceKind
 from localaws.registry import OPERATIONS
 
 Environ = dict[str, Any]
@@ -37,7 +38,7 @@ HOW_TO_GET_IN = (
     "localaws page\nwith the endpoint's variables in the environment; it prints the link.\n"
 )
 
-BY_PATH = {kind.path: kind for kind in KINDS}
+BY_PATH = {kind.word: kind for kind in SHOWN_KINDS}
 
 
 def password(secret_key: str) -> str:
@@ -109,7 +110,7 @@ def _ask(call: Call, operation: str, **members: Any) -> Any:
 
 
 def _overview(ctx: Context, call: Call, view: View, query: dict[str, str]) -> str:
-    chosen = [kind for kind in KINDS if kind.list in OPERATIONS]
+    chosen = [kind for kind in SHOWN_KINDS if kind.list in OPERATIONS]
     wanted = BY_PATH.get(query.get("kind", ""))
     if wanted in chosen:
         chosen = [wanted]
@@ -121,17 +122,17 @@ def _overview(ctx: Context, call: Call, view: View, query: dict[str, str]) -> st
         )  # fmt: skip
         tables.append((kind, page[kind.summaries]))
         token = page.get("NextToken")
-    following = {"kind": wanted.path, "next": token, "name": query.get("name")} if wanted and token else None
+    following = {"kind": wanted.word, "next": token, "name": query.get("name")} if wanted and token else None
     return overview(view, tables, ctx.faults.pending(), query, following)
 
 
-def _resource(ctx: Context, call: Call, view: View, kind: Kind, name: str, query: dict[str, str]) -> str:
-    document = _ask(call, kind.describe, **{kind.name: name})
+def _resource(ctx: Context, call: Call, view: View, kind: ResourceKind, name: str, query: dict[str, str]) -> str:
+    document = _ask(call, kind.describe, **{kind.name_member: name})
     found: list[Stream] = []
     lines: list[tuple[float, str]] = []
     shown, cut = None, False
-    if kind.group is not None:
-        found = streams(ctx.logs, kind.group.format(name=name), "" if "{name}" in kind.group else f"{name}/")
+    if kind.log_group:
+        found = streams(ctx.logs, kind.group_of(name), kind.stream_prefix(name))
         wanted = query.get("stream")
         shown = next((stream for stream in found if stream.name == wanted), found[0] if found else None)
         if shown is not None:

@@ -13,6 +13,15 @@ from urllib.parse import quote, urlencode
 
 from localaws.context import Config
 from localaws.front.statuspage_logs import Stream
+from localaws.kinds import (
+    ENDPOINT,
+    MONITORING_SCHEDULE,
+    PROCESSING_JOB,
+    TRAINING_JOB,
+    TRANSFORM_JOB,
+    TUNING_JOB,
+    ResourceKind,
+)
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #777; --accent: #0a6ebd; }
@@ -67,48 +76,7 @@ BAD = {"Failed", "OutOfService", "UpdateRollbackFailed", "DeleteFailed"}
 STOPPED = {"Stopped", "Stopping", "Deleting"}
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of resource: its place in paths, its name in the API, and its log group (with `{name}` one of its own)."""
-
-    path: str
-    api: str
-    group: str | None
-
-    @property
-    def title(self) -> str:
-        """The kind in words."""
-        return self.path.replace("-", " ").replace("hyper parameter ", "")
-
-    @property
-    def list(self) -> str:
-        """The operation that lists it."""
-        return f"List{self.api}s"
-
-    @property
-    def describe(self) -> str:
-        """The operation that describes one."""
-        return f"Describe{self.api}"
-
-    @property
-    def name(self) -> str:
-        """The member that holds the name."""
-        return f"{self.api}Name"
-
-    @property
-    def summaries(self) -> str:
-        """The member of the List answer that holds the rows."""
-        return "Endpoints" if self.api == "Endpoint" else f"{self.api}Summaries"
-
-
-KINDS = (
-    Kind("training-job", "TrainingJob", "/aws/sagemaker/TrainingJobs"),
-    Kind("processing-job", "ProcessingJob", "/aws/sagemaker/ProcessingJobs"),
-    Kind("transform-job", "TransformJob", "/aws/sagemaker/TransformJobs"),
-    Kind("hyper-parameter-tuning-job", "HyperParameterTuningJob", None),
-    Kind("endpoint", "Endpoint", "/aws/sagemaker/Endpoints/{name}"),
-    Kind("monitoring-schedule", "MonitoringSchedule", None),
-)
+SHOWN_KINDS = (TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB, TUNING_JOB, ENDPOINT, MONITORING_SCHEDULE)
 
 
 @dataclass(frozen=True)
@@ -175,28 +143,36 @@ def _took(row: Mapping[str, Any]) -> str:
     return f"{ended - begun:.1f} s" if begun is not None and ended is not None else ""
 
 
-def link(kind: Kind, name: str, query: Mapping[str, str] | None = None) -> str:
+def words(kind: ResourceKind) -> str:
+    """A kind as the page calls it."""
+    return kind.words.removeprefix("hyperparameter ")
+
+
+def link(kind: ResourceKind, name: str, query: Mapping[str, str] | None = None) -> str:
     """Where one resource is shown."""
-    path = f"/_localaws/page/{kind.path}/{quote(name, safe='')}"
+    path = f"/_localaws/page/{kind.word}/{quote(name, safe='')}"
     return escape(path + ("?" + urlencode(query) if query else ""))
 
 
 def overview(
     view: View,
-    tables: Sequence[tuple[Kind, Sequence[Mapping[str, Any]]]],
+    tables: Sequence[tuple[ResourceKind, Sequence[Mapping[str, Any]]]],
     faults: Sequence[Mapping[str, Any]],
     query: Mapping[str, str],
     following: Mapping[str, Any] | None,
 ) -> str:
     """Jobs of all chosen kinds, the newest first, then endpoints and schedules, then faults that are asked for."""
-    jobs = [(kind, row) for kind, rows in tables if kind.path.endswith("-job") for row in rows]
+    jobs = [(kind, row) for kind, rows in tables if kind.is_job for row in rows]
     jobs.sort(key=lambda pair: -pair[1]["CreationTime"])
     parts = [_choice(query)]
-    if any(kind.path.endswith("-job") for kind, _ in tables):
+    if any(kind.is_job for kind, _ in tables):
         parts += ["<h2>Jobs</h2>", _rows(jobs[:50], "No job yet.")]
     for kind, rows in tables:
-        if not kind.path.endswith("-job"):
-            parts += [f"<h2>{kind.title.capitalize()}s</h2>", _rows([(kind, r) for r in rows], f"No {kind.title} yet.")]
+        if not kind.is_job:
+            parts += [
+                f"<h2>{words(kind).capitalize()}s</h2>",
+                _rows([(kind, r) for r in rows], f"No {words(kind)} yet."),
+            ]
     if following:
         kept = {name: value for name, value in following.items() if value}
         parts.append(f'<nav><a href="/?{escape(urlencode(kept))}">older ones</a></nav>')
@@ -206,7 +182,7 @@ def overview(
 
 def _choice(query: Mapping[str, str]) -> str:
     links = []
-    for path, title in (("", "all"), *((kind.path, f"{kind.title}s") for kind in KINDS)):
+    for path, title in (("", "all"), *((kind.word, f"{words(kind)}s") for kind in SHOWN_KINDS)):
         mark = ' class="here"' if path == query.get("kind", "") else ""
         kept = {"kind": path} if path else {}
         kept |= {name: query[name] for name in ("name", "refresh") if query.get(name)}
@@ -223,10 +199,10 @@ def _choice(query: Mapping[str, str]) -> str:
     return f"<nav>{''.join(links)}{find}</nav>"
 
 
-def _rows(rows: Iterable[tuple[Kind, Mapping[str, Any]]], nothing: str) -> str:
+def _rows(rows: Iterable[tuple[ResourceKind, Mapping[str, Any]]], nothing: str) -> str:
     lines = [
-        f'<tr><td class="name"><a href="{link(kind, row[kind.name])}">{escape(row[kind.name])}</a></td>'
-        f"<td>{escape(kind.title)}</td><td>{_status(row[f'{kind.api}Status'])}</td>"
+        f'<tr><td class="name"><a href="{link(kind, row[kind.name_member])}">{escape(row[kind.name_member])}</a></td>'
+        f"<td>{escape(words(kind))}</td><td>{_status(row[kind.status_member])}</td>"
         f'<td class="num">{_time(row["CreationTime"])}</td><td class="num">{_took(row)}</td></tr>'
         for kind, row in rows
     ]
@@ -253,7 +229,7 @@ def _faults(faults: Sequence[Mapping[str, Any]]) -> str:
 
 def resource(
     view: View,
-    kind: Kind,
+    kind: ResourceKind,
     name: str,
     document: Mapping[str, Any],
     streams: Sequence[Stream],
@@ -262,20 +238,20 @@ def resource(
     cut: bool,
 ) -> str:
     """One resource: what Describe says, and the end of a log."""
-    here = f"/_localaws/page/{kind.path}/{quote(name, safe='')}"
-    status = document.get(f"{kind.api}Status", "")
-    parts = [f"<h2>{escape(kind.title.capitalize())} {escape(name)} {_status(status)}</h2>"]
+    here = f"/_localaws/page/{kind.word}/{quote(name, safe='')}"
+    status = document.get(kind.status_member, "")
+    parts = [f"<h2>{escape(words(kind).capitalize())} {escape(name)} {_status(status)}</h2>"]
     if reason := document.get("FailureReason"):
         parts.append(f'<p class="reason">{escape(reason)}</p>')
     query = {"stream": shown.name} if shown is not None else {}
-    if kind.group is not None:
+    if kind.log_group:
         parts += ["<h2>Log</h2>", _log(kind, name, streams, shown, lines, cut, view)]
     parts += ["<h2>Description</h2>", _value(document)]
     return _page(view, f"{name} - local AWS endpoint", "".join(parts), here, query)
 
 
 def _log(
-    kind: Kind,
+    kind: ResourceKind,
     name: str,
     streams: Sequence[Stream],
     shown: Stream | None,

@@ -20,12 +20,14 @@ from localaws.errors import ValidationException
 from localaws.faults import JobFaults
 from localaws.jobs.outcome import Ended, JobError, Outcome, decide, from_error, said
 from localaws.jobs.spot import NO_CAPACITY
+from localaws.kinds import BY_WORD
 from localaws.states import JOB_TRANSITIONS
 from localaws.store import Resource
 
 log = logging.getLogger("localaws.jobs")
 
 Body = Mapping[str, Any]  # a job's document
+LOCAL_ROOT = Path("/")  # where paths below /opt/ml are checked, before a job has a directory
 OUTPUT_TEXT = 4096  # characters that are read of a failure or message file
 
 
@@ -150,7 +152,7 @@ def submit(
 
 
 def _write_end(ctx: Context, ticket: Ticket, outcome: Outcome) -> None:
-    ended = {f"{ticket.kind.partition('-')[0].title()}EndTime": ctx.clock()}
+    ended = {BY_WORD[ticket.kind].end_member: ctx.clock()}
     ctx.store.transition(
         ticket.kind, ticket.name, JOB_TRANSITIONS, outcome.event, FailureReason=outcome.reason, **ended
     )

@@ -23,7 +23,7 @@ from localaws.jobs import s3data
 from localaws.jobs.execution import settled
 from localaws.jobs.outcome import JobError
 from localaws.s3 import S3Error
-from localaws.s3.model import ObjectMeta
+from localaws.s3.objects import ObjectMeta
 
 if TYPE_CHECKING:
     from localaws.s3.store import S3Store

@@ -13,19 +13,17 @@ from localaws.coverage import Behaviour
 from localaws.engine.scheduler import Ticket
 from localaws.engine.spec import ProcessSpec
 from localaws.faults import JobFaults
-from localaws.jobs import execution, s3data
+from localaws.jobs import execution, monitoring_metrics, s3data
 from localaws.jobs.cluster import ADDRESSES, Cluster, Host
 from localaws.jobs.foldersync import PERIOD, FolderSync
 from localaws.jobs.outcome import REASON_LENGTH, Cause, Ended, Outcome, decide
 from localaws.jobs.program import Program, Timer
 from localaws.jobs.s3data import Entry
+from localaws.kinds import PROCESSING_JOB
 from localaws.logs import LogStream
-from localaws.monitoring import metrics as monitor_metrics
 from localaws.store import Resource
 
-KIND = "processing-job"
-LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
-LOCAL_ROOT = Path("/")  # where paths below /opt/ml are checked, before a job has a directory
+KIND = PROCESSING_JOB.word
 BEHAVIOURS = (
     Behaviour(
         "processing paths below `/opt/ml/processing`",
@@ -111,7 +109,7 @@ class Processing:
         for sync in syncs:
             sync.sync()
         roots = [place.root for place in self.places]
-        monitor_metrics.publish(self.ctx, self.request.get("Environment", {}), roots)
+        monitoring_metrics.publish(self.ctx, self.request.get("Environment", {}), roots)
         outcome = decide(ended, execution.read_text(roots[ended.host], "output/failure"))
         for root in roots if outcome.artifacts else ():
             for s3 in self._outputs("EndOfJob"):
@@ -151,7 +149,7 @@ class Processing:
             specs = []
             for place in self.places:
                 stream = f"{self.ticket.name}/{place.host.name}-{started}"
-                log = stack.enter_context(self.ctx.logs.open(LOG_GROUP, stream))
+                log = stack.enter_context(self.ctx.logs.open(PROCESSING_JOB.log_group, stream))
                 specs.append(self._spec(place, hosts, log))
             program = Program(self.ctx, self.ticket, specs, self.faults)
             return program.run(self.request["StoppingCondition"]["MaxRuntimeInSeconds"], self._timers(syncs))

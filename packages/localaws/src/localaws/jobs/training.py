@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from localaws.context import Context
@@ -19,12 +18,12 @@ from localaws.jobs.training_steps import (
     finish,
     next_step,
 )
-from localaws.metrics import MetricReader, definitions
+from localaws.kinds import TRAINING_JOB
+from localaws.log_metrics import MetricReader, definitions
 from localaws.states import JOB_TRANSITIONS
 from localaws.store import Resource
 
-LOCAL_ROOT = Path("/")  # where paths below /opt/ml are checked, before a job has a directory
-METRIC_NAMESPACE = "/aws/sagemaker/TrainingJobs"
+METRIC_NAMESPACE = TRAINING_JOB.log_group  # AWS gives it the same name
 RETRIED = "InternalServerError"  # what RetryStrategy is for
 
 TRANSITIONS = JOB_TRANSITIONS
@@ -184,7 +183,7 @@ class Training:
 
         def sink(name: str, value: float, moment: float) -> None:
             objective_feed.publish(self.ctx, self.name, name, value)  # a tuning job may be waiting for it
-            dimensions = {"TrainingJobName": self.name}
+            dimensions = {TRAINING_JOB.name_member: self.name}
             self.ctx.metrics.put(METRIC_NAMESPACE, name, value, dimensions, timestamp=moment)
 
         return MetricReader(definitions(algorithm.get("MetricDefinitions", ()), image.metrics), sink)

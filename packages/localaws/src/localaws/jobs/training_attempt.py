@@ -24,10 +24,10 @@ from localaws.jobs.pipes import Feeder
 from localaws.jobs.program import Program, Timer
 from localaws.jobs.spot import Budget
 from localaws.jobs.training_steps import KIND, next_step
+from localaws.kinds import TRAINING_JOB
+from localaws.log_metrics import MetricReader
 from localaws.logs import LogStream
-from localaws.metrics import MetricReader
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 CHECKPOINTS = "/opt/ml/checkpoints"  # CheckpointConfig.LocalPath when it is left out
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code", "checkpoints")
 MODEL, OUTPUT, FAILURE = "model", "output/data", "output/failure"
@@ -144,7 +144,7 @@ class Attempt:
             self.streams = [f"{self.ticket.name}/{place.host.name}-{started}" for place in places]
             specs = []
             for place, stream in zip(places, self.streams, strict=True):
-                log = stack.enter_context(self.ctx.logs.open(LOG_GROUP, stream))
+                log = stack.enter_context(self.ctx.logs.open(TRAINING_JOB.log_group, stream))
                 specs.append(self._spec(place, hosts, log))
             program = Program(self.ctx, self.ticket, specs, self.faults)
             for feeder in self._feeders(places, items, program):
@@ -200,7 +200,7 @@ class Attempt:
         if filled(roots[0] / MODEL):
             self._upload_model(roots[0] / MODEL)
         else:
-            with self.ctx.logs.open(LOG_GROUP, self.streams[0]) as log:
+            with self.ctx.logs.open(TRAINING_JOB.log_group, self.streams[0]) as log:
                 log.write("WARNING: no model artifact is saved under /opt/ml/model: none is uploaded")
         output = roots[0] / OUTPUT
         if filled(output):

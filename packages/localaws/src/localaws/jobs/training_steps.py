@@ -11,9 +11,10 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import execution
 from localaws.jobs.outcome import Outcome
+from localaws.kinds import TRAINING_JOB
 from localaws.states import JOB_TRANSITIONS, Transitions
 
-KIND = "training-job"
+KIND = TRAINING_JOB.word
 STEPS = ("Starting", "Downloading", "Training", "Uploading")
 ENDS = ("Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded")
 AGAIN = ("Interrupted", "Restarting")  # then from Starting on

@@ -13,10 +13,11 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs.outcome import Outcome
+from localaws.kinds import TRAINING_JOB
 from localaws.store import Resource
 
 KIND = "warm-pool"
-JOB = "training-job"
+JOB = TRAINING_JOB.word
 # Top-level members of a job's document: the first for filters, the second is what Describe shows.
 STATE, SHOWN = "WarmPoolState", "WarmPoolStatus"
 # "Matching training jobs": these must be equal, and the same cluster members.

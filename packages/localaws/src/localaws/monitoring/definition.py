@@ -12,7 +12,8 @@ from localaws.errors import ResourceNotFound, ValidationException
 from localaws.jobs.execution import check_isolation
 from localaws.jobs.s3data import split
 from localaws.monitoring.times import DAY, recurrence
-from localaws.registry import OPERATIONS
+from localaws.serving.endpoint_plan import capture_summary
+from localaws.serving.lookup import find_endpoint
 from localaws.unsupported import refuse_value
 
 KINDS = {
@@ -137,9 +138,8 @@ def of_schedule(ctx: Context, config: Mapping[str, Any]) -> Monitor:
 
 def captured_to(ctx: Context, endpoint: str) -> str:
     """Where an endpoint's captured data go; ValidationException when it is not there or captures nothing."""
-    described = OPERATIONS["DescribeEndpoint"](ctx, {"EndpointName": endpoint})
-    capture = described.get("DataCaptureConfig") or {}
-    if not capture.get("EnableCapture"):
+    capture = capture_summary(find_endpoint(ctx, endpoint).body["plan"].get("capture"))
+    if capture is None or not capture["EnableCapture"]:
         raise ValidationException(
             f'Endpoint "{endpoint}" captures no data: give its endpoint configuration a DataCaptureConfig'
         )

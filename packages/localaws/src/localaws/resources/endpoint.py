@@ -8,6 +8,7 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs.execution import refuse, tag_map
+from localaws.kinds import ENDPOINT
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.resources import endpoint_config
@@ -22,11 +23,10 @@ from localaws.serving.endpoint_plan import (
     scaled,
     variant_summaries,
 )
-from localaws.serving.endpoint_works import KIND, SERVING, TRANSITIONS
+from localaws.serving.endpoint_works import KIND, TRANSITIONS
+from localaws.serving.lookup import find_endpoint
 from localaws.store import Resource
 from localaws.unsupported import refuse_value
-
-__all__ = ["KIND", "SERVING", "TRANSITIONS", "find_endpoint"]
 
 UNSUPPORTED = (
     "DeploymentConfig.RollingUpdatePolicy",
@@ -64,14 +64,6 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 on_start(works.bring_back)
-
-
-def find_endpoint(ctx: Context, name: str) -> Resource:
-    """The endpoint; raises ValidationException with AWS's text when there is none."""
-    found = ctx.store.get(KIND, name)
-    if found is None:
-        raise ValidationException(f'Could not find endpoint "{ctx.config.arn(KIND, name)}".')
-    return found
 
 
 def _check_deployment(request: dict[str, Any]) -> dict[str, Any] | None:
@@ -235,7 +227,7 @@ def describe_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     deployed = endpoint.body.get("deployed")
     desired = scaled(plan, endpoint.body.get("scaling") or {})
     return {
-        **_summary(endpoint),
+        **ENDPOINT.head(endpoint),
         "EndpointConfigName": plan["config"],
         "ProductionVariants": variant_summaries(plan, deployed, desired) if deployed else None,
         "DataCaptureConfig": capture_summary(plan.get("capture")),
@@ -257,17 +249,7 @@ def _pending(pending: Plan) -> dict[str, Any]:
     }
 
 
-def _summary(endpoint: Resource) -> dict[str, Any]:
-    return {
-        "EndpointName": endpoint.name,
-        "EndpointArn": endpoint.arn,
-        "EndpointStatus": endpoint.status,
-        "CreationTime": endpoint.created,
-        "LastModifiedTime": endpoint.modified,
-    }
-
-
 @operation("ListEndpoints")
 def list_endpoints(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """All endpoints; newest first unless asked otherwise."""
-    return list_page(ctx.store.list(KIND), request, "Endpoints", _summary, default_order="Descending")
+    return list_page(ctx.store.list(KIND), request, ENDPOINT.summaries, ENDPOINT.head, default_order="Descending")

@@ -9,14 +9,15 @@ from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
 from localaws.jobs.execution import refuse, tag_map
+from localaws.kinds import ENDPOINT_CONFIG
 from localaws.listing import list_page
 from localaws.registry import operation
-from localaws.resources import model
+from localaws.serving.lookup import find_model, served_model
 from localaws.serving.variants import ROUTING
 from localaws.store import Resource
 from localaws.unsupported import refuse_value
 
-KIND = "endpoint-config"
+KIND = ENDPOINT_CONFIG.word
 STATUS = "Created"
 KEPT = ("ProductionVariants", "DataCaptureConfig", "AsyncInferenceConfig", "KmsKeyId")
 UNSUPPORTED_OF_VARIANT = (
@@ -98,7 +99,7 @@ def _variant(ctx: Context, variant: dict[str, Any], where: str) -> dict[str, Any
     """A variant with the API's defaults filled in."""
     if "ModelName" not in variant:
         raise ValidationException(f"'{where}.ModelName' must be given: inference components are not served here.")
-    found = model.find_model(ctx, variant["ModelName"])
+    found = find_model(ctx, variant["ModelName"])
     serverless = variant.get("ServerlessConfig")
     for member in INSTANCE_MEMBERS:
         if serverless is None and member not in variant:
@@ -116,7 +117,7 @@ def _variant(ctx: Context, variant: dict[str, Any], where: str) -> dict[str, Any
         for member in ("VpcConfig", "EnableNetworkIsolation"):
             if found.body.get(member):
                 raise ValidationException(f"'{where}' is serverless, but its model {found.name} has {member}.")
-        model.served_model(ctx, found.name)  # refuses a pipeline, as AWS does for serverless endpoints
+        served_model(ctx, found.name)  # refuses a pipeline, as AWS does for serverless endpoints
     return {"InitialVariantWeight": 1.0, **variant}
 
 
@@ -166,7 +167,7 @@ def _summary(config: Resource) -> dict[str, Any]:
 @operation("ListEndpointConfigs")
 def list_endpoint_configs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """All configurations; newest first unless asked otherwise."""
-    return list_page(ctx.store.list(KIND), request, "EndpointConfigs", _summary, default_order="Descending")
+    return list_page(ctx.store.list(KIND), request, ENDPOINT_CONFIG.summaries, _summary, default_order="Descending")
 
 
 @operation("DeleteEndpointConfig")

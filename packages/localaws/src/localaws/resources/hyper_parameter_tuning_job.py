@@ -1,4 +1,4 @@
-"""Hyperparameter tuning jobs: the operations; `tuning.job` runs them, `tuning.search` chooses what is tried."""
+"""Hyperparameter tuning jobs: the operations; `tuning.tuning_run` runs them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import training
 from localaws.jobs.execution import refuse, tag_map
-from localaws.jobs.job_kinds import JobKind
+from localaws.jobs.job_records import JobRecords
+from localaws.kinds import TUNING_JOB
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.resources import training_job
 from localaws.store import Resource
-from localaws.tuning import job as tuning
-from localaws.tuning import request as tuning_request
+from localaws.tuning import tuning_request, tuning_run
 from localaws.tuning import warm_start as tuning_warm
-from localaws.tuning.job import KIND, TRANSITIONS
-from localaws.tuning.request import PASSED_ON
 from localaws.tuning.trials import Trials, best, not_improving, summary
+from localaws.tuning.tuning_request import PASSED_ON
+from localaws.tuning.tuning_run import KIND, TRANSITIONS
 
-JOBS = JobKind(
-    KIND,
-    "hyperparameter tuning job",
-    "Requested resource not found: hyperparameter tuning job {name}",
-    TRANSITIONS,
-    tuning.stop,
+JOBS = JobRecords(
+    TUNING_JOB, "Requested resource not found: hyperparameter tuning job {name}", TRANSITIONS, tuning_run.stop
 )
 _DEFINITIONS = ("TrainingJobDefinition", "TrainingJobDefinitions")
 _NOT_THERE = "AlgorithmSpecification.TrainingImageConfig", "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries"
@@ -70,7 +66,7 @@ def create_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     arn = ctx.config.arn(KIND, name)
     body = {k: v for k, v in request.items() if k != "Tags"} | {"TotalJobs": total}
     ctx.store.insert(KIND, name, arn, "InProgress", body, tag_map(request))
-    tuning.submit(ctx, name)
+    tuning_run.submit(ctx, name)
     return {"HyperParameterTuningJobArn": arn}
 
 
@@ -92,11 +88,7 @@ def _counters(trials: Trials) -> dict[str, Any]:
 
 def _common(found: Resource, trials: Trials) -> dict[str, Any]:
     return {
-        "HyperParameterTuningJobName": found.name,
-        "HyperParameterTuningJobArn": found.arn,
-        "HyperParameterTuningJobStatus": found.status,
-        "CreationTime": found.created,
-        "LastModifiedTime": found.modified,
+        **TUNING_JOB.head(found),
         "HyperParameterTuningEndTime": found.body.get("HyperParameterTuningEndTime"),
         **_counters(trials),
     }
@@ -146,7 +138,7 @@ def list_tuning_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
             "ResourceLimits": config["ResourceLimits"],
         }
 
-    return list_page(ctx.store.list(KIND), request, "HyperParameterTuningJobSummaries", summary, default_sort="Name")
+    return list_page(ctx.store.list(KIND), request, TUNING_JOB.summaries, summary, default_sort="Name")
 
 
 @operation("ListTrainingJobsForHyperParameterTuningJob")
@@ -188,6 +180,6 @@ def bring_back(ctx: Context) -> None:
     This hook runs after that of training jobs, because this module imports that one.
     """
     for found in JOBS.unfinished(ctx):
-        tuning.submit(ctx, found.name)
+        tuning_run.submit(ctx, found.name)
         if found.status == "Stopping":
             ctx.jobs.stop(KIND, found.name)

@@ -10,15 +10,17 @@ from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
 from localaws.jobs.execution import check_isolation, refuse, tag_map
+from localaws.kinds import MODEL
 from localaws.listing import list_page
 from localaws.registry import operation
 from localaws.resources import model_package
 from localaws.s3 import S3Error
+from localaws.serving.lookup import find_model
 from localaws.serving.model_data import Artifact, ServedModel
 from localaws.store import Resource
 from localaws.unsupported import refuse_value
 
-KIND = "model"
+KIND = MODEL.word
 STATUS = "Created"
 UNSUPPORTED_OF_CONTAINER = ("MultiModelConfig", "ContainerMetricsConfig")
 UNSUPPORTED = (
@@ -40,25 +42,6 @@ BEHAVIOURS = (
     ),
     Behaviour("a model with EnableNetworkIsolation makes no network calls", "documented", "CreateModel"),
 )
-
-
-def find_model(ctx: Context, name: str) -> Resource:
-    """The model; raises ValidationException with AWS's text when there is none."""
-    found = ctx.store.get(KIND, name)
-    if found is None:
-        raise ValidationException(f'Could not find model "{ctx.config.arn(KIND, name)}".')
-    return found
-
-
-def served_model(ctx: Context, name: str, *, pipelines: bool = False) -> ServedModel:
-    """What is to be served for a model of this name; a pipeline is refused unless the caller can serve one."""
-    served = ServedModel.from_document(find_model(ctx, name).body["served"])
-    if served.then and not pipelines:
-        raise ValidationException(
-            f"Model {name} is an inference pipeline of {1 + len(served.then)} containers, which the local AWS endpoint "
-            "serves on endpoints only."
-        )
-    return served
 
 
 @operation("CreateModel")
@@ -185,7 +168,7 @@ def _summary(model: Resource) -> dict[str, Any]:
 @operation("ListModels")
 def list_models(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """All models; newest first unless asked otherwise."""
-    return list_page(ctx.store.list(KIND), request, "Models", _summary, default_order="Descending")
+    return list_page(ctx.store.list(KIND), request, MODEL.summaries, _summary, default_order="Descending")
 
 
 @operation("DeleteModel")

@@ -9,12 +9,13 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ConflictException, ResourceInUse, ValidationException
 from localaws.jobs.execution import refuse, tag_map
+from localaws.kinds import MODEL_PACKAGE
 from localaws.listing import list_page
 from localaws.registry import operation
 from localaws.resources import model_package_group
 from localaws.store import Resource
 
-KIND = "model-package"
+KIND = MODEL_PACKAGE.word
 STATUS = "Completed"  # a package without a ValidationSpecification has nothing to wait for
 PENDING = "PendingManualApproval"
 UNSUPPORTED = (
@@ -233,7 +234,7 @@ def list_model_packages(ctx: Context, request: dict[str, Any]) -> dict[str, Any]
     wanted = request.get("NameContains", "").lower()  # in the name of the group: versions have no name of their own
     found = [p for p in found if wanted in (p.body.get("group") or p.name).lower()]
     rest = {key: value for key, value in request.items() if key != "NameContains"}
-    return list_page(found, rest, "ModelPackageSummaryList", _summary)
+    return list_page(found, rest, MODEL_PACKAGE.summaries, _summary)
 
 
 @operation("DeleteModelPackage")

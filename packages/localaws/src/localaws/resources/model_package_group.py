@@ -8,11 +8,12 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ConflictException, ValidationException
 from localaws.jobs.execution import refuse, tag_map
+from localaws.kinds import MODEL_PACKAGE, MODEL_PACKAGE_GROUP
 from localaws.listing import list_page
 from localaws.registry import operation
 from localaws.store import Resource
 
-KIND = "model-package-group"
+KIND = MODEL_PACKAGE_GROUP.word
 STATUS = "Completed"  # a group is complete when it is there: nothing about it takes time
 UNSUPPORTED = ("ManagedConfiguration",)
 ECHOED = ("ModelPackageGroupDescription",)
@@ -78,14 +79,14 @@ def list_model_package_groups(ctx: Context, request: dict[str, Any]) -> dict[str
     """All groups of the account."""
     if request.get("CrossAccountFilterOption") == "CrossAccount":
         return {"ModelPackageGroupSummaryList": []}  # there is one account here
-    return list_page(ctx.store.list(KIND), request, "ModelPackageGroupSummaryList", _summary)
+    return list_page(ctx.store.list(KIND), request, MODEL_PACKAGE_GROUP.summaries, _summary)
 
 
 @operation("DeleteModelPackageGroup")
 def delete_model_package_group(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Only an empty group can be deleted."""
     group = find_group(ctx, request["ModelPackageGroupName"])
-    versions = [p for p in ctx.store.list("model-package") if p.body.get("group") == group.name]
+    versions = [p for p in ctx.store.list(MODEL_PACKAGE.word) if p.body.get("group") == group.name]
     if versions:
         raise ConflictException(
             f"Model Package Group {group.arn} cannot be deleted while it has {len(versions)} model packages; "

@@ -11,11 +11,12 @@ from localaws.coverage import Behaviour
 from localaws.engine.scheduler import Ticket
 from localaws.errors import ResourceNotFound, ValidationException
 from localaws.jobs.execution import refuse, tag_map
+from localaws.kinds import MONITORING_SCHEDULE
 from localaws.listing import list_page
-from localaws.monitoring import execution
+from localaws.monitoring import schedule_execution
 from localaws.monitoring.definition import captured_to, check, check_runtime, of_schedule
-from localaws.monitoring.execution import KIND as EXECUTION
-from localaws.monitoring.execution import settle, start, summary
+from localaws.monitoring.schedule_execution import KIND as EXECUTION
+from localaws.monitoring.schedule_execution import settle, start, summary
 from localaws.monitoring.times import recurrence, window
 from localaws.registry import on_start, operation
 from localaws.states import Transitions
@@ -23,7 +24,7 @@ from localaws.store import Resource
 
 log = logging.getLogger("localaws.monitoring")
 
-KIND = "monitoring-schedule"
+KIND = MONITORING_SCHEDULE.word
 LONGEST_SLEEP = 600.0  # seconds; a machine that was asleep looks at the clock again after that
 TRANSITIONS = Transitions(
     {
@@ -184,7 +185,7 @@ def tick(ctx: Context, name: str, run: str, now: float) -> float | None:
 @on_start
 def bring_back(ctx: Context) -> None:
     """Go on waiting; executions whose job has ended meanwhile are settled when they are next looked at."""
-    execution.bring_back(ctx)  # before any schedule begins another
+    schedule_execution.bring_back(ctx)  # before any schedule begins another
     for found in ctx.store.list(KIND):
         if found.status == "Scheduled":
             _spawn(ctx, found.name)
@@ -202,11 +203,7 @@ def executions(ctx: Context, schedule: str | None = None) -> list[Resource]:
 def _summary(schedule: Resource) -> dict[str, Any]:
     config = schedule.body["MonitoringScheduleConfig"]
     return {
-        "MonitoringScheduleName": schedule.name,
-        "MonitoringScheduleArn": schedule.arn,
-        "CreationTime": schedule.created,
-        "LastModifiedTime": schedule.modified,
-        "MonitoringScheduleStatus": schedule.status,
+        **MONITORING_SCHEDULE.head(schedule),
         "EndpointName": schedule.body.get("EndpointName"),
         "MonitoringJobDefinitionName": config.get("MonitoringJobDefinitionName"),
         "MonitoringType": schedule.body.get("MonitoringType") or config.get("MonitoringType"),
@@ -240,7 +237,7 @@ def _asked(row: dict[str, Any], request: dict[str, Any]) -> bool:
 def list_monitoring_schedules(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """All schedules; newest first unless asked otherwise."""
     found = [s for s in ctx.store.list(KIND) if _asked(_summary(s), request)]
-    return list_page(found, request, "MonitoringScheduleSummaries", _summary, default_order="Descending")
+    return list_page(found, request, MONITORING_SCHEDULE.summaries, _summary, default_order="Descending")
 
 
 @operation("ListMonitoringExecutions")

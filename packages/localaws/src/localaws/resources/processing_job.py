@@ -1,4 +1,4 @@
-"""Processing jobs: a container with files from S3 before it and to S3 after it."""
+"""Processing jobs: the operations; `jobs.processing_request` makes them, `jobs.processing` runs them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
-from localaws.jobs import cluster, processing
-from localaws.jobs.execution import check_isolation, inside, refuse, tag_map
-from localaws.jobs.job_kinds import JobKind
+from localaws.jobs import processing, processing_request
+from localaws.jobs.job_records import JobRecords
 from localaws.jobs.outcome import RESTART_REASON, JobError
 from localaws.jobs.processing import KIND
-from localaws.jobs.s3data import split
+from localaws.kinds import PROCESSING_JOB
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.states import JOB_TRANSITIONS
 from localaws.store import Resource
 
-DEFAULT_LIMIT = 24 * 3600  # seconds; CreateProcessingJob's default for MaxRuntimeInSeconds
-
-UNSUPPORTED: tuple[str, ...] = (
-    "ProcessingInputs.DatasetDefinition",
-    "ProcessingInputs.AppManaged",
-    "ProcessingOutputConfig.Outputs.AppManaged",
-    "ProcessingOutputConfig.Outputs.FeatureStoreOutput",
-    "ProcessingResources.ClusterConfig.InstancePreferences",
-    "ProcessingResources.ClusterConfig.SelectedInstanceType",
-    "ProcessingResources.ClusterConfig.SelectedInstanceCount",
-)
+UNSUPPORTED = processing_request.REFUSED
 ECHOED: tuple[str, ...] = (
     "RoleArn",
     "NetworkConfig.EnableInterContainerTrafficEncryption",
@@ -45,79 +34,13 @@ BEHAVIOURS = (
         "assumed",
     ),
 )
-JOBS = JobKind(
-    KIND, "processing job", "Could not find requested job with name: {name}", JOB_TRANSITIONS, processing.stop
-)
+JOBS = JobRecords(PROCESSING_JOB, "Could not find requested job with name: {name}", JOB_TRANSITIONS, processing.stop)
 
 
 @operation("CreateProcessingJob")
 def create_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Accept a job and put it into the schedule."""
-    _check(ctx, request)
-    name = request["ProcessingJobName"]
-    arn = ctx.config.arn(KIND, name)
-    tags = tag_map(request)
-    body = {k: v for k, v in request.items() if k != "Tags"}
-    body.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_LIMIT})
-    with ctx.store.exclusive():
-        hosts = cluster.Cluster.of(request["ProcessingResources"]["ClusterConfig"])
-        for instance_type, count in hosts.counts.items():
-            ctx.quotas.check(ctx.store, "processing", instance_type, count)
-        ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
-    processing.submit(ctx, name)
-    return {"ProcessingJobArn": arn}
-
-
-def _check(ctx: Context, request: dict[str, Any]) -> None:
-    refuse(request, *UNSUPPORTED)
-    where = "ProcessingResources.ClusterConfig"
-    hosts = cluster.check(request["ProcessingResources"]["ClusterConfig"], where)
-    isolated = request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False)
-    cluster.check_possible(hosts, ctx.runner.sandbox.name, isolated)
-    check_isolation(ctx, isolated)
-    ctx.images.resolve(request["AppSpecification"]["ImageUri"])
-    names: list[str] = []
-    for given in request.get("ProcessingInputs", ()):
-        names.append(given["InputName"])
-        _check_input(given)
-    outputs = request.get("ProcessingOutputConfig", {}).get("Outputs", ())
-    for output in outputs:
-        names.append(output["OutputName"])
-        _check_output(output)
-    if doubled := sorted({n for n in names if names.count(n) > 1}):
-        raise ValidationException(f"The name '{doubled[0]}' is given to more than one input or output")
-
-
-def _check_input(given: dict[str, Any]) -> None:
-    where = f"ProcessingInputs '{given['InputName']}'"
-    s3 = given.get("S3Input")
-    if s3 is None:
-        raise ValidationException(f"{where} has no S3Input")
-    if s3.get("S3InputMode", "File") != "File":
-        raise ValidationException(f"{where}: S3InputMode {s3['S3InputMode']} is not supported here, use File")
-    if s3.get("S3CompressionType", "None") != "None":
-        raise ValidationException(f"{where}: S3CompressionType {s3['S3CompressionType']} is not possible with File")
-    if "LocalPath" not in s3:
-        raise ValidationException(f"{where} has no LocalPath")
-    split(s3["S3Uri"])
-    _check_local(where, s3["LocalPath"])
-
-
-def _check_output(output: dict[str, Any]) -> None:
-    where = f"ProcessingOutputConfig.Outputs '{output['OutputName']}'"
-    s3 = output.get("S3Output")
-    if s3 is None:
-        raise ValidationException(f"{where} has no S3Output")
-    if "LocalPath" not in s3:
-        raise ValidationException(f"{where} has no LocalPath")
-    split(s3["S3Uri"])
-    _check_local(where, s3["LocalPath"])
-
-
-def _check_local(where: str, path: str) -> None:
-    # "must lie under /opt/ml/processing" (AWS guide: build your own processing container, input and output)
-    if not inside(processing.LOCAL_ROOT, path).is_relative_to(processing.LOCAL_ROOT / "processing"):
-        raise ValidationException(f"{where}: LocalPath '{path}' must lie under /opt/ml/processing")
+    return {"ProcessingJobArn": processing_request.create(ctx, request)}
 
 
 @operation("DescribeProcessingJob")
@@ -126,13 +49,13 @@ def describe_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, 
     found = JOBS.find(ctx, request["ProcessingJobName"])
     return {
         **found.body,
-        **JOBS.head(found),
+        **PROCESSING_JOB.head(found),
     }
 
 
 def _summary(found: Resource) -> dict[str, Any]:
     return {
-        **JOBS.head(found),
+        **PROCESSING_JOB.head(found),
         "ProcessingEndTime": found.body.get("ProcessingEndTime"),
         "FailureReason": found.body.get("FailureReason"),
         "ExitMessage": found.body.get("ExitMessage"),
@@ -142,7 +65,7 @@ def _summary(found: Resource) -> dict[str, Any]:
 @operation("ListProcessingJobs")
 def list_processing_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Summaries, newest last unless asked otherwise."""
-    return list_page(ctx.store.list(KIND), request, "ProcessingJobSummaries", _summary)
+    return list_page(ctx.store.list(KIND), request, PROCESSING_JOB.summaries, _summary)
 
 
 @operation("StopProcessingJob")
@@ -174,7 +97,7 @@ def bring_back(ctx: Context) -> None:
 
 def _resume(ctx: Context, found: Resource) -> None:
     try:
-        _check(ctx, found.body)
+        processing_request.check(ctx, found.body)
     except ValidationException as error:  # an image that was there when the job was accepted
         reason = str(JobError("ClientError", error.message))
         end = {"ProcessingEndTime": ctx.clock(), "FailureReason": reason}

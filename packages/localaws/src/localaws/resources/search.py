@@ -10,37 +10,46 @@ from localaws import shapes
 from localaws.context import Context
 from localaws.errors import ApiError, ValidationException
 from localaws.jobs.execution import refuse
+from localaws.kinds import ENDPOINT, MODEL_PACKAGE, MODEL_PACKAGE_GROUP, TRAINING_JOB, TUNING_JOB, ResourceKind
 from localaws.listing import list_page
-from localaws.registry import OPERATIONS, operation
+from localaws.registry import Handler, operation
+from localaws.resources import (
+    endpoint,
+    hyper_parameter_tuning_job,
+    model_package,
+    model_package_group,
+    training_job,
+)
 from localaws.search_query import Property, check_limits, compile_expression, find_property
 from localaws.store import Resource
 
 
 @dataclass(frozen=True)
 class _Searched:
-    """A kind that can be searched: where it is stored, and which Describe tells its properties."""
+    """A kind that can be searched, with the answer to its Describe, which tells its properties."""
 
-    stored: str
-    describe: str
-    member: str
+    kind: ResourceKind
+    describe: Handler
     by_arn: bool = False
 
 
-KINDS = {
-    "TrainingJob": _Searched("training-job", "DescribeTrainingJob", "TrainingJobName"),
-    "HyperParameterTuningJob": _Searched(
-        "hyper-parameter-tuning-job", "DescribeHyperParameterTuningJob", "HyperParameterTuningJobName"
-    ),
-    "Endpoint": _Searched("endpoint", "DescribeEndpoint", "EndpointName"),
-    "ModelPackage": _Searched("model-package", "DescribeModelPackage", "ModelPackageName", by_arn=True),
-    "ModelPackageGroup": _Searched("model-package-group", "DescribeModelPackageGroup", "ModelPackageGroupName"),
+SEARCHED = {
+    each.kind.noun: each
+    for each in (
+        _Searched(TRAINING_JOB, training_job.describe_training_job),
+        _Searched(TUNING_JOB, hyper_parameter_tuning_job.describe_tuning_job),
+        _Searched(ENDPOINT, endpoint.describe_endpoint),
+        _Searched(MODEL_PACKAGE, model_package.describe_model_package, by_arn=True),
+        _Searched(MODEL_PACKAGE_GROUP, model_package_group.describe_model_package_group),
+    )
 }
 
 
-def _records(ctx: Context, kind: _Searched) -> Iterator[tuple[Resource, dict[str, Any]]]:
-    for found in ctx.store.list(kind.stored):
+def _records(ctx: Context, searched: _Searched) -> Iterator[tuple[Resource, dict[str, Any]]]:
+    for found in ctx.store.list(searched.kind.word):
         try:
-            record = OPERATIONS[kind.describe](ctx, {kind.member: found.arn if kind.by_arn else found.name})
+            name = found.arn if searched.by_arn else found.name
+            record = searched.describe(ctx, {searched.kind.name_member: name})
         except ApiError:
             continue  # deleted since the list was read
         tags = [{"Key": key, "Value": value} for key, value in ctx.store.tags(found.arn).items()]
@@ -58,10 +67,10 @@ def search(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """The records that satisfy the expression; newest change first unless asked otherwise."""
     refuse(request, "VisibilityConditions")
     name = request["Resource"]
-    kind = KINDS.get(name)
-    if kind is None:
+    searched = SEARCHED.get(name)
+    if searched is None:
         raise ValidationException(
-            f"Search for the Resource {name} is not supported by the local AWS endpoint; it knows {', '.join(KINDS)}"
+            f"Search for the Resource {name} is not supported by the local AWS endpoint; it knows {', '.join(SEARCHED)}"
         )
     if request.get("CrossAccountFilterOption") == "CrossAccount":
         return {"Results": [], "TotalHits": {"Value": 0, "Relation": "EqualTo"}}  # there is one account here
@@ -77,7 +86,7 @@ def search(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         test = compile_expression(shape, expression)
     found = [
         Resource(name, resource.arn, resource.arn, "", 0.0, 0.0, {"rank": _rank(record, order), "record": record})
-        for resource, record in _records(ctx, kind)
+        for resource, record in _records(ctx, searched)
         if test is None or test(record)
     ]
     page = list_page(

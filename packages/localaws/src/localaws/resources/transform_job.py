@@ -9,15 +9,16 @@ from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
 from localaws.jobs.execution import refuse, tag_map
-from localaws.jobs.job_kinds import JobKind
+from localaws.jobs.job_records import JobRecords
 from localaws.jobs.outcome import RESTART_REASON
+from localaws.kinds import TRANSFORM_JOB
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
-from localaws.resources import model
+from localaws.serving.lookup import served_model
 from localaws.states import JOB_TRANSITIONS
 from localaws.store import Resource
-from localaws.transform import job as transform
-from localaws.transform.job import DEFAULT_PARAMETERS, KIND, plan_of
+from localaws.transform import transform_run
+from localaws.transform.transform_run import DEFAULT_PARAMETERS, KIND, plan_of
 from localaws.unsupported import refuse_value
 
 UNSUPPORTED = ("ExperimentConfig",)
@@ -38,13 +39,13 @@ BEHAVIOURS = (
               "one that was being stopped is Stopped",
               "assumed"),
 )  # fmt: skip
-JOBS = JobKind(KIND, "transform job", "Could not find requested job with name: {name}", JOB_TRANSITIONS, transform.stop)
+JOBS = JobRecords(TRANSFORM_JOB, "Could not find requested job with name: {name}", JOB_TRANSITIONS, transform_run.stop)
 
 
 @operation("CreateTransformJob")
 def create_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Accept a job and put it into the schedule; the model is taken as it is now."""
-    served = model.served_model(ctx, request["ModelName"])
+    served = served_model(ctx, request["ModelName"])
     _check(request)
     name = request["TransformJobName"]
     arn = ctx.config.arn(KIND, name)
@@ -54,7 +55,7 @@ def create_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any
     with ctx.store.exclusive():
         ctx.quotas.check(ctx.store, "transform", resources["InstanceType"], resources["InstanceCount"])
         ctx.store.insert(KIND, name, arn, "InProgress", body, tags)
-    transform.submit(ctx, name)
+    transform_run.submit(ctx, name)
     return {"TransformJobArn": arn}
 
 
@@ -85,13 +86,13 @@ def describe_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, A
         **found.body,
         "DataProcessing": {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
         | found.body.get("DataProcessing", {}),
-        **JOBS.head(found),
+        **TRANSFORM_JOB.head(found),
     }
 
 
 def _summary(found: Resource) -> dict[str, Any]:
     return {
-        **JOBS.head(found),
+        **TRANSFORM_JOB.head(found),
         "TransformEndTime": found.body.get("TransformEndTime"),
         "FailureReason": found.body.get("FailureReason"),
     }
@@ -100,7 +101,7 @@ def _summary(found: Resource) -> dict[str, Any]:
 @operation("ListTransformJobs")
 def list_transform_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Summaries; newest first unless asked otherwise."""
-    return list_page(ctx.store.list(KIND), request, "TransformJobSummaries", _summary, default_order="Descending")
+    return list_page(ctx.store.list(KIND), request, TRANSFORM_JOB.summaries, _summary, default_order="Descending")
 
 
 @operation("StopTransformJob")
@@ -115,7 +116,7 @@ def bring_back(ctx: Context) -> None:
     """Jobs that had not begun are put into the schedule again; those that ran have failed, or stopped as asked."""
     for found in JOBS.unfinished(ctx):
         if found.status == "InProgress" and "TransformStartTime" not in found.body:
-            transform.submit(ctx, found.name)
+            transform_run.submit(ctx, found.name)
             continue
         stopped = found.status == "Stopping"
         ctx.store.transition(

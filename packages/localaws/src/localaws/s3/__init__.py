@@ -6,7 +6,7 @@ same store to every S3 client over HTTP.
 
 from localaws.s3.app import s3_app
 from localaws.s3.errors import S3Error
-from localaws.s3.model import ObjectInfo, ObjectMeta
+from localaws.s3.objects import ObjectInfo, ObjectMeta
 from localaws.s3.store import S3Store
 
 __all__ = ["ObjectInfo", "ObjectMeta", "S3Error", "S3Store", "s3_app"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localaws.coverage import Behaviour
 from localaws.s3 import errors, xmlio
-from localaws.s3.model import check_tags
+from localaws.s3.objects import check_tags
 from localaws.s3.request import Request, Response
 from localaws.s3.request_checks import check_owner, name_of, owner, refuse_acl
 from localaws.s3.store import S3Store

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 
 from localaws.coverage import Behaviour
 from localaws.s3 import errors
-from localaws.s3.model import ObjectInfo
+from localaws.s3.objects import ObjectInfo
 
 BEHAVIOURS = (
     Behaviour(

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from urllib.parse import parse_qsl
 
 from localaws.s3 import checksums, errors
-from localaws.s3.model import DEFAULT_CONTENT_TYPE, ObjectInfo, ObjectMeta, check_tags
+from localaws.s3.objects import DEFAULT_CONTENT_TYPE, ObjectInfo, ObjectMeta, check_tags
 from localaws.s3.request import Request
 from localaws.s3.request_checks import refuse_acl
 

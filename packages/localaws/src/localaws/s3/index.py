@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localaws.s3.model import Bucket, Listing, ObjectInfo, ObjectMeta, Part, Upload
+from localaws.s3.objects import Bucket, Listing, ObjectInfo, ObjectMeta, Part, Upload
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS buckets (

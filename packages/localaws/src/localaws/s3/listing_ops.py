@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Sequence
 
 from localaws.s3 import errors, xmlio
-from localaws.s3.model import Listing, ObjectInfo
+from localaws.s3.objects import Listing, ObjectInfo
 from localaws.s3.request import Request, Response
 from localaws.s3.request_checks import check_owner, name_of, owner
 from localaws.s3.store import S3Store

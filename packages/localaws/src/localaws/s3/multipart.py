@@ -10,7 +10,7 @@ from localaws.s3 import checksums, errors
 from localaws.s3.blobs import Blobs
 from localaws.s3.checksums import Digests
 from localaws.s3.index import Index
-from localaws.s3.model import ObjectMeta, Part, Upload, check_user_metadata, encode_key
+from localaws.s3.objects import ObjectMeta, Part, Upload, check_user_metadata, encode_key
 
 MIN_PART_BYTES = 5 * 1024 * 1024
 """Every part but the last must be at least this long (S3 user guide, "Multipart upload limits")."""

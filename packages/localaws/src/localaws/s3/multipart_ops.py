@@ -10,7 +10,6 @@ from localaws.s3.body import BLOCK
 from localaws.s3.checksums import Digests
 from localaws.s3.conditions import byte_range
 from localaws.s3.headers import meta_of
-from localaws.s3.model import ObjectMeta
 from localaws.s3.object_ops import (
     MAX_PUT,
     check_upload_size,
@@ -19,6 +18,7 @@ from localaws.s3.object_ops import (
     names_of,
     received_checksums,
 )
+from localaws.s3.objects import ObjectMeta
 from localaws.s3.request import Request, Response
 from localaws.s3.request_checks import check_owner, name_of, owner
 from localaws.s3.store import S3Store

@@ -12,7 +12,7 @@ from localaws.s3.body import BLOCK
 from localaws.s3.checksums import Digests
 from localaws.s3.conditions import byte_range
 from localaws.s3.headers import copied_meta, meta_of, object_headers, written_headers
-from localaws.s3.model import ObjectInfo, ObjectMeta, check_tags
+from localaws.s3.objects import ObjectInfo, ObjectMeta, check_tags
 from localaws.s3.request import Request, Response
 from localaws.s3.request_checks import check_owner, name_of
 from localaws.s3.store import S3Store

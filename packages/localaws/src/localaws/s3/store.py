@@ -14,7 +14,8 @@ from localaws.s3 import errors
 from localaws.s3.blobs import Blobs
 from localaws.s3.checksums import Digests
 from localaws.s3.index import Index
-from localaws.s3.model import (
+from localaws.s3.multipart import Uploads
+from localaws.s3.objects import (
     Bucket,
     Listing,
     ObjectInfo,
@@ -24,7 +25,6 @@ from localaws.s3.model import (
     check_user_metadata,
     encode_key,
 )
-from localaws.s3.multipart import Uploads
 
 WriteCheck = Callable[[ObjectInfo | None], None]
 """Called with the object that a write would replace, or None, inside the transaction; raises to refuse."""

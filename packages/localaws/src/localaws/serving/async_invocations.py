@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO, Protocol
 
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import s3data
+from localaws.kinds import ENDPOINT
 from localaws.s3 import S3Error
-from localaws.serving.async_queue import AsyncRequest
+from localaws.serving.async_queue import AsyncQueues, AsyncRequest
 from localaws.serving.capture import Payload
+from localaws.serving.fleet import Fleet
 from localaws.serving.http_pool import Answer, AnswerTimeout, AnswerTooLarge, NoAnswer
-from localaws.serving.invocation_metrics import AsyncInvocation, Expired
+from localaws.serving.invocation_metrics import AsyncInvocation, Expired, InvocationMetrics
 from localaws.serving.variants import Variant
-
-if TYPE_CHECKING:
-    from localaws.serving.hosting import Fleet, Hosting
 
 LOG = logging.getLogger("localaws.async_invocations")
 MAX_BYTES = 1024**3  # of a payload and of an answer (service quota of asynchronous inference)
@@ -55,10 +54,32 @@ class Failed(Exception):
         self.later = later
 
 
+class AsyncHost(Protocol):
+    """What the worker needs of the server: its fleets, its queues, and where captured data and metrics go."""
+
+    queues: AsyncQueues
+    metrics: InvocationMetrics
+
+    def serving(self, endpoint: str) -> AbstractContextManager[Fleet | None]:
+        """The endpoint's fleet, held for one request; None when nothing serves it now."""
+
+    def keep(
+        self,
+        fleet: Fleet,
+        variant: str,
+        request: Callable[[], Payload],
+        response: Payload,
+        *,
+        inference_id: str | None,
+        custom_attributes: str | None,
+    ) -> None:
+        """Capture an invocation that was answered well, if the endpoint's configuration says so."""
+
+
 class AsyncWorker:
     """Works off the queues of one server."""
 
-    def __init__(self, ctx: Context, hosting: Hosting) -> None:
+    def __init__(self, ctx: Context, hosting: AsyncHost) -> None:
         self._ctx = ctx
         self._hosting = hosting
 
@@ -161,7 +182,7 @@ class AsyncWorker:
         if variant is not None:
             stream = f"{variant.last_stream}/data-log"
             at = datetime.fromtimestamp(self._ctx.clock(), UTC).isoformat(timespec="milliseconds")
-            with self._ctx.logs.open(f"/aws/sagemaker/Endpoints/{endpoint}", stream) as log:
+            with self._ctx.logs.open(ENDPOINT.group_of(endpoint), stream) as log:
                 log.write(f"{at.removesuffix('+00:00')}:[sagemaker logs] [{request.inference_id}] {text}")
         if request.failure is None:
             return

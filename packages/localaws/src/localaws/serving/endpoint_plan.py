@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localaws.context import Context
-from localaws.resources import model
+from localaws.serving.lookup import served_model
 from localaws.store import Resource
 
 Plan = dict[str, Any]
@@ -26,7 +26,7 @@ def plan_of(ctx: Context, config: Resource) -> Plan:
             "serverless": variant.get("ServerlessConfig"),
             "routing": variant.get("RoutingConfig", {}).get("RoutingStrategy"),
             "startup_seconds": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
-            "served": model.served_model(ctx, variant["ModelName"], pipelines=True).document(),
+            "served": served_model(ctx, variant["ModelName"], pipelines=True).document(),
         }
         for variant in config.body["ProductionVariants"]
     ]

@@ -17,13 +17,15 @@ from localaws.engine.scheduler import Ticket, Work
 from localaws.errors import ApiError, ServiceUnavailable, ValidationError
 from localaws.faults import TAG
 from localaws.jobs.outcome import REASON_LENGTH
+from localaws.kinds import ENDPOINT
 from localaws.serving.endpoint_plan import Plan, scaled
-from localaws.serving.hosting import Fleet, hosting
+from localaws.serving.fleet import Fleet
+from localaws.serving.hosting import hosting
 from localaws.serving.model_server import Cancelled, ModelServerError
 from localaws.states import Transitions
 
 LOG = logging.getLogger("localaws.endpoint")
-KIND = "endpoint"
+KIND = ENDPOINT.word
 TRANSITIONS = Transitions(
     {
         ("Creating", "ready"): "InService",

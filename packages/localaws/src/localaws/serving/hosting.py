@@ -1,4 +1,4 @@
-"""What is behind endpoints while the server runs: fleets of model servers, and who gets which request.
+"""What is behind endpoints while the server runs: the fleet of each, and which requests go to it.
 
 The store knows what an endpoint should serve; this module knows what does serve it now. A request holds on to the
 fleet it was given until it is answered, so that a fleet that was replaced ends only when nobody uses it any more.
@@ -7,154 +7,31 @@ fleet it was given until it is answered, so that a fleet that was replaced ends 
 from __future__ import annotations
 
 import logging
-import random
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from localaws.context import Context
 from localaws.engine.scheduler import Ticket
 from localaws.jobs import s3data
 from localaws.jobs.execution import base_environment
+from localaws.kinds import ENDPOINT
 from localaws.serving.async_invocations import AsyncWorker
 from localaws.serving.async_queue import AsyncQueues
 from localaws.serving.capture import CaptureBuffer, CaptureConfig, Payload, record_line
+from localaws.serving.fleet import LAST_ANSWERS_SECONDS, TICK_SECONDS, UNUSED_GRACE_SECONDS, Fleet
 from localaws.serving.invocation_metrics import InvocationMetrics
 from localaws.serving.model_data import ServedModel
 from localaws.serving.model_pipeline import Pipeline
-from localaws.serving.model_server import STARTUP_SECONDS, STOP_GRACE_SECONDS, ModelServer, ServerSpec
-from localaws.serving.variants import Instance, MakeInstance, ServerlessVariant, Variant, end_all
+from localaws.serving.model_server import STARTUP_SECONDS, ModelServer, ServerSpec
+from localaws.serving.variants import Instance, MakeInstance, ServerlessVariant, Variant
 from localaws.store import Store
 
 LOG = logging.getLogger("localaws.hosting")
-INVOCATION_SECONDS = 60.0  # how long a container may take to answer
-QUEUED_SECONDS = 3600.0  # the same for asynchronous invocations, whose requests say how long: the most they may say
-LAST_ANSWERS_SECONDS = 3.0  # for requests that are under way when the server is told to end
-UNUSED_GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL of servers that have never got a request
-TICK_SECONDS = 1.0
 START_TRIES = 3  # of a program that ends before it is healthy, unless times are AWS-like
-
-
-Busy = tuple[Variant, list[Instance]]  # instances that get no more requests, but have some under way
-
-
-def _patiently(drain: Callable[[float], bool], unwanted: Callable[[], bool]) -> None:
-    """Wait by `drain` for asynchronous requests, each of which has a limit of its own, or until `unwanted` says so."""
-    deadline = time.monotonic() + QUEUED_SECONDS
-    while not drain(TICK_SECONDS) and time.monotonic() < deadline:
-        if unwanted():
-            drain(LAST_ANSWERS_SECONDS)
-            return
-
-
-class Fleet:
-    """All variants of an endpoint under one configuration; `queued` is its AsyncInferenceConfig, if it has one."""
-
-    def __init__(
-        self,
-        endpoint: str,
-        variants: list[Variant],
-        capture: CaptureConfig | None,
-        queued: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.endpoint = endpoint
-        self.variants = variants
-        self.capture = capture
-        self.queued = queued
-        self._users = 0
-        self._changed = threading.Condition()
-
-    def enter(self) -> None:
-        """One request more."""
-        with self._changed:
-            self._users += 1
-
-    def leave(self) -> None:
-        """One request less."""
-        with self._changed:
-            self._users -= 1
-            self._changed.notify_all()
-
-    def drain(self, timeout: float) -> bool:
-        """Wait until no request uses the fleet; False when the timeout (seconds) passed first."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._users == 0, timeout)
-
-    def choose(self, target: str | None, draw: Callable[[], float] = random.random) -> Variant | None:
-        """The named variant (None: there is none), else one drawn by weight."""
-        if target is not None:
-            return next((v for v in self.variants if v.name == target), None)
-        total = sum(v.weight for v in self.variants)
-        if total <= 0:
-            return self.variants[int(draw() * len(self.variants))]
-        rest = draw() * total
-        for variant in self.variants:
-            rest -= variant.weight
-            if rest < 0:
-                return variant
-        return self.variants[-1]
-
-    def start(self, cancelled: Callable[[], bool]) -> None:
-        """Start all servers; ModelServerError when one is not healthy, Cancelled; then none is left."""
-        try:
-            for variant in self.variants:
-                variant.launch()
-            for variant in self.variants:
-                variant.wait_healthy(cancelled)
-        except BaseException:
-            self.stop(UNUSED_GRACE_SECONDS)
-            raise
-        for variant in self.variants:
-            variant.keep_running()
-
-    def scale(self, changes: Mapping[str, Mapping[str, Any]], cancelled: Callable[[], bool]) -> list[Busy]:
-        """Change weights, instance counts and serverless limits of variants, all of them or none.
-
-        New servers are healthy before anything changes; ModelServerError or Cancelled when one is not. Those that are
-        let go have answered their requests before they are ended; those that have an asynchronous one which takes
-        longer than others may are returned, for `release`.
-        """
-        new: dict[str, list[Instance]] = {}
-        try:
-            for variant in self.variants:
-                change = changes.get(variant.name, {})
-                if isinstance(variant, ServerlessVariant) and "serverless" in change:
-                    variant.adjust(change["serverless"], cancelled)
-                elif "instances" in change:
-                    new[variant.name] = variant.grow(change["instances"], cancelled)
-        except BaseException:
-            end_all([instance for started in new.values() for instance in started], UNUSED_GRACE_SECONDS)
-            raise
-        for variant in self.variants:
-            variant.weight = changes.get(variant.name, {}).get("weight", variant.weight)
-        busy: list[Busy] = []
-        for variant in self.variants:
-            if variant.name in new:
-                gone = variant.resize(changes[variant.name]["instances"], new[variant.name])
-                if variant.drain(gone, INVOCATION_SECONDS) or self.queued is None:
-                    end_all(gone, STOP_GRACE_SECONDS)
-                else:
-                    busy.append((variant, gone))
-        return busy
-
-    def release(self, busy: list[Busy], unwanted: Callable[[], bool]) -> None:
-        """End servers that were let go when their asynchronous requests are answered, or `unwanted` says so."""
-        for variant, gone in busy:
-            _patiently(partial(variant.drain, gone), unwanted)
-            end_all(gone, STOP_GRACE_SECONDS)
-
-    def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
-        """End all servers, at the same time; `grace` in seconds between SIGTERM and SIGKILL."""
-        enders = [threading.Thread(target=v.stop, args=(grace,)) for v in self.variants]
-        for thread in enders:
-            thread.start()
-        for thread in enders:
-            thread.join()
 
 
 class Hosting:
@@ -222,7 +99,7 @@ class Hosting:
             servers, streams = [], []
             for container in (served, *served.then):
                 suffix = f"/{container.name}" if served.then else ""
-                stream = self._ctx.logs.open(log_group(endpoint), f"{plan['name']}/{instance}{suffix}")
+                stream = self._ctx.logs.open(ENDPOINT.group_of(endpoint), f"{plan['name']}/{instance}{suffix}")
                 spec = ServerSpec(
                     label=f"production variant {plan['name']}",
                     model=container,
@@ -255,13 +132,8 @@ class Hosting:
             return self._fleets.pop(endpoint, None)
 
     def retire(self, fleet: Fleet, unwanted: Callable[[], bool] = lambda: True) -> None:
-        """End a fleet that gets no more requests: answers first, then the servers, then its captured data.
-
-        Asynchronous requests may take longer than others; they are waited for until `unwanted` says so.
-        """
-        if not fleet.drain(INVOCATION_SECONDS) and fleet.queued is not None:
-            _patiently(fleet.drain, unwanted)
-        fleet.stop()
+        """End a fleet that gets no more requests: answers first, then the servers, then its captured data."""
+        fleet.finish(unwanted)
         self.capture.flush(fleet.endpoint)
 
     @contextmanager
@@ -308,11 +180,6 @@ class Hosting:
         self.metrics.close()
         for fleet in fleets:
             fleet.stop(self._ctx.profile.shutdown_grace)
-
-
-def log_group(endpoint: str) -> str:
-    """The CloudWatch log group of an endpoint's containers."""
-    return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
 _registry: dict[Store, Hosting] = {}

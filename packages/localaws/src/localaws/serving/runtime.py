@@ -24,10 +24,12 @@ from localaws.errors import (
 )
 from localaws.front.auth import read_body
 from localaws.front.wire import RUNTIME_OPERATIONS, respond, respond_error
+from localaws.kinds import ENDPOINT
 from localaws.serving import endpoint_works as works
 from localaws.serving import runtime_async
 from localaws.serving.capture import Payload
-from localaws.serving.hosting import INVOCATION_SECONDS, Hosting, hosting, log_group
+from localaws.serving.fleet import INVOCATION_SECONDS
+from localaws.serving.hosting import Hosting, hosting
 from localaws.serving.http_pool import Answer, AnswerTimeout, AnswerTooLarge, NoAnswer
 from localaws.serving.invocation_metrics import Invocation
 from localaws.serving.model_server import Cancelled, ModelServerError
@@ -234,7 +236,7 @@ class _Request:
 
     def _model_error(self, stream: str, status: int, text: str, origin: str = "primary") -> ApiError:
         config = self.ctx.config
-        group = log_group(self.endpoint)
+        group = ENDPOINT.group_of(self.endpoint)
         kind = "client" if 400 <= status < 500 else "server"
         message = (
             f'Received {kind} error ({status}) from {origin} with message "{text[:SHOWN_OF_MODEL_ERROR]}". '

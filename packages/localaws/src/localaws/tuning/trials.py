@@ -10,7 +10,7 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import training
 from localaws.store import Resource
-from localaws.tuning.request import Definition, Objective, read_definitions
+from localaws.tuning.tuning_request import Definition, Objective, read_definitions
 
 # Stored records hold more than the API shows. Of a tuning job: LaunchedTrainingJobs, how many it has begun. Of a
 # training job: TuningDefinition, the index of its definition; ObjectiveHistory, what it printed, when that mattered.

@@ -12,8 +12,8 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.store import Resource
-from localaws.tuning.request import TUNED_FOR, Definition, read_definitions
 from localaws.tuning.search import Observation
+from localaws.tuning.tuning_request import TUNED_FOR, Definition, read_definitions
 
 PAGE = "developer guide, Run a Warm Start Hyperparameter Tuning Job"
 MOST_CHANGES = 10

@@ -18,12 +18,11 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from localaws.jobs import processing, training_attempt
 from localaws.jobs.training_steps import SECONDARY
+from localaws.kinds import PROCESSING_JOB, TRAINING_JOB, TRANSFORM_JOB
 from localaws.server import Endpoint, Options
 from localaws.states import JOB_TRANSITIONS, Transitions
-from localaws.transform import job as transform
-from localaws.tuning import job as tuning
+from localaws.tuning import tuning_run
 from localaws_tests.conftest import IMAGE_URI, PATIENT, ROLE, channel, client_of, log_lines, poll, training_request
 from localaws_tests.job_helpers import fault_tag, keys, statuses, timed_from
 from localaws_tests.serving_fixtures import IMAGE as SERVING_IMAGE
@@ -132,13 +131,13 @@ KINDS: dict[str, tuple[str, str, Transitions]] = {  # operation, enum of the API
     "training": ("TrainingJob", "TrainingJobStatus", JOB_TRANSITIONS),
     "processing": ("ProcessingJob", "ProcessingJobStatus", JOB_TRANSITIONS),
     "transform": ("TransformJob", "TransformJobStatus", JOB_TRANSITIONS),
-    "tuning": ("HyperParameterTuningJob", "HyperParameterTuningJobStatus", tuning.TRANSITIONS),
+    "tuning": ("HyperParameterTuningJob", "HyperParameterTuningJobStatus", tuning_run.TRANSITIONS),
 }
 GROUPS = {
-    "training": training_attempt.LOG_GROUP,
-    "processing": processing.LOG_GROUP,
-    "transform": transform.LOG_GROUP,
-    "tuning": training_attempt.LOG_GROUP,
+    "training": TRAINING_JOB.log_group,
+    "processing": PROCESSING_JOB.log_group,
+    "transform": TRANSFORM_JOB.log_group,
+    "tuning": TRAINING_JOB.log_group,
 }
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localaws.errors import ValidationException
-from localaws.monitoring import execution as one
-from localaws.monitoring import metrics
+from localaws.jobs import monitoring_metrics
+from localaws.monitoring import schedule_execution as one
 from localaws.monitoring.times import Recurrence, recurrence, seconds, window
 from localaws.resources import monitoring_schedule
 from localaws.serving.hosting import hosting
@@ -554,11 +554,11 @@ def test_metrics_are_not_read_through_a_link(tmp_path, link):
     root = tmp_path / "ml"
     (root / link).parent.mkdir(parents=True)
     (root / link).symlink_to(machine / "m.json" if link.endswith(".json") else machine)
-    assert list(metrics._lines(root)) == []
+    assert list(monitoring_metrics._lines(root)) == []
 
 
 def test_metrics_are_read_from_files_and_folders(tmp_path):
-    folder = tmp_path / metrics.FOLDER / "more"
+    folder = tmp_path / monitoring_metrics.FOLDER / "more"
     folder.mkdir(parents=True)
     (folder / "m.jsonl").write_text('{"MetricName": "a"}\n\nnone\n{"MetricName": "b"}\n')
-    assert [found["MetricName"] for _, found in metrics._lines(tmp_path)] == ["a", "b"]
+    assert [found["MetricName"] for _, found in monitoring_metrics._lines(tmp_path)] == ["a", "b"]

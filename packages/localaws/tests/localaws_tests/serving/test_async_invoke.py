@@ -5,7 +5,7 @@ import threading
 import pytest
 from botocore.exceptions import ClientError
 
-from localaws.serving import hosting as hosting_module
+from localaws.serving import fleet
 from localaws.serving.async_queue import AsyncQueues, AsyncRequest
 from localaws.serving.hosting import hosting
 from localaws_tests import serving_fixtures
@@ -225,16 +225,16 @@ def test_metrics_are_those_of_asynchronous_endpoints(server):
 @pytest.fixture
 def patience(monkeypatch):
     """Set when a request has taken longer than others may, which is soon."""
-    begun, waits = threading.Event(), hosting_module._patiently
+    begun, waits = threading.Event(), fleet._patiently
 
     def noted(*arguments):
         begun.set()
         waits(*arguments)
 
-    monkeypatch.setattr(hosting_module, "_patiently", noted)
-    monkeypatch.setattr(hosting_module, "INVOCATION_SECONDS", 0.05)
-    monkeypatch.setattr(hosting_module, "LAST_ANSWERS_SECONDS", 0.05)
-    monkeypatch.setattr(hosting_module, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "_patiently", noted)
+    monkeypatch.setattr(fleet, "INVOCATION_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "LAST_ANSWERS_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "TICK_SECONDS", 0.05)
     return begun
 
 

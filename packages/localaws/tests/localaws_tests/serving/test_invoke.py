@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from localaws.errors import ThrottlingException
 from localaws.server import THREADS
 from localaws.serving import runtime
-from localaws.serving.hosting import Fleet
+from localaws.serving.fleet import Fleet
 from localaws.serving.http_pool import AnswerTimeout, AnswerTooLarge, NoAnswer, Pool, UnixTarget, descends
 from localaws.serving.invocation_metrics import Invocation, InvocationMetrics
 from localaws.serving.runtime import AT_ONCE, MAX_BYTES, WAITING, Turns

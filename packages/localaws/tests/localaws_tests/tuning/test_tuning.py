@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from localaws.errors import ValidationException
 from localaws.jobs.training import KIND as TRAINING
 from localaws.server import Endpoint
-from localaws.tuning.job import KIND
 from localaws.tuning.ranges import Range, grid_size, read_ranges
 from localaws.tuning.search import make_search
+from localaws.tuning.tuning_run import KIND
 from localaws_tests.conftest import channel, client_of, log_lines, poll, training_request
 
 # A bowl whose deepest point is eta 0.3; the image's metric is called validation:auc.

@@ -17,10 +17,10 @@ from localaws.errors import ValidationException
 from localaws.resources.hyper_parameter_tuning_job import create_tuning_job
 from localaws.server import Endpoint
 from localaws.tuning.ranges import read_ranges
-from localaws.tuning.request import Objective
 from localaws.tuning.search import make_search
 from localaws.tuning.stop import Hyperband, MedianRule, resources
 from localaws.tuning.trials import not_improving
+from localaws.tuning.tuning_request import Objective
 from localaws_tests.conftest import channel, client_of, log_lines, poll
 from localaws_tests.job_helpers import TRAINING_LOGS
 from localaws_tests.tuning.test_tuning import BOWL, ended, short, tuning_request

@@ -9,8 +9,8 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
-from localaws.metrics import definitions as metric_definitions
-from localaws.resources import training_job
+from localaws.jobs import training_request
+from localaws.log_metrics import definitions as metric_definitions
 from localaws.tuning.ranges import Range, combinations, grid_size, read_ranges
 from localaws.tuning.stop import resources
 
@@ -168,7 +168,7 @@ def check(ctx: Context, request: Mapping[str, Any]) -> tuple[tuple[Definition, .
     if config.get("StrategyConfig", {}).get("HyperbandStrategyConfig") and config["Strategy"] != "Hyperband":
         raise ValidationException(f"StrategyConfig.HyperbandStrategyConfig does not go with {config['Strategy']}")
     for each in found:
-        training_job.check(ctx, each.child_request(f"{request['HyperParameterTuningJobName']}-001-00000000", {}))
+        training_request.check(ctx, each.child_request(f"{request['HyperParameterTuningJobName']}-001-00000000", {}))
         _check_objective(ctx, each)
         if config["Strategy"] == "Hyperband":
             resources(config, each.static)

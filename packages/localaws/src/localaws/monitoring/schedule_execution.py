@@ -15,19 +15,19 @@ from localaws import shapes
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ApiError
-from localaws.jobs import s3data
+from localaws.jobs import processing_request, s3data
 from localaws.jobs.outcome import JobError
+from localaws.kinds import MONITORING_SCHEDULE, PROCESSING_JOB
 from localaws.monitoring.definition import Monitor, captured_to, of_schedule
 from localaws.monitoring.merge import merge, truth
 from localaws.monitoring.times import DAY, Window, hour_path, recurrence, stamp, window
-from localaws.registry import OPERATIONS
 from localaws.s3.errors import S3Error
 from localaws.store import Resource
 
 log = logging.getLogger("localaws.monitoring")
 
 KIND = "monitoring-execution"
-PROCESSING = "processing-job"
+PROCESSING = PROCESSING_JOB.word
 NO_DATA = "Job inputs had no data"
 VIOLATIONS = "constraint_violations.json"
 MOST_INPUTS = 10  # of a processing job
@@ -160,7 +160,7 @@ def environment(run: Run) -> dict[str, str]:
     }
 
 
-def processing_request(run: Run, name: str, base: str, found: Sequence[str], limit: float) -> dict[str, Any]:
+def request_of(run: Run, name: str, base: str, found: Sequence[str], limit: float) -> dict[str, Any]:
     """The CreateProcessingJob request of an execution; `found` are the folders with data below `base`."""
     monitor = run.monitor
     inputs: list[dict[str, Any]] = []
@@ -252,10 +252,10 @@ def _start_job(ctx: Context, schedule: Resource, scheduled: float, name: str) ->
     if not found:
         raise NoData(NO_DATA)
     period = recurrence(config)
-    request = processing_request(run, name, base, found, min(period.period if period else DAY, DAY))
+    request = request_of(run, name, base, found, min(period.period if period else DAY, DAY))
     model = shapes.operation_model("CreateProcessingJob")
     assert model is not None
-    OPERATIONS["CreateProcessingJob"](ctx, shapes.validate(model.input_shape, request))
+    processing_request.create(ctx, shapes.validate(model.input_shape, request))
     return ctx.store.update(PROCESSING, name, MonitoringScheduleArn=schedule.arn)
 
 
@@ -272,7 +272,7 @@ def bring_back(ctx: Context) -> None:
             reason = "InternalServerError: the endpoint ended before the processing job of this execution was started"
             ctx.store.update(KIND, execution.name, status="Failed", FailureReason=reason)
             continue
-        schedule = ctx.config.arn("monitoring-schedule", execution.body["MonitoringScheduleName"])
+        schedule = ctx.config.arn(MONITORING_SCHEDULE.word, execution.body["MonitoringScheduleName"])
         ctx.store.update(PROCESSING, job.name, MonitoringScheduleArn=schedule)
         settle(ctx, ctx.store.update(KIND, execution.name, status="InProgress", ProcessingJobArn=job.arn))
 

@@ -14,6 +14,7 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import execution, s3data
 from localaws.jobs.outcome import JobError
+from localaws.kinds import MONITORING_SCHEDULE
 
 log = logging.getLogger("localaws.monitoring")
 
@@ -78,7 +79,7 @@ def publish(ctx: Context, environment: Mapping[str, str], roots: Sequence[Path])
     """Publish what a job has left, if it is one of a monitoring schedule that publishes; others are left alone."""
     if environment.get("publish_cloudwatch_metrics") != "Enabled":
         return
-    schedule = ctx.store.get("monitoring-schedule", environment.get("sagemaker_monitoring_schedule_name", ""))
+    schedule = ctx.store.get(MONITORING_SCHEDULE.word, environment.get("sagemaker_monitoring_schedule_name", ""))
     if schedule is None:
         return
     namespace = NAMESPACES[schedule.body.get("MonitoringType") or "DataQuality"]

@@ -13,14 +13,13 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.engine.scheduler import Ticket
 from localaws.errors import ResourceLimitExceeded
-from localaws.jobs import objective_feed, training
+from localaws.jobs import objective_feed, training, training_request
 from localaws.jobs.execution import fault
 from localaws.jobs.outcome import REASON_LENGTH
-from localaws.resources import training_job
+from localaws.kinds import TUNING_JOB
 from localaws.states import Transitions
 from localaws.store import Resource
 from localaws.tuning import warm_start as tuning_warm
-from localaws.tuning.request import Definition
 from localaws.tuning.search import Search, make_search
 from localaws.tuning.stop import Stopper, make_stopper
 from localaws.tuning.trials import (
@@ -30,10 +29,11 @@ from localaws.tuning.trials import (
     not_improving,
     numbered,
 )  # fmt: skip
+from localaws.tuning.tuning_request import Definition
 
 log = logging.getLogger("localaws.jobs")
 
-KIND = "hyper-parameter-tuning-job"
+KIND = TUNING_JOB.word
 TRANSITIONS = Transitions(
     {
         ("InProgress", "finish"): "Completed",
@@ -304,7 +304,7 @@ class Tuning:
         if lane.stopper is not None:
             objective_feed.watch(self.ctx, name, partial(self._printed, name, lane.definition.objective.metric))
         try:
-            training_job.create(
+            training_request.create(
                 self.ctx, request, TuningJobArn=self.found.arn, TunedHyperParameters=dict(trial.tuned),
                 TuningDefinition=self.lanes.index(lane),
             )  # fmt: skip

@@ -18,6 +18,7 @@ from localaws.faults import JobFaults
 from localaws.jobs import execution, s3data
 from localaws.jobs.outcome import REASON_LENGTH, Ended, JobError, Outcome, decide
 from localaws.jobs.s3data import Entry
+from localaws.kinds import TRANSFORM_JOB
 from localaws.logs import LogStream
 from localaws.s3 import S3Error
 from localaws.serving.http_pool import AnswerTimeout, NoAnswer
@@ -29,8 +30,7 @@ from localaws.transform.data_processing import Processing
 from localaws.transform.records import MEBIBYTE, Plan, output_key
 from localaws.transform.requests import Client, Item, Transformation
 
-KIND = "transform-job"
-LOG_GROUP = "/aws/sagemaker/TransformJobs"
+KIND = TRANSFORM_JOB.word
 DEFAULT_PARAMETERS = {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6, "BatchStrategy": "MULTI_RECORD"}
 STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}  # API name: container's name
 CREATE = "API reference, CreateTransformJob"
@@ -132,8 +132,11 @@ class _Job:
         count = min(self.request["TransformResources"]["InstanceCount"], len(items))
         stream = f"{self.ticket.name}/algo-{{}}-{int(self.started)}"
         with ExitStack() as stack:
-            logs = [stack.enter_context(self.ctx.logs.open(LOG_GROUP, stream.format(n + 1))) for n in range(count)]
-            data_log = stack.enter_context(self.ctx.logs.open(LOG_GROUP, f"{stream.format(1)}/data-log"))
+            logs = [
+                stack.enter_context(self.ctx.logs.open(TRANSFORM_JOB.log_group, stream.format(n + 1)))
+                for n in range(count)
+            ]
+            data_log = stack.enter_context(self.ctx.logs.open(TRANSFORM_JOB.log_group, f"{stream.format(1)}/data-log"))
             servers = [ModelServer(self.ctx, self._server_spec(n, logs[n])) for n in range(count)]
             for server in servers:
                 stack.callback(server.stop)
