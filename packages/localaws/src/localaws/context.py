@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config:
+class EndpointSettings:
     """Settings of one running endpoint; `grace` is the time in seconds between SIGTERM and SIGKILL."""
 
     region: str
@@ -49,7 +49,7 @@ class Config:
 class Context:
     """The parts that operations work with."""
 
-    config: Config
+    config: EndpointSettings
     store: Store
     s3: S3Store
     images: Images

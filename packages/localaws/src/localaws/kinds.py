@@ -14,7 +14,7 @@ from typing import Any
 from botocore.model import OperationModel
 
 from localaws import shapes
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ResourceKind:
             raise KeyError(f"{self.describe} answers no {name}")
         return name
 
-    def head(self, found: Resource) -> dict[str, Any]:
+    def head(self, found: StoredResource) -> dict[str, Any]:
         """What descriptions and summaries of kinds with a status begin with: name, ARN, status and two times."""
         return {
             self.name_member: found.name,

@@ -14,10 +14,10 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.profile import DEFAULT_PAGE
-from localaws.store import Resource, Rows, Store
+from localaws.store import Store, StoredResource, StoredRows
 from localaws.store_query import Query
 
-Summary = Callable[[Resource], dict[str, Any]]
+Summary = Callable[[StoredResource], dict[str, Any]]
 NOT_PART_OF_QUERY = ("NextToken", "MaxResults")
 BEHAVIOURS = (
     Behaviour("lists: the default order of each operation", "documented", "the List operations' SortBy and SortOrder"),
@@ -54,7 +54,7 @@ def _decode(token: str, request: Mapping[str, Any]) -> tuple[Any, str]:
     return value, name
 
 
-def _sort_value(resource: Resource, sort_by: str) -> Any:
+def _sort_value(resource: StoredResource, sort_by: str) -> Any:
     if sort_by == "Name":
         return resource.name
     if sort_by == "Status":
@@ -91,7 +91,7 @@ def _query(request: Mapping[str, Any], sort_by: str, descending: bool, name_key:
     )
 
 
-def _matches(resource: Resource, request: Mapping[str, Any], name_key: str, status_key: str) -> bool:
+def _matches(resource: StoredResource, request: Mapping[str, Any], name_key: str, status_key: str) -> bool:
     contains = request.get(name_key)
     if contains is not None and contains.lower() not in resource.name.lower():
         return False
@@ -106,7 +106,7 @@ def _matches(resource: Resource, request: Mapping[str, Any], name_key: str, stat
 
 
 def list_page(
-    resources: Iterable[Resource],
+    resources: Iterable[StoredResource],
     request: Mapping[str, Any],
     result_key: str,
     summary: Summary,
@@ -125,10 +125,10 @@ def list_page(
     sort_by = request.get("SortBy", default_sort)
     descending = request.get("SortOrder", default_order) == "Descending"
 
-    def key(resource: Resource) -> tuple[Any, str]:
+    def key(resource: StoredResource) -> tuple[Any, str]:
         return _sort_value(resource, sort_by), resource.name
 
-    if isinstance(resources, Rows):
+    if isinstance(resources, StoredRows):
         found = resources.page(_query(request, sort_by, descending, name_key, status_key))
     else:
         found = [r for r in resources if _matches(r, request, name_key, status_key)]
@@ -150,11 +150,11 @@ class _Late(Store):
         self.__dict__.update(store.__dict__)
         self._before = before
 
-    def find(self, kind: str, query: Query) -> list[Resource]:
+    def find(self, kind: str, query: Query) -> list[StoredResource]:
         bound = self._before if query.created_before is None else min(self._before, query.created_before)
         return super().find(kind, replace(query, created_before=bound))
 
-    def all_of(self, kind: str) -> list[Resource]:
+    def all_of(self, kind: str) -> list[StoredResource]:
         return [r for r in super().all_of(kind) if r.created < self._before]
 
     def count(self, kind: str) -> int:

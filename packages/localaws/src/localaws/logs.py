@@ -68,7 +68,7 @@ class LogStream:
         self.close()
 
 
-class Window:
+class StreamWindow:
     """The newest events of a stream of moto's: at most MOST bytes are held.
 
     The tokens of GetLogEvents are positions. They go on counting from the first event that there ever was, so that who
@@ -84,9 +84,9 @@ class Window:
         stream.window, stream.get_log_events = self, self.get_log_events
 
     @classmethod
-    def of(cls, stream: Any) -> Window:
+    def of(cls, stream: Any) -> StreamWindow:
         """The stream's own, which lives as long as the stream."""
-        found: Window | None = getattr(stream, "window", None)
+        found: StreamWindow | None = getattr(stream, "window", None)
         return found or cls(stream)
 
     def skipped(self, count: int) -> None:
@@ -160,7 +160,7 @@ class Logs:
 
     def _add(self, backend: Any, group: str, stream: str, events: list[dict[str, Any]]) -> None:
         backend.put_log_events(group, stream, events)
-        Window.of(backend.groups[group].streams[stream]).added(events)
+        StreamWindow.of(backend.groups[group].streams[stream]).added(events)
 
     def load(self) -> None:
         """Bring back the lines of earlier runs; does it once, later calls return at once."""
@@ -189,7 +189,7 @@ class Logs:
         _ensure(backend, group, stream)
         events = []
         with file.open("rb") as lines:
-            Window.of(backend.groups[group].streams[stream]).skipped(_skip(lines))
+            StreamWindow.of(backend.groups[group].streams[stream]).skipped(_skip(lines))
             for line in lines:
                 try:
                     moment, text = json.loads(line)

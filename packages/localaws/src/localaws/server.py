@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localaws import logformat, registry
-from localaws.context import Config, Context
+from localaws.context import Context, EndpointSettings
 from localaws.engine.images import Images
 from localaws.engine.runner import Runner
 from localaws.engine.sandbox import NoSandbox, choose, without_sandbox
@@ -21,7 +21,7 @@ from localaws.faults import Faults
 from localaws.front.auth import Environ, state_credentials
 from localaws.front.calls import CallLog
 from localaws.front.dispatch import Application
-from localaws.front.http_server import Server
+from localaws.front.http_server import HttpServer
 from localaws.front.wire import StartResponse
 from localaws.logs import Logs, Metrics
 from localaws.moto_services import MotoServices
@@ -94,14 +94,14 @@ class Endpoint:
         if options.sandbox == "auto" and sandbox.name == NoSandbox.name:
             log.warning("%s", without_sandbox())
         self._application: Application | None = None
-        self._server = Server((options.host, options.port), self._answer, THREADS)
+        self._server = HttpServer((options.host, options.port), self._answer, THREADS)
         self._server.prepare()
         self.ctx = self._context(options, images, Runner(sandbox, hidden=[options.state], warm=options.warm))
         self._thread = threading.Thread(target=self._server.serve, name="http", daemon=True)
 
     def _context(self, options: Options, images: Images, runner: Runner) -> Context:
         key, secret = state_credentials(options.state)
-        config = Config(
+        config = EndpointSettings(
             region=options.region, account=ACCOUNT, host=options.host, port=self._server.bind_addr[1],
             state=options.state, access_key=key, secret_key=secret, grace=options.grace,
             allowed_hosts=options.allowed_hosts,

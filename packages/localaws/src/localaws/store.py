@@ -32,7 +32,7 @@ FIELDS = "kind, name, arn, status, created, modified, body"
 
 
 @dataclass(frozen=True)
-class Resource:
+class StoredResource:
     """One stored thing; `created` and `modified` are epoch seconds, `body` is its JSON document."""
 
     kind: str
@@ -54,36 +54,36 @@ def _dump(body: Mapping[str, Any]) -> str:
     return json.dumps(body, default=_epoch, separators=(",", ":"))
 
 
-def _resource(row: tuple[str, str, str, str, float, float, str]) -> Resource:
+def _resource(row: tuple[str, str, str, str, float, float, str]) -> StoredResource:
     kind, name, arn, status, created, modified, body = row
-    return Resource(kind, name, arn, status, created, modified, json.loads(body))
+    return StoredResource(kind, name, arn, status, created, modified, json.loads(body))
 
 
-Found = list[Resource]  # `list` is a method's name in Store
+Found = list[StoredResource]  # `list` is a method's name in Store
 
 
-class Rows(Sequence[Resource]):
+class StoredRows(Sequence[StoredResource]):
     """All resources of a kind, oldest first; read when they are looked at, or page by page with `page`."""
 
     def __init__(self, store: Store, kind: str) -> None:
         self._store = store
         self._kind = kind
 
-    def page(self, query: Query) -> list[Resource]:
+    def page(self, query: Query) -> list[StoredResource]:
         """Only those that the query asks for, in its order."""
         return self._store.find(self._kind, query)
 
-    def __iter__(self) -> Iterator[Resource]:
+    def __iter__(self) -> Iterator[StoredResource]:
         return iter(self._store.all_of(self._kind))
 
     def __len__(self) -> int:
         return self._store.count(self._kind)
 
     @overload
-    def __getitem__(self, index: int) -> Resource: ...
+    def __getitem__(self, index: int) -> StoredResource: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Resource]: ...
-    def __getitem__(self, index: int | slice) -> Resource | list[Resource]:
+    def __getitem__(self, index: slice) -> list[StoredResource]: ...
+    def __getitem__(self, index: int | slice) -> StoredResource | list[StoredResource]:
         return self._store.all_of(self._kind)[index]
 
     def __eq__(self, other: object) -> bool:
@@ -134,7 +134,7 @@ class Store:
         tags: Mapping[str, str] | None = None,
         *,
         taken: str = "",
-    ) -> Resource:
+    ) -> StoredResource:
         """Add a resource with its tags.
 
         When the name or ARN is taken it raises ResourceInUse naming it; given `taken`, a ValidationException that says
@@ -166,9 +166,9 @@ class Store:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
-        return Resource(kind, name, arn, status, now, now, json.loads(_dump(body)))
+        return StoredResource(kind, name, arn, status, now, now, json.loads(_dump(body)))
 
-    def _one(self, where: str, values: tuple[str, ...]) -> Resource | None:
+    def _one(self, where: str, values: tuple[str, ...]) -> StoredResource | None:
         with self._lock:
             row = self._db.execute(
                 f"SELECT {FIELDS} FROM resources WHERE " + where,  # noqa: S608
@@ -176,15 +176,15 @@ class Store:
             ).fetchone()
         return None if row is None else _resource(row)
 
-    def get(self, kind: str, name: str) -> Resource | None:
+    def get(self, kind: str, name: str) -> StoredResource | None:
         """The resource, or None."""
         return self._one("kind = ? AND name = ?", (kind, name))
 
-    def by_arn(self, arn: str) -> Resource | None:
+    def by_arn(self, arn: str) -> StoredResource | None:
         """The resource with this ARN, or None."""
         return self._one("arn = ?", (arn,))
 
-    def update(self, kind: str, name: str, *, status: str | None = None, **body_changes: Any) -> Resource:
+    def update(self, kind: str, name: str, *, status: str | None = None, **body_changes: Any) -> StoredResource:
         """Replace the status and top-level members of the body; a member set to None is removed.
 
         Raises KeyError when the resource does not exist (any more).
@@ -199,9 +199,9 @@ class Store:
                 "UPDATE resources SET status = ?, modified = ?, body = ? WHERE kind = ? AND name = ?",
                 (status or old.status, now, _dump(body), kind, name),
             )
-        return Resource(kind, name, old.arn, status or old.status, old.created, now, json.loads(_dump(body)))
+        return StoredResource(kind, name, old.arn, status or old.status, old.created, now, json.loads(_dump(body)))
 
-    def transition(self, kind: str, name: str, table: Transitions, event: str, **body_changes: Any) -> Resource:
+    def transition(self, kind: str, name: str, table: Transitions, event: str, **body_changes: Any) -> StoredResource:
         """Move along a state table and change the body in the same step; raises IllegalTransition."""
         with self._lock:
             old = self.get(kind, name)
@@ -222,9 +222,9 @@ class Store:
             self._db.execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
         return True
 
-    def list(self, kind: str) -> Rows:
+    def list(self, kind: str) -> StoredRows:
         """All resources of a kind, oldest first; nothing is read before it is looked at."""
-        return Rows(self, kind)
+        return StoredRows(self, kind)
 
     def all_of(self, kind: str) -> Found:
         """All resources of a kind as they are now, oldest first."""

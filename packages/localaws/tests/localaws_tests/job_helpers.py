@@ -14,8 +14,8 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from localaws.engine.spec import ProcessSpec
-from localaws.jobs.outcome import Ended
-from localaws.jobs.program import Program, Timer
+from localaws.jobs.outcome import ProgramEnd
+from localaws.jobs.program import JobProgram, ProgramTimer
 from localaws_tests.conftest import log_lines, poll, wait_for
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
@@ -44,9 +44,9 @@ def until_line(logs: Any, name: str, line: str, group: str = TRAINING_LOGS) -> N
 @contextmanager
 def timed_from(line: str) -> Iterator[None]:
     """Count the times of programs (limits, faults) from when they have written a line: it comes however slowly."""
-    begin, follow = Program.__init__, Program._follow
+    begin, follow = JobProgram.__init__, JobProgram._follow
 
-    def begun(self: Program, ctx: Any, ticket: Any, specs: Sequence[ProcessSpec], faults: Any) -> None:
+    def begun(self: JobProgram, ctx: Any, ticket: Any, specs: Sequence[ProcessSpec], faults: Any) -> None:
         written = threading.Event()
 
         def heard(spec: ProcessSpec) -> ProcessSpec:
@@ -60,13 +60,13 @@ def timed_from(line: str) -> Iterator[None]:
         self.written = written  # type: ignore[attr-defined]
         begin(self, ctx, ticket, [heard(spec) for spec in specs], faults)
 
-    def followed(self: Program, timers: list[Timer]) -> Ended:
+    def followed(self: JobProgram, timers: list[ProgramTimer]) -> ProgramEnd:
         poll(lambda: self.written.is_set() or not any(p.running() for p in self._processes))  # type: ignore[attr-defined]
         return follow(self, timers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Program, "__init__", begun)
-        patch.setattr(Program, "_follow", followed)
+        patch.setattr(JobProgram, "__init__", begun)
+        patch.setattr(JobProgram, "_follow", followed)
         yield
 
 

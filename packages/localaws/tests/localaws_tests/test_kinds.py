@@ -21,7 +21,7 @@ from localaws.kinds import (
     ResourceKind,
 )
 from localaws.resources.search import SEARCHED
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 # Written out by hand: what the model is asked for must come to this.
 JOBS = {
@@ -68,7 +68,7 @@ def test_every_name_is_in_the_model_of_the_clients(kind: ResourceKind) -> None:
 @pytest.mark.parametrize("kind", [*JOBS, ENDPOINT, MONITORING_SCHEDULE], ids=lambda kind: kind.word)
 def test_the_head_of_a_record_is_in_descriptions_and_summaries(kind: ResourceKind) -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
-    head = kind.head(Resource(kind.word, "a", "arn", "Failed", 1.0, 2.0, {}))
+    head = kind.head(StoredResource(kind.word, "a", "arn", "Failed", 1.0, 2.0, {}))
     assert list(head.values()) == ["a", "arn", "Failed", 1.0, 2.0]
     # Only summaries say when a transform job has changed; what AWS does not answer is left out of answers.
     assert set(head) - {"LastModifiedTime"} <= set(model.operation_model(kind.describe).output_shape.members)

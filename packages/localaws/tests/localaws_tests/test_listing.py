@@ -18,7 +18,7 @@ from localaws import registry, shapes
 from localaws.errors import ValidationException
 from localaws.listing import as_listed, list_page
 from localaws.profile import Profile
-from localaws.store import Resource, Store
+from localaws.store import Store, StoredResource
 from localaws_tests.sample_requests import minimal
 
 registry.load()
@@ -341,8 +341,8 @@ def test_a_page_has_ten_rows_unless_asked_otherwise_and_a_token_belongs_to_its_r
         call(ctx, operation, {**request, "NextToken": "bm9uc2Vuc2U"})
 
 
-def resource(name: str, created: float) -> Resource:
-    return Resource("kind", name, f"arn:{name}", "Completed", created, created, {})
+def resource(name: str, created: float) -> StoredResource:
+    return StoredResource("kind", name, f"arn:{name}", "Completed", created, created, {})
 
 
 def test_a_token_keeps_its_place_when_rows_come_and_go():

@@ -15,7 +15,7 @@ from localaws.errors import ResourceInUse
 from localaws.jobs import training_steps
 from localaws.listing import list_page
 from localaws.states import JOB_TRANSITIONS, IllegalTransition, Transitions
-from localaws.store import Resource, Store
+from localaws.store import Store, StoredResource
 from localaws.store_query import Query
 from localaws.tuning import tuning_run
 
@@ -136,8 +136,8 @@ def test_transition_changes_status_and_body_together(store: Store) -> None:
     assert found.body == {"End": 1}
 
 
-def resources(count: int) -> list[Resource]:
-    return [Resource("k", f"n{i:02d}", f"arn{i}", "ab"[i % 2], 100.0 + i // 2, 200.0, {}) for i in range(count)]
+def resources(count: int) -> list[StoredResource]:
+    return [StoredResource("k", f"n{i:02d}", f"arn{i}", "ab"[i % 2], 100.0 + i // 2, 200.0, {}) for i in range(count)]
 
 
 @given(
@@ -150,7 +150,7 @@ def resources(count: int) -> list[Resource]:
 def test_pages_give_everything_once_and_in_order(count: int, size: int, sort: str, order: str, gone: int) -> None:
     everything, request = resources(count), {"MaxResults": size, "SortBy": sort, "SortOrder": order}
 
-    def page(items: list[Resource], token: str | None) -> dict[str, Any]:
+    def page(items: list[StoredResource], token: str | None) -> dict[str, Any]:
         return list_page(
             items, {**request, **({"NextToken": token} if token else {})}, "Names", lambda r: {"n": r.name}
         )

@@ -208,7 +208,7 @@ class _Connection(HTTPConnection):
         super().__init__(server, sock, _file)
 
 
-class Server(wsgi.Server):
+class HttpServer(wsgi.Server):
     """The one HTTP server; `threads` requests are answered at once."""
 
     ConnectionClass = _Connection

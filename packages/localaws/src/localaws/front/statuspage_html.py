@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from localaws.context import Config
+from localaws.context import EndpointSettings
 from localaws.front.statuspage_logs import Stream
 from localaws.kinds import (
     ENDPOINT,
@@ -83,7 +83,7 @@ SHOWN_KINDS = (TRAINING_JOB, PROCESSING_JOB, TRANSFORM_JOB, TUNING_JOB, ENDPOINT
 class View:
     """What every page shows at its top; `refresh` in seconds, 0 for never."""
 
-    config: Config
+    config: EndpointSettings
     refresh: int = 0
 
 

@@ -54,7 +54,7 @@ BEHAVIOURS = (
 
 
 @dataclass(frozen=True)
-class Item:
+class ManifestItem:
     """One line of an augmented manifest: what is sent for each attribute, an object or a text."""
 
     parts: tuple[Entry | bytes, ...]
@@ -105,11 +105,11 @@ class Channel:
             "RecordWrapperType": "RecordIO" if self.record_io else "None",
         }
 
-    def items(self, s3: S3Store) -> list[Item]:
+    def items(self, s3: S3Store) -> list[ManifestItem]:
         """All that the channel holds, in order; raises JobError when there is nothing."""
         if self.kind == "AugmentedManifestFile":
             return augmented(s3, self.uri, self.attributes)
-        return [Item((entry,)) for entry in s3data.entries(s3, self.kind, self.uri)]
+        return [ManifestItem((entry,)) for entry in s3data.entries(s3, self.kind, self.uri)]
 
     def share(self, items: Sequence[T], cluster: Cluster, host: Host, epoch: int = 0) -> list[T]:
         """What of the items this host gets in an epoch; nothing when the channel is for other groups."""
@@ -122,7 +122,7 @@ class Channel:
         return order[hosts.index(host) :: len(hosts)] if self.sharded else order
 
 
-def augmented(s3: S3Store, uri: str, attributes: Sequence[str]) -> list[Item]:
+def augmented(s3: S3Store, uri: str, attributes: Sequence[str]) -> list[ManifestItem]:
     """The lines of an augmented manifest; raises JobError naming the line that is wrong."""
     text = s3data.read_object(s3, uri, "augmented manifest")
     found = [_line(uri, n, line, attributes) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -131,7 +131,7 @@ def augmented(s3: S3Store, uri: str, attributes: Sequence[str]) -> list[Item]:
     return found
 
 
-def _line(uri: str, number: int, line: bytes, attributes: Sequence[str]) -> Item:
+def _line(uri: str, number: int, line: bytes, attributes: Sequence[str]) -> ManifestItem:
     where = f"line {number} of the augmented manifest {uri}"
     try:
         values = json.loads(line)
@@ -148,7 +148,7 @@ def _line(uri: str, number: int, line: bytes, attributes: Sequence[str]) -> Item
             parts.append(_reference(where, name, value))
         else:
             parts.append((value if isinstance(value, str) else json.dumps(value)).encode())
-    return Item(tuple(parts))
+    return ManifestItem(tuple(parts))
 
 
 def _reference(where: str, name: str, value: object) -> Entry:
@@ -159,7 +159,7 @@ def _reference(where: str, name: str, value: object) -> Entry:
     return Entry(bucket, key, PurePosixPath(key))
 
 
-def lay_files(s3: S3Store, channel: Channel, items: Sequence[Item], root: Path) -> dict[Path, str]:
+def lay_files(s3: S3Store, channel: Channel, items: Sequence[ManifestItem], root: Path) -> dict[Path, str]:
     """Put a host's share of a File or FastFile channel below its root; returns what to mount read-only, and where.
 
     A small File channel is the job's own: programs may write to it as on AWS. The SDK's ModelTrainer starts its jobs

@@ -18,11 +18,11 @@ from localaws.engine.scheduler import Ticket
 from localaws.engine.spec import HOST_NAME, ML
 from localaws.errors import ValidationException
 from localaws.faults import JobFaults
-from localaws.jobs.outcome import Ended, JobError, Outcome, decide, from_error, said
+from localaws.jobs.outcome import AttemptOutcome, JobError, ProgramEnd, decide, from_error, said
 from localaws.jobs.spot import NO_CAPACITY
 from localaws.kinds import BY_WORD
 from localaws.states import JOB_TRANSITIONS
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 log = logging.getLogger("localaws.jobs")
 
@@ -120,7 +120,7 @@ def command(image: Image, program: str, entrypoint: Sequence[str], arguments: Se
         raise JobError("ClientError", str(error)) from None
 
 
-def stored(ctx: Context, kind: str, name: str) -> Resource:
+def stored(ctx: Context, kind: str, name: str) -> StoredResource:
     """The record of a job that is in the schedule: it is not deleted before its end."""
     found = ctx.store.get(kind, name)
     assert found is not None
@@ -133,7 +133,7 @@ def submit(
     name: str,
     run: Callable[[Context, Ticket], None],
     demand: Callable[[Body], Demand],
-    end: Callable[[Context, Ticket, Outcome], None] | None = None,
+    end: Callable[[Context, Ticket, AttemptOutcome], None] | None = None,
 ) -> Ticket:
     """Put a stored job into the schedule; `end` writes a job's end when `run` has raised before it could."""
 
@@ -151,7 +151,7 @@ def submit(
     return ticket
 
 
-def _write_end(ctx: Context, ticket: Ticket, outcome: Outcome) -> None:
+def _write_end(ctx: Context, ticket: Ticket, outcome: AttemptOutcome) -> None:
     ended = {BY_WORD[ticket.kind].end_member: ctx.clock()}
     ctx.store.transition(
         ticket.kind, ticket.name, JOB_TRANSITIONS, outcome.event, FailureReason=outcome.reason, **ended
@@ -176,28 +176,28 @@ def stop(ctx: Context, kind: str, name: str) -> bool:
     return True
 
 
-def await_start(ticket: Ticket, delay: float, faults: JobFaults) -> Ended | None:
+def await_start(ticket: Ticket, delay: float, faults: JobFaults) -> ProgramEnd | None:
     """The time in Starting; how the job has ended when it was stopped in it. Raises JobError (CapacityError)."""
     if ticket.wait_stop(delay):
-        return Ended(0, ticket.cause or "stop")
+        return ProgramEnd(0, ticket.cause or "stop")
     if faults.capacity:
         raise JobError("CapacityError", NO_CAPACITY)
     return None
 
 
-class Work(Protocol):
+class JobWork(Protocol):
     """A job at work; `begun` once it has its instances, `end` is what its document gets with its end."""
 
     begun: bool
 
-    def run(self) -> Outcome:
+    def run(self) -> AttemptOutcome:
         """The whole work; raises JobError."""
 
     def end(self) -> dict[str, Any]:
         """Members of the document, besides FailureReason."""
 
 
-def attend(ctx: Context, ticket: Ticket, work: Work) -> None:
+def attend(ctx: Context, ticket: Ticket, work: JobWork) -> None:
     """Do the whole work of a job and write its end."""
     try:
         outcome = conclude(ctx, ticket, work.run)
@@ -209,10 +209,10 @@ def attend(ctx: Context, ticket: Ticket, work: Work) -> None:
     ctx.store.transition(ticket.kind, ticket.name, JOB_TRANSITIONS, outcome.event, FailureReason=outcome.reason, **end)
 
 
-def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcome:
+def conclude(ctx: Context, ticket: Ticket, run: Callable[[], AttemptOutcome]) -> AttemptOutcome:
     """The outcome of a job's whole work; a stop before the program began, and trouble, are outcomes too."""
     if ticket.cause is not None:
-        return decide(Ended(0, ticket.cause))
+        return decide(ProgramEnd(0, ticket.cause))
     try:
         return run()
     except JobError as error:
@@ -224,7 +224,7 @@ def conclude(ctx: Context, ticket: Ticket, run: Callable[[], Outcome]) -> Outcom
         return fault(error)
 
 
-def fault(error: Exception) -> Outcome:
+def fault(error: Exception) -> AttemptOutcome:
     """The outcome of a job that the endpoint itself has broken."""
     return from_error(JobError("InternalServerError", f"{type(error).__name__}: {said(error)}"))
 

@@ -10,7 +10,7 @@ from localaws.coverage import Behaviour
 from localaws.errors import ResourceInUse, ResourceNotFound, ValidationException
 from localaws.kinds import ResourceKind
 from localaws.states import Transitions
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 BEHAVIOURS = (
     Behaviour(
@@ -35,7 +35,7 @@ class JobRecords:
     table: Transitions
     begin_stop: Callable[[Context, str], bool]
 
-    def find(self, ctx: Context, name: str) -> Resource:
+    def find(self, ctx: Context, name: str) -> StoredResource:
         """The job; ValidationException when there is none (the Airflow provider takes exactly this code as such)."""
         found = ctx.store.get(self.kind.word, name)
         if found is None:
@@ -59,6 +59,6 @@ class JobRecords:
                 raise ResourceInUse(f"The {self.kind.words} {name} is in status {found.status}: stop it first")
             ctx.store.delete(self.kind.word, name)
 
-    def unfinished(self, ctx: Context) -> Iterable[Resource]:
+    def unfinished(self, ctx: Context) -> Iterable[StoredResource]:
         """The jobs that an earlier run of the endpoint has left."""
         return [found for found in ctx.store.list(self.kind.word) if found.status not in self.table.terminal]

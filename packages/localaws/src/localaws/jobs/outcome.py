@@ -39,7 +39,7 @@ def said(error: Exception) -> str:
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProgramEnd:
     """How the program ended: its exit code (128 + n after signal n), what made it end, and which host (from 0)."""
 
     code: int
@@ -48,7 +48,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptOutcome:
     """The event for the state table, SecondaryStatus where a kind has it, and FailureReason."""
 
     event: Event
@@ -61,27 +61,27 @@ class Outcome:
         return self.event != "fail"
 
 
-def decide(ended: Ended, failure: str = "") -> Outcome:
+def decide(ended: ProgramEnd, failure: str = "") -> AttemptOutcome:
     """Map the end of a program to the end of its job; `failure` is what it wrote as its reason.
 
     A job at its time limit is Stopped with MaxRuntimeExceeded (CreateTrainingJob, StoppingCondition); what it
     had saved is uploaded. For processing jobs the same is assumed. Interrupted jobs go on, they are not decided here.
     """
     if ended.cause == "shutdown":
-        return Outcome("fail", "Failed", SHUTDOWN_REASON)
+        return AttemptOutcome("fail", "Failed", SHUTDOWN_REASON)
     if ended.cause == "stop":
-        return Outcome("stopped", "Stopped")
+        return AttemptOutcome("stopped", "Stopped")
     if ended.cause == "wait":
-        return Outcome("stopped", "MaxWaitTimeExceeded")
+        return AttemptOutcome("stopped", "MaxWaitTimeExceeded")
     if ended.cause == "limit":
-        return Outcome("stopped", "MaxRuntimeExceeded")
+        return AttemptOutcome("stopped", "MaxRuntimeExceeded")
     if ended.code == 0:
-        return Outcome("finish", "Completed")
+        return AttemptOutcome("finish", "Completed")
     said = failure.strip() or "Please refer to the job's logs for more information"
     tail = f", exit code: {ended.code}"
-    return Outcome("fail", "Failed", f"AlgorithmError: {said}"[: REASON_LENGTH - len(tail)] + tail)
+    return AttemptOutcome("fail", "Failed", f"AlgorithmError: {said}"[: REASON_LENGTH - len(tail)] + tail)
 
 
-def from_error(error: JobError) -> Outcome:
+def from_error(error: JobError) -> AttemptOutcome:
     """The outcome of a job that could not be prepared, or whose results could not be stored."""
-    return Outcome("fail", "Failed", str(error)[:REASON_LENGTH])
+    return AttemptOutcome("fail", "Failed", str(error)[:REASON_LENGTH])

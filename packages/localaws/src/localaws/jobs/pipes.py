@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from localaws.coverage import Behaviour
-from localaws.jobs.channels import DATA, Channel, Item
+from localaws.jobs.channels import DATA, Channel, ManifestItem
 from localaws.jobs.cluster import Cluster, Host
 from localaws.jobs.outcome import JobError
 from localaws.jobs.s3data import Entry
@@ -110,7 +110,7 @@ class Feeder:
         self,
         s3: S3Store,
         channel: Channel,
-        items: Sequence[Item],
+        items: Sequence[ManifestItem],
         place: tuple[Cluster, Host, Path],
         on_error: Callable[[JobError], None],
     ) -> None:

@@ -16,12 +16,12 @@ from localaws.faults import JobFaults
 from localaws.jobs import execution, monitoring_metrics, s3data
 from localaws.jobs.cluster import ADDRESSES, Cluster, Host
 from localaws.jobs.foldersync import PERIOD, FolderSync
-from localaws.jobs.outcome import REASON_LENGTH, Cause, Ended, Outcome, decide
-from localaws.jobs.program import Program, Timer
+from localaws.jobs.outcome import REASON_LENGTH, AttemptOutcome, Cause, ProgramEnd, decide
+from localaws.jobs.program import JobProgram, ProgramTimer
 from localaws.jobs.s3data import Entry
 from localaws.kinds import PROCESSING_JOB
 from localaws.logs import LogStream
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 KIND = PROCESSING_JOB.word
 BEHAVIOURS = (
@@ -56,7 +56,7 @@ def stop(ctx: Context, name: str) -> bool:
 
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
-    execution.attend(ctx, ticket, Processing(ctx, ticket, execution.stored(ctx, KIND, ticket.name)))
+    execution.attend(ctx, ticket, ProcessingRun(ctx, ticket, execution.stored(ctx, KIND, ticket.name)))
 
 
 def _cluster(body: Mapping[str, Any]) -> Cluster:
@@ -72,10 +72,10 @@ class _Place:
     bind: dict[Path, str] = field(default_factory=dict)
 
 
-class Processing:
+class ProcessingRun:
     """One processing job at work."""
 
-    def __init__(self, ctx: Context, ticket: Ticket, found: Resource) -> None:
+    def __init__(self, ctx: Context, ticket: Ticket, found: StoredResource) -> None:
         self.ctx, self.ticket, self.request, self.arn = ctx, ticket, found.body, found.arn
         self.faults: JobFaults = ctx.faults.of(ctx.store.tags(found.arn))
         self.cluster = _cluster(found.body)
@@ -88,7 +88,7 @@ class Processing:
         message = next((text for text in found if text), "")[:REASON_LENGTH]
         return {"ProcessingEndTime": self.ctx.clock(), "ExitMessage": message or None}
 
-    def run(self) -> Outcome:
+    def run(self) -> AttemptOutcome:
         """Download, run, upload; raises JobError."""
         ended = execution.await_start(self.ticket, self.ctx.profile.job_start + self.faults.slow_start, self.faults)
         if ended is not None:
@@ -142,7 +142,7 @@ class Processing:
                 folder = execution.inside(place.root, s3["LocalPath"])
                 place.bind |= s3data.lay(self.ctx.s3, mine, folder, str(Path(s3["LocalPath"])))
 
-    def _execute(self, syncs: Sequence[FolderSync]) -> Ended:
+    def _execute(self, syncs: Sequence[FolderSync]) -> ProgramEnd:
         with ExitStack() as stack:
             hosts = stack.enter_context(ADDRESSES.of(self.cluster))
             started = int(self.ctx.clock())
@@ -151,10 +151,10 @@ class Processing:
                 stream = f"{self.ticket.name}/{place.host.name}-{started}"
                 log = stack.enter_context(self.ctx.logs.open(PROCESSING_JOB.log_group, stream))
                 specs.append(self._spec(place, hosts, log))
-            program = Program(self.ctx, self.ticket, specs, self.faults)
+            program = JobProgram(self.ctx, self.ticket, specs, self.faults)
             return program.run(self.request["StoppingCondition"]["MaxRuntimeInSeconds"], self._timers(syncs))
 
-    def _timers(self, syncs: Sequence[FolderSync]) -> list[Timer]:
+    def _timers(self, syncs: Sequence[FolderSync]) -> list[ProgramTimer]:
         def synchronise() -> Cause | None:
             for sync in syncs:
                 sync.sync(running=True)
@@ -164,9 +164,9 @@ class Processing:
             stop(self.ctx, self.ticket.name)
             return None
 
-        timers = [Timer(PERIOD, synchronise, PERIOD)] if syncs else []
+        timers = [ProgramTimer(PERIOD, synchronise, PERIOD)] if syncs else []
         if self.faults.stop_after is not None:
-            timers.append(Timer(self.faults.stop_after, stop_it))
+            timers.append(ProgramTimer(self.faults.stop_after, stop_it))
         return timers
 
     def _spec(self, place: _Place, hosts: Mapping[str, str], log: LogStream) -> ProcessSpec:

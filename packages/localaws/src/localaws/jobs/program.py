@@ -16,7 +16,7 @@ from localaws.engine.runner import Process
 from localaws.engine.scheduler import Ticket
 from localaws.engine.spec import ProcessSpec
 from localaws.faults import JobFaults
-from localaws.jobs.outcome import Cause, Ended, JobError
+from localaws.jobs.outcome import Cause, JobError, ProgramEnd
 
 PEER_GRACE = 5.0  # seconds that the other hosts have after one has failed
 # What a program becomes that is to ignore SIGTERM and never to end; an ignored signal stays ignored in children.
@@ -38,7 +38,7 @@ BEHAVIOURS = (
 
 
 @dataclass(frozen=True)
-class Timer:
+class ProgramTimer:
     """Something to do `after` seconds from the start, and then every so often; a cause it returns ends the program."""
 
     after: float
@@ -46,7 +46,7 @@ class Timer:
     every: float | None = None
 
 
-class Program:
+class JobProgram:
     """The processes of one job; stopping the ticket ends them all.
 
     `run` raises JobError when a process cannot be started, or the error that was handed to `fail`.
@@ -73,12 +73,12 @@ class Program:
             thread.join()
         return self._processes[0].wait() or 0
 
-    def run(self, limit: float, timers: Sequence[Timer] = ()) -> Ended:
+    def run(self, limit: float, timers: Sequence[ProgramTimer] = ()) -> ProgramEnd:
         """Run to the end; `limit` in seconds."""
         self._start()
         self._ticket.attach(self)
         try:
-            return self._follow([*timers, *self._fault_timers(), Timer(limit, lambda: "limit")])
+            return self._follow([*timers, *self._fault_timers(), ProgramTimer(limit, lambda: "limit")])
         except BaseException:
             self.terminate(PEER_GRACE)
             raise
@@ -100,16 +100,16 @@ class Program:
     def _wait(self, host: int, process: Process) -> None:
         self._events.put((host, process.wait() or 0))
 
-    def _fault_timers(self) -> list[Timer]:
+    def _fault_timers(self) -> list[ProgramTimer]:
         if self._faults.kill_after is None:
             return []
 
         def kill() -> None:
             self._processes[0].kill()
 
-        return [Timer(self._faults.kill_after, kill)]
+        return [ProgramTimer(self._faults.kill_after, kill)]
 
-    def _follow(self, timers: list[Timer]) -> Ended:
+    def _follow(self, timers: list[ProgramTimer]) -> ProgramEnd:
         begun = time.monotonic()
         due = [(begun + timer.after, timer) for timer in timers]
         codes: dict[int, int] = {}
@@ -128,22 +128,22 @@ class Program:
             if cause := _run_due(due):
                 return self._finish(codes, cause, 0)
         worst = next((host for host in sorted(codes) if codes[host] != 0), 0)
-        return Ended(codes[worst], self._ticket.cause or "exit", worst)
+        return ProgramEnd(codes[worst], self._ticket.cause or "exit", worst)
 
-    def _finish(self, codes: dict[int, int], cause: Cause, host: int) -> Ended:
+    def _finish(self, codes: dict[int, int], cause: Cause, host: int) -> ProgramEnd:
         """End what still runs; a failed host's peers quickly, else with the time that a stop gives."""
         if len(codes) < len(self._processes):
             grace = self._ctx.config.grace
             code = self.terminate(min(grace, PEER_GRACE) if cause == "exit" else grace)
             codes.setdefault(0, code)
-        return Ended(codes[host], self._ticket.cause or cause, host)
+        return ProgramEnd(codes[host], self._ticket.cause or cause, host)
 
     def _said(self, code: int) -> int:
         given = self._faults.exit_code
         return code if given is None or self._ticket.stopping else given
 
 
-def _run_due(due: list[tuple[float, Timer]]) -> Cause | None:
+def _run_due(due: list[tuple[float, ProgramTimer]]) -> Cause | None:
     """Do what is due; the cause that one of them gives ends the program."""
     now = time.monotonic()
     for entry in [e for e in due if e[0] <= now]:

@@ -82,7 +82,7 @@ def check(request: Mapping[str, Any], instance_types: set[str]) -> None:
 
 
 @dataclass
-class Budget:
+class TimeBudget:
     """The times of one job, over all its attempts; in seconds."""
 
     runtime: float
@@ -93,7 +93,7 @@ class Budget:
     _since: float | None = None
 
     @classmethod
-    def of(cls, request: Mapping[str, Any], waited: float = 0.0) -> Budget:
+    def of(cls, request: Mapping[str, Any], waited: float = 0.0) -> TimeBudget:
         """The budget of a stored request that has waited some seconds already."""
         condition = request["StoppingCondition"]
         wait = float(condition.get("MaxWaitTimeInSeconds", float("inf")))

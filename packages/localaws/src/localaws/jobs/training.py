@@ -8,9 +8,9 @@ from localaws.context import Context
 from localaws.engine.scheduler import Ticket
 from localaws.jobs import execution, objective_feed, warmpool
 from localaws.jobs.cluster import Cluster
-from localaws.jobs.outcome import Cause, Ended, Outcome, decide
-from localaws.jobs.program import Timer
-from localaws.jobs.spot import Budget
+from localaws.jobs.outcome import AttemptOutcome, Cause, ProgramEnd, decide
+from localaws.jobs.program import ProgramTimer
+from localaws.jobs.spot import TimeBudget
 from localaws.jobs.training_attempt import INTERRUPTED, Attempt
 from localaws.jobs.training_steps import (
     KIND,
@@ -21,7 +21,7 @@ from localaws.jobs.training_steps import (
 from localaws.kinds import TRAINING_JOB
 from localaws.log_metrics import MetricReader, definitions
 from localaws.states import JOB_TRANSITIONS
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 METRIC_NAMESPACE = TRAINING_JOB.log_group  # AWS gives it the same name
 RETRIED = "InternalServerError"  # what RetryStrategy is for
@@ -46,7 +46,7 @@ def submit(ctx: Context, name: str) -> Ticket:
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
     try:
-        training = Training(ctx, ticket, execution.stored(ctx, KIND, ticket.name))
+        training = TrainingRun(ctx, ticket, execution.stored(ctx, KIND, ticket.name))
         outcome = training.run()
         if ticket.cause == "shutdown" and _goes_on(ctx, ticket.name, outcome):
             return
@@ -56,7 +56,7 @@ def run(ctx: Context, ticket: Ticket) -> None:
     _end(ctx, ticket, outcome, training.held, FinalMetricDataList=metrics or None)
 
 
-def _end(ctx: Context, ticket: Ticket, outcome: Outcome, held: float | None = None, **changes: Any) -> None:
+def _end(ctx: Context, ticket: Ticket, outcome: AttemptOutcome, held: float | None = None, **changes: Any) -> None:
     with ctx.store.exclusive():  # who sees the job's end sees what became of its pool
         finish(ctx, ticket.name, outcome, held, **changes)
         warmpool.release(ctx, ticket.name, outcome)
@@ -67,7 +67,7 @@ def _body(ctx: Context, name: str) -> dict[str, Any]:
     return execution.stored(ctx, KIND, name).body
 
 
-def _goes_on(ctx: Context, name: str, outcome: Outcome) -> bool:
+def _goes_on(ctx: Context, name: str, outcome: AttemptOutcome) -> bool:
     """Whether the endpoint's next start goes on with a job that its end has cut off."""
     body = _body(ctx, name)
     if body["SecondaryStatus"] == "Starting":
@@ -90,15 +90,15 @@ def begin_again(ctx: Context, name: str) -> None:
         next_step(ctx, name)
 
 
-class Training:
+class TrainingRun:
     """One job over all its attempts."""
 
-    def __init__(self, ctx: Context, ticket: Ticket, found: Resource) -> None:
+    def __init__(self, ctx: Context, ticket: Ticket, found: StoredResource) -> None:
         self.ctx, self.ticket, self.found = ctx, ticket, found
         self.name, self.request = found.name, found.body
         self.spot = bool(found.body.get("EnableManagedSpotTraining"))
         self.faults = ctx.faults.of(ctx.store.tags(found.arn))
-        self.budget = Budget.of(found.body, waited=max(0.0, ctx.clock() - found.created))
+        self.budget = TimeBudget.of(found.body, waited=max(0.0, ctx.clock() - found.created))
         self.reader: MetricReader | None = None
         self.first = True
 
@@ -107,7 +107,7 @@ class Training:
         """Seconds that are billed when they are not the whole time of the job."""
         return self.budget.held if self.spot else None
 
-    def run(self) -> Outcome:
+    def run(self) -> AttemptOutcome:
         """All attempts; the outcome of the last one."""
         while True:
             outcome = execution.conclude(self.ctx, self.ticket, self._attempt)
@@ -121,12 +121,12 @@ class Training:
                 return outcome
             next_step(self.ctx, self.name)
 
-    def _retried(self, outcome: Outcome) -> bool:
+    def _retried(self, outcome: AttemptOutcome) -> bool:
         if outcome.event != "fail" or self.ticket.stopping or not (outcome.reason or "").startswith(RETRIED):
             return False
         return retries_left(_body(self.ctx, self.name))
 
-    def _attempt(self) -> Outcome:
+    def _attempt(self) -> AttemptOutcome:
         if self.reader is None:
             self.reader = self._make_reader()
         ended = self._wait_for_instances()
@@ -149,7 +149,7 @@ class Training:
         finally:
             self.budget.release()
 
-    def _wait_for_instances(self) -> Ended | None:
+    def _wait_for_instances(self) -> ProgramEnd | None:
         """The time in Starting; how the job has ended when there are none. Raises JobError (CapacityError)."""
         reused = self.first and warmpool.claim(self.ctx, self.found)
         delay = (0.0 if reused else self.ctx.profile.job_start) + (self.faults.slow_start if self.first else 0.0)
@@ -160,10 +160,10 @@ class Training:
         if asked is not None and asked < min(delay, left) and not self.ticket.wait_stop(asked):
             stop(self.ctx, self.name)
         if delay >= left:
-            return Ended(0, self.ticket.cause or "stop") if self.ticket.wait_stop(left) else Ended(0, "wait")
+            return ProgramEnd(0, self.ticket.cause or "stop") if self.ticket.wait_stop(left) else ProgramEnd(0, "wait")
         return execution.await_start(self.ticket, delay, self.faults)
 
-    def _fault_timers(self) -> list[Timer]:
+    def _fault_timers(self) -> list[ProgramTimer]:
         """What happens once in a job's life, in its first attempt."""
 
         def stop_it() -> Cause | None:
@@ -172,9 +172,9 @@ class Training:
 
         timers = []
         if self.first and self.faults.stop_after is not None:
-            timers.append(Timer(self.faults.stop_after, stop_it))
+            timers.append(ProgramTimer(self.faults.stop_after, stop_it))
         if self.first and self.spot and self.faults.interrupt_after is not None:
-            timers.append(Timer(self.faults.interrupt_after, lambda: "interrupted"))
+            timers.append(ProgramTimer(self.faults.interrupt_after, lambda: "interrupted"))
         return timers
 
     def _make_reader(self) -> MetricReader:

@@ -16,13 +16,13 @@ from localaws.engine.scheduler import Ticket
 from localaws.engine.spec import ProcessSpec
 from localaws.faults import JobFaults
 from localaws.jobs import channels, execution, s3data
-from localaws.jobs.channels import Channel, Item
+from localaws.jobs.channels import Channel, ManifestItem
 from localaws.jobs.cluster import ADDRESSES, Cluster, Host
 from localaws.jobs.foldersync import PERIOD, FolderSync
-from localaws.jobs.outcome import Cause, Ended, Outcome, decide
+from localaws.jobs.outcome import AttemptOutcome, Cause, ProgramEnd, decide
 from localaws.jobs.pipes import Feeder
-from localaws.jobs.program import Program, Timer
-from localaws.jobs.spot import Budget
+from localaws.jobs.program import JobProgram, ProgramTimer
+from localaws.jobs.spot import TimeBudget
 from localaws.jobs.training_steps import KIND, next_step
 from localaws.kinds import TRAINING_JOB
 from localaws.log_metrics import MetricReader
@@ -32,7 +32,7 @@ CHECKPOINTS = "/opt/ml/checkpoints"  # CheckpointConfig.LocalPath when it is lef
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code", "checkpoints")
 MODEL, OUTPUT, FAILURE = "model", "output/data", "output/failure"
 # Not an end: the job goes on with another attempt.
-INTERRUPTED = Outcome("fail", "Interrupted", "InternalServerError: the managed spot instances were taken away")
+INTERRUPTED = AttemptOutcome("fail", "Interrupted", "InternalServerError: the managed spot instances were taken away")
 
 BEHAVIOURS = (
     Behaviour(
@@ -73,8 +73,8 @@ class Attempt:
         *,
         reader: MetricReader,
         faults: JobFaults,
-        budget: Budget,
-        timers: Sequence[Timer],
+        budget: TimeBudget,
+        timers: Sequence[ProgramTimer],
     ) -> None:
         self.ctx, self.ticket, self.request, self.arn = ctx, ticket, request, arn
         self.reader, self.faults, self.budget, self.timers = reader, faults, budget, timers
@@ -84,7 +84,7 @@ class Attempt:
         self.home = execution.job_home(ctx, KIND, ticket.name)
         self.streams: list[str] = []  # one for each host, once the programs run
 
-    def run(self) -> Outcome:
+    def run(self) -> AttemptOutcome:
         """Download, train, upload; raises JobError."""
         name = self.ticket.name
         places = [_Place(host, execution.host_root(self.home, host.name)) for host in self.cluster.hosts]
@@ -106,7 +106,7 @@ class Attempt:
             self._upload([place.root for place in places])
         return outcome
 
-    def _lay_out(self, place: _Place, items: Mapping[str, Sequence[Item]]) -> None:
+    def _lay_out(self, place: _Place, items: Mapping[str, Sequence[ManifestItem]]) -> None:
         """The directories, configuration files and File channels of the container contract."""
         for folder in FOLDERS:
             (place.root / folder).mkdir(parents=True, exist_ok=True)
@@ -128,16 +128,16 @@ class Attempt:
         return FolderSync(self.ctx.s3, place.root, folder, given["S3Uri"], delete=True)
 
     def _train(
-        self, places: Sequence[_Place], items: Mapping[str, Sequence[Item]], syncs: Sequence[FolderSync]
-    ) -> Ended:
+        self, places: Sequence[_Place], items: Mapping[str, Sequence[ManifestItem]], syncs: Sequence[FolderSync]
+    ) -> ProgramEnd:
         def synchronise() -> Cause | None:
             for sync in syncs:
                 sync.sync(running=True)
             return None
 
-        timers = [*self.timers, *([Timer(PERIOD, synchronise, PERIOD)] if syncs else [])]
+        timers = [*self.timers, *([ProgramTimer(PERIOD, synchronise, PERIOD)] if syncs else [])]
         if self.budget.wait_left != float("inf"):
-            timers.append(Timer(self.budget.wait_left, lambda: "wait"))
+            timers.append(ProgramTimer(self.budget.wait_left, lambda: "wait"))
         with ExitStack() as stack:
             hosts = stack.enter_context(ADDRESSES.of(self.cluster))
             started = int(self.ctx.clock())
@@ -146,7 +146,7 @@ class Attempt:
             for place, stream in zip(places, self.streams, strict=True):
                 log = stack.enter_context(self.ctx.logs.open(TRAINING_JOB.log_group, stream))
                 specs.append(self._spec(place, hosts, log))
-            program = Program(self.ctx, self.ticket, specs, self.faults)
+            program = JobProgram(self.ctx, self.ticket, specs, self.faults)
             for feeder in self._feeders(places, items, program):
                 feeder.start()
                 stack.callback(feeder.stop)
@@ -183,7 +183,9 @@ class Attempt:
             hosts=hosts,
         )
 
-    def _feeders(self, places: Sequence[_Place], items: Mapping[str, Sequence[Item]], program: Program) -> list[Feeder]:
+    def _feeders(
+        self, places: Sequence[_Place], items: Mapping[str, Sequence[ManifestItem]], program: JobProgram
+    ) -> list[Feeder]:
         return [
             Feeder(self.ctx.s3, channel, items[channel.name], (self.cluster, place.host, place.root), program.fail)
             for channel in self.channels

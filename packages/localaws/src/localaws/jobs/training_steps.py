@@ -10,7 +10,7 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import execution
-from localaws.jobs.outcome import Outcome
+from localaws.jobs.outcome import AttemptOutcome
 from localaws.kinds import TRAINING_JOB
 from localaws.states import JOB_TRANSITIONS, Transitions
 
@@ -83,7 +83,7 @@ def begin_stop(ctx: Context, name: str) -> bool:
     return execution.begin_stop(ctx, KIND, name, stopping)
 
 
-def finish(ctx: Context, name: str, outcome: Outcome, held: float | None = None, **changes: Any) -> None:
+def finish(ctx: Context, name: str, outcome: AttemptOutcome, held: float | None = None, **changes: Any) -> None:
     """Write a job's end: status, last step, times and reason; `held`: seconds that its instances were held."""
     with ctx.store.exclusive():
         if outcome.secondary == "MaxWaitTimeExceeded":

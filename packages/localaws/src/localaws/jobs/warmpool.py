@@ -12,9 +12,9 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
-from localaws.jobs.outcome import Outcome
+from localaws.jobs.outcome import AttemptOutcome
 from localaws.kinds import TRAINING_JOB
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 KIND = "warm-pool"
 JOB = TRAINING_JOB.word
@@ -60,7 +60,7 @@ def _show(ctx: Context, job: str, state: str, **more: Any) -> None:
         ctx.store.update(JOB, job, **changes)
 
 
-def _end(ctx: Context, pool: Resource, state: str, until: float, **more: Any) -> None:
+def _end(ctx: Context, pool: StoredResource, state: str, until: float, **more: Any) -> None:
     ctx.store.delete(KIND, pool.name)
     _show(ctx, pool.name, state, ResourceRetainedBillableTimeInSeconds=max(0, int(until - pool.created)), **more)
 
@@ -73,7 +73,7 @@ def expire(ctx: Context) -> None:
                 _end(ctx, pool, "Terminated", until)
 
 
-def claim(ctx: Context, found: Resource) -> bool:
+def claim(ctx: Context, found: StoredResource) -> bool:
     """Take a waiting pool for this job if one matches; the job's own pool is in use then, also if it is to be kept."""
     body, reused = found.body, False
     with ctx.store.exclusive():
@@ -90,7 +90,7 @@ def claim(ctx: Context, found: Resource) -> bool:
     return reused
 
 
-def release(ctx: Context, name: str, outcome: Outcome) -> None:
+def release(ctx: Context, name: str, outcome: AttemptOutcome) -> None:
     """The job has ended: its instances wait for another one, or are gone."""
     with ctx.store.exclusive():
         found = ctx.store.get(JOB, name)
@@ -113,7 +113,7 @@ def lost(ctx: Context, name: str) -> None:
         _show(ctx, name, "Terminated", ResourceRetainedBillableTimeInSeconds=0)
 
 
-def update(ctx: Context, found: Resource, seconds: int) -> None:
+def update(ctx: Context, found: StoredResource, seconds: int) -> None:
     """Change how long a job's pool is kept; 0 ends one that waits. Raises ValidationException when there is none."""
     with ctx.store.exclusive():
         expire(ctx)

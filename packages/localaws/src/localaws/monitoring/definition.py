@@ -33,7 +33,7 @@ ATTRIBUTES = {
 
 
 @dataclass(frozen=True)
-class Monitor:
+class MonitoringJob:
     """One monitoring job, whatever form it was given in; members are those of the API."""
 
     kind: str
@@ -83,10 +83,10 @@ def _input(given: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     return source
 
 
-def from_definition(kind: str, request: Mapping[str, Any]) -> Monitor:
+def from_definition(kind: str, request: Mapping[str, Any]) -> MonitoringJob:
     """The monitor of a Create...JobDefinition request."""
     given, app, output = request[f"{kind}JobInput"], request[f"{kind}AppSpecification"], f"{kind}JobOutputConfig"
-    return Monitor(
+    return MonitoringJob(
         kind=kind,
         app=app,
         source=_input(given, f"{kind}JobInput"),
@@ -102,9 +102,9 @@ def from_definition(kind: str, request: Mapping[str, Any]) -> Monitor:
     )
 
 
-def _inline(job: Mapping[str, Any], kind: str) -> Monitor:
+def _inline(job: Mapping[str, Any], kind: str) -> MonitoringJob:
     outputs = job["MonitoringOutputConfig"]
-    return Monitor(
+    return MonitoringJob(
         kind=kind,
         app=job["MonitoringAppSpecification"],
         source=_input(job["MonitoringInputs"][0], "MonitoringInputs"),
@@ -119,7 +119,7 @@ def _inline(job: Mapping[str, Any], kind: str) -> Monitor:
     )
 
 
-def of_schedule(ctx: Context, config: Mapping[str, Any]) -> Monitor:
+def of_schedule(ctx: Context, config: Mapping[str, Any]) -> MonitoringJob:
     """The monitor of a MonitoringScheduleConfig; ValidationException or ResourceNotFound when there is none."""
     job, name, kind = (
         config.get(k) for k in ("MonitoringJobDefinition", "MonitoringJobDefinitionName", "MonitoringType")
@@ -152,7 +152,7 @@ def _check_place(where: str, local: str) -> None:
         raise ValidationException(f"{where} LocalPath '{local}' must lie under /opt/ml/processing")
 
 
-def check(ctx: Context, monitor: Monitor) -> None:
+def check(ctx: Context, monitor: MonitoringJob) -> None:
     """Raise ValidationException for what no execution could do, so that it is known before the first one."""
     ctx.images.resolve(monitor.app["ImageUri"])
     check_isolation(ctx, (monitor.network or {}).get("EnableNetworkIsolation", False))
@@ -167,7 +167,7 @@ def check(ctx: Context, monitor: Monitor) -> None:
             split(monitor.app[member])
 
 
-def check_runtime(monitor: Monitor, config: Mapping[str, Any]) -> None:
+def check_runtime(monitor: MonitoringJob, config: Mapping[str, Any]) -> None:
     """The documented limit: a job ends before the next one is due, in half that time where two jobs are needed."""
     period = recurrence(config)
     most = period.period if period else DAY

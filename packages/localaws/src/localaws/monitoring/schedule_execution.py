@@ -18,11 +18,11 @@ from localaws.errors import ApiError
 from localaws.jobs import processing_request, s3data
 from localaws.jobs.outcome import JobError
 from localaws.kinds import MONITORING_SCHEDULE, PROCESSING_JOB
-from localaws.monitoring.definition import Monitor, captured_to, of_schedule
+from localaws.monitoring.definition import MonitoringJob, captured_to, of_schedule
 from localaws.monitoring.merge import merge, truth
-from localaws.monitoring.times import DAY, Window, hour_path, recurrence, stamp, window
+from localaws.monitoring.times import DAY, ExecutionWindow, hour_path, recurrence, stamp, window
 from localaws.s3.errors import S3Error
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 log = logging.getLogger("localaws.monitoring")
 
@@ -60,13 +60,13 @@ class NoData(Exception):
 
 
 @dataclass(frozen=True)
-class Run:
+class ExecutionRun:
     """What one execution works with."""
 
     schedule: str
-    monitor: Monitor
+    monitor: MonitoringJob
     scheduled: float
-    window: Window
+    window: ExecutionWindow
     captured: str  # S3 URI below which the endpoint's data are captured
 
     @property
@@ -76,7 +76,7 @@ class Run:
         return s3data.join(self.monitor.output["S3Uri"], self.monitor.endpoint, self.schedule, hour)
 
 
-def variants(ctx: Context, run: Run) -> list[str]:
+def variants(ctx: Context, run: ExecutionRun) -> list[str]:
     """The variants that have captured anything, by the folders below the endpoint's."""
     bucket, prefix = s3data.split(s3data.join(run.captured, run.monitor.endpoint, ""))
     return sorted({key[len(prefix) :].split("/")[0] for key in ctx.s3.iter_keys(bucket, prefix)})
@@ -87,7 +87,7 @@ def _has_data(ctx: Context, uri: str) -> bool:
     return next(iter(ctx.s3.iter_keys(bucket, prefix)), None) is not None
 
 
-def folders(ctx: Context, base: str, run: Run, most: int) -> list[str]:
+def folders(ctx: Context, base: str, run: ExecutionRun, most: int) -> list[str]:
     """Endpoint/variant/hour below `base`, those with data in the window; days, or variants, where hours are too many.
 
     A processing job has at most ten inputs; that a job may be given more than its window is documented.
@@ -105,7 +105,7 @@ def folders(ctx: Context, base: str, run: Run, most: int) -> list[str]:
     return [run.monitor.endpoint]
 
 
-def _merged(ctx: Context, run: Run) -> str:
+def _merged(ctx: Context, run: ExecutionRun) -> str:
     """Merge ground truth into the captured data of the window; returns the S3 URI of what stands for the capture."""
     assert run.monitor.truth is not None
     labels = truth(ctx.s3, run.monitor.truth, run.window.hours())
@@ -124,7 +124,7 @@ def _file_input(name: str, uri: str, folder: str) -> tuple[dict[str, Any], str]:
     return {"InputName": name, "S3Input": s3}, str(PurePosixPath(folder, PurePosixPath(uri).name))
 
 
-def _further_inputs(monitor: Monitor) -> Iterator[tuple[dict[str, Any], str | None, str]]:
+def _further_inputs(monitor: MonitoringJob) -> Iterator[tuple[dict[str, Any], str | None, str]]:
     """Inputs beside the data: the input, the variable that names its path (None: none does), and that path."""
     app = monitor.app
     for name, variable, uri, folder in (
@@ -141,7 +141,7 @@ def _further_inputs(monitor: Monitor) -> Iterator[tuple[dict[str, Any], str | No
             yield given, variable, path
 
 
-def environment(run: Run) -> dict[str, str]:
+def environment(run: ExecutionRun) -> dict[str, str]:
     """The variables of the container contract, without those of baseline and scripts."""
     kind = "sagemakerCaptureJson" if run.monitor.truth is None else "sagemakerMergeJson"
     return {
@@ -160,7 +160,7 @@ def environment(run: Run) -> dict[str, str]:
     }
 
 
-def request_of(run: Run, name: str, base: str, found: Sequence[str], limit: float) -> dict[str, Any]:
+def request_of(run: ExecutionRun, name: str, base: str, found: Sequence[str], limit: float) -> dict[str, Any]:
     """The CreateProcessingJob request of an execution; `found` are the folders with data below `base`."""
     monitor = run.monitor
     inputs: list[dict[str, Any]] = []
@@ -198,7 +198,7 @@ def request_of(run: Run, name: str, base: str, found: Sequence[str], limit: floa
     return request | ({"NetworkConfig": dict(monitor.network)} if monitor.network else {})
 
 
-def start(ctx: Context, schedule: Resource, scheduled: float) -> Resource:
+def start(ctx: Context, schedule: StoredResource, scheduled: float) -> StoredResource:
     """Begin an execution: its record, and its processing job unless there is nothing to look at.
 
     The record names the job before there is one: whatever the process's end leaves behind belongs together.
@@ -237,10 +237,10 @@ def _settled(ctx: Context, name: str) -> None:
         settle(ctx, found)
 
 
-def _start_job(ctx: Context, schedule: Resource, scheduled: float, name: str) -> Resource:
+def _start_job(ctx: Context, schedule: StoredResource, scheduled: float, name: str) -> StoredResource:
     config = schedule.body["MonitoringScheduleConfig"]
     monitor = of_schedule(ctx, config)
-    run = Run(
+    run = ExecutionRun(
         schedule=schedule.name,
         monitor=monitor,
         scheduled=scheduled,
@@ -277,7 +277,7 @@ def bring_back(ctx: Context) -> None:
         settle(ctx, ctx.store.update(KIND, execution.name, status="InProgress", ProcessingJobArn=job.arn))
 
 
-def settle(ctx: Context, execution: Resource) -> Resource:
+def settle(ctx: Context, execution: StoredResource) -> StoredResource:
     """The execution with the status that its processing job has now; none while it is being started."""
     if execution.status not in ALIVE or execution.status == "Pending":
         return execution
@@ -293,7 +293,7 @@ def settle(ctx: Context, execution: Resource) -> Resource:
     return ctx.store.update(KIND, execution.name, status=status, FailureReason=job.body.get("FailureReason"))
 
 
-def violated(ctx: Context, job: Resource) -> bool:
+def violated(ctx: Context, job: StoredResource) -> bool:
     """Whether a completed job found violations: by what it said at its end, else by its report."""
     message = str(job.body.get("ExitMessage") or "")
     if message.startswith("Completed"):
@@ -313,7 +313,7 @@ def violated(ctx: Context, job: Resource) -> bool:
     return False
 
 
-def summary(execution: Resource) -> dict[str, Any]:
+def summary(execution: StoredResource) -> dict[str, Any]:
     """A MonitoringExecutionSummary."""
     return {
         **execution.body,

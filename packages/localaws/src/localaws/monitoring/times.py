@@ -87,7 +87,7 @@ def seconds(duration: str, member: str) -> float:
 
 
 @dataclass(frozen=True)
-class Window:
+class ExecutionWindow:
     """The data of one execution: from `start` up to, not including, `end`, in epoch seconds."""
 
     start: float
@@ -101,7 +101,7 @@ class Window:
             hour += HOUR
 
 
-def window(config: Mapping[str, Any], source: Mapping[str, Any], scheduled: float) -> Window:
+def window(config: Mapping[str, Any], source: Mapping[str, Any], scheduled: float) -> ExecutionWindow:
     """The window of an execution: by the schedule's analysis times, else the input's offsets, else the last period.
 
     Raises ValidationException for times that make no window.
@@ -121,7 +121,7 @@ def window(config: Mapping[str, Any], source: Mapping[str, Any], scheduled: floa
         last = seconds(offset, "EndTimeOffset")
     if first is None:
         first = -(period.period if period else DAY)
-    found = Window(scheduled + first, scheduled + (last or 0.0))
+    found = ExecutionWindow(scheduled + first, scheduled + (last or 0.0))
     if found.end <= found.start:
         raise ValidationException(f"The analysis would end {-(last or 0.0):g} s before the schedule, but begin later")
     if (start or end) and found.end - found.start > DAY:

@@ -14,7 +14,7 @@ from localaws.registry import on_start, operation
 from localaws.resources import endpoint_config
 from localaws.serving import endpoint_works as works
 from localaws.serving.endpoint_plan import (
-    Plan,
+    EndpointPlan,
     capture_summary,
     instances_by_type,
     is_serverless,
@@ -25,7 +25,7 @@ from localaws.serving.endpoint_plan import (
 )
 from localaws.serving.endpoint_works import KIND, TRANSITIONS
 from localaws.serving.lookup import find_endpoint
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.unsupported import refuse_value
 
 UNSUPPORTED = (
@@ -76,7 +76,7 @@ def _check_deployment(request: dict[str, Any]) -> dict[str, Any] | None:
     return deployment
 
 
-def _check_quotas(ctx: Context, plan: Plan) -> None:
+def _check_quotas(ctx: Context, plan: EndpointPlan) -> None:
     for instance_type, count in instances_by_type(plan).items():
         ctx.quotas.check(ctx.store, "endpoint", instance_type, count)
 
@@ -132,7 +132,7 @@ def update_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     return {"EndpointArn": endpoint.arn}
 
 
-def _check_kind(endpoint: Resource, present: Plan, pending: Plan) -> None:
+def _check_kind(endpoint: StoredResource, present: EndpointPlan, pending: EndpointPlan) -> None:
     if is_serverless(present) != is_serverless(pending):
         kinds = ("serverless", "on instances")
         before, after = kinds if is_serverless(present) else kinds[::-1]
@@ -159,7 +159,7 @@ def update_weights_and_capacities(ctx: Context, request: dict[str, Any]) -> dict
     return {"EndpointArn": endpoint.arn}
 
 
-def _changes(endpoint: Resource, wanted: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _changes(endpoint: StoredResource, wanted: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The changes by variant name; ValidationException for what a variant does not have."""
     variants = {variant["name"]: variant for variant in endpoint.body["plan"]["variants"]}
     changes: dict[str, dict[str, Any]] = {}
@@ -206,7 +206,7 @@ def delete_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _check_movable(endpoint: Resource, event: str) -> None:
+def _check_movable(endpoint: StoredResource, event: str) -> None:
     """ValidationException when the endpoint's status does not allow what a client asks for."""
     if TRANSITIONS.allows(endpoint.status, event):
         return
@@ -238,7 +238,7 @@ def describe_endpoint(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pending(pending: Plan) -> dict[str, Any]:
+def _pending(pending: EndpointPlan) -> dict[str, Any]:
     types = {variant["name"]: variant.get("instance_type") for variant in pending["variants"]}
     return {
         "EndpointConfigName": pending["config"],

@@ -14,7 +14,7 @@ from localaws.listing import list_page
 from localaws.registry import operation
 from localaws.serving.lookup import find_model, served_model
 from localaws.serving.variants import ROUTING
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.unsupported import refuse_value
 
 KIND = ENDPOINT_CONFIG.word
@@ -64,7 +64,7 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 
-def find_config(ctx: Context, name: str) -> Resource:
+def find_config(ctx: Context, name: str) -> StoredResource:
     """The configuration; raises ValidationException with AWS's text when there is none."""
     found = ctx.store.get(KIND, name)
     if found is None:
@@ -156,7 +156,7 @@ def describe_endpoint_config(ctx: Context, request: dict[str, Any]) -> dict[str,
     return {**config.body, **_summary(config), "EnableNetworkIsolation": False}
 
 
-def _summary(config: Resource) -> dict[str, Any]:
+def _summary(config: StoredResource) -> dict[str, Any]:
     return {
         "EndpointConfigName": config.name,
         "EndpointConfigArn": config.arn,

@@ -15,7 +15,7 @@ from localaws.kinds import TUNING_JOB
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.resources import training_job
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.tuning import tuning_request, tuning_run
 from localaws.tuning import warm_start as tuning_warm
 from localaws.tuning.trials import Trials, best, not_improving, summary
@@ -86,7 +86,7 @@ def _counters(trials: Trials) -> dict[str, Any]:
     return {"TrainingJobStatusCounters": status, "ObjectiveStatusCounters": results}
 
 
-def _common(found: Resource, trials: Trials) -> dict[str, Any]:
+def _common(found: StoredResource, trials: Trials) -> dict[str, Any]:
     return {
         **TUNING_JOB.head(found),
         "HyperParameterTuningEndTime": found.body.get("HyperParameterTuningEndTime"),
@@ -115,7 +115,7 @@ def describe_tuning_job(ctx: Context, request: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def _overall_best(ctx: Context, found: Resource, trials: Trials) -> dict[str, Any] | None:
+def _overall_best(ctx: Context, found: StoredResource, trials: Trials) -> dict[str, Any] | None:
     """The best training job of a tuning job and of those it was warm started from on identical data."""
     if found.body.get("WarmStartConfig", {}).get("WarmStartType") != "IdenticalDataAndAlgorithm":
         return None
@@ -130,7 +130,7 @@ def _overall_best(ctx: Context, found: Resource, trials: Trials) -> dict[str, An
 def list_tuning_jobs(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     """Summaries, oldest first unless asked otherwise."""
 
-    def summary(found: Resource) -> dict[str, Any]:
+    def summary(found: StoredResource) -> dict[str, Any]:
         config = found.body["HyperParameterTuningJobConfig"]
         return {
             **_common(found, Trials(ctx, found)),

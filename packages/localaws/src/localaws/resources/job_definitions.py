@@ -10,7 +10,7 @@ from localaws.jobs.execution import refuse, tag_map
 from localaws.listing import list_page
 from localaws.monitoring.definition import KINDS, check, from_definition
 from localaws.registry import operation
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 STATUS = "Completed"  # a definition does nothing by itself
 UNSUPPORTED = {f"Create{kind}JobDefinition": (f"{kind}JobInput.BatchTransformInput",) for kind in KINDS}
@@ -31,7 +31,7 @@ ECHOED = {
 def _register(kind: str, stored: str) -> None:
     words = stored.replace("-", " ")
 
-    def find(ctx: Context, name: str) -> Resource:
+    def find(ctx: Context, name: str) -> StoredResource:
         found = ctx.store.get(stored, name)
         if found is None:
             raise ResourceNotFound(f"Could not find {words} {ctx.config.arn(stored, name)}")
@@ -58,10 +58,10 @@ def _register(kind: str, stored: str) -> None:
     def list_definitions(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         """All definitions of the kind; newest first unless asked otherwise."""
 
-        def endpoint(definition: Resource) -> str:
+        def endpoint(definition: StoredResource) -> str:
             return str(definition.body[f"{kind}JobInput"]["EndpointInput"]["EndpointName"])
 
-        def summary(definition: Resource) -> dict[str, Any]:
+        def summary(definition: StoredResource) -> dict[str, Any]:
             return {
                 "MonitoringJobDefinitionName": definition.name,
                 "MonitoringJobDefinitionArn": definition.arn,

@@ -17,7 +17,7 @@ from localaws.resources import model_package
 from localaws.s3 import S3Error
 from localaws.serving.lookup import find_model
 from localaws.serving.model_data import Artifact, ServedModel
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.unsupported import refuse_value
 
 KIND = MODEL.word
@@ -161,7 +161,7 @@ def describe_model(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summary(model: Resource) -> dict[str, Any]:
+def _summary(model: StoredResource) -> dict[str, Any]:
     return {"ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created}
 
 

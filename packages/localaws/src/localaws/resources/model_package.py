@@ -13,7 +13,7 @@ from localaws.kinds import MODEL_PACKAGE
 from localaws.listing import list_page
 from localaws.registry import operation
 from localaws.resources import model_package_group
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 KIND = MODEL_PACKAGE.word
 STATUS = "Completed"  # a package without a ValidationSpecification has nothing to wait for
@@ -87,7 +87,7 @@ BEHAVIOURS = (
 _numbering = threading.Lock()  # two versions created at once must not get the same number
 
 
-def find_package(ctx: Context, reference: str) -> Resource:
+def find_package(ctx: Context, reference: str) -> StoredResource:
     """The package of an ARN, of `group/version`, or of an unversioned package's name."""
     by_arn = reference.startswith("arn:")
     found = ctx.store.by_arn(reference) if by_arn else ctx.store.get(KIND, reference)
@@ -120,13 +120,13 @@ def create_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, Any
         return {"ModelPackageArn": _insert_version(ctx, str(group), body, tags).arn}
 
 
-def _by_token(ctx: Context, token: str | None) -> Resource | None:
+def _by_token(ctx: Context, token: str | None) -> StoredResource | None:
     if token is None:
         return None
     return next((p for p in ctx.store.list(KIND) if p.body.get("token") == token), None)
 
 
-def _insert(ctx: Context, name: str, body: dict[str, Any], tags: dict[str, str]) -> Resource:
+def _insert(ctx: Context, name: str, body: dict[str, Any], tags: dict[str, str]) -> StoredResource:
     arn = ctx.config.arn(KIND, name)
     try:
         return ctx.store.insert(KIND, name, arn, STATUS, body, tags)
@@ -134,7 +134,7 @@ def _insert(ctx: Context, name: str, body: dict[str, Any], tags: dict[str, str])
         raise ConflictException(f"Model Package already exists: {arn}") from None
 
 
-def _insert_version(ctx: Context, group: str, body: dict[str, Any], tags: dict[str, str]) -> Resource:
+def _insert_version(ctx: Context, group: str, body: dict[str, Any], tags: dict[str, str]) -> StoredResource:
     """Numbers only go up: the number of a deleted version is not given again."""
     owner = model_package_group.find_group(ctx, group)
     version = owner.body["versions"] + 1
@@ -143,7 +143,7 @@ def _insert_version(ctx: Context, group: str, body: dict[str, Any], tags: dict[s
     return _insert(ctx, f"{owner.name}/{version}", versioned, tags)
 
 
-def _identity(package: Resource) -> dict[str, Any]:
+def _identity(package: StoredResource) -> dict[str, Any]:
     group = package.body.get("group")
     return {
         "ModelPackageName": group or package.name,
@@ -214,7 +214,7 @@ def update_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, Any
     return {"ModelPackageArn": package.arn}
 
 
-def _summary(package: Resource) -> dict[str, Any]:
+def _summary(package: StoredResource) -> dict[str, Any]:
     said = ("ModelPackageDescription", "ModelApprovalStatus", "ModelPackageRegistrationType")
     return {**_identity(package), **{key: package.body.get(key) for key in said}}
 
@@ -244,7 +244,7 @@ def delete_model_package(ctx: Context, request: dict[str, Any]) -> dict[str, Any
     return {}
 
 
-def container_of(package: Resource, specification: str | None = None) -> dict[str, Any]:
+def container_of(package: StoredResource, specification: str | None = None) -> dict[str, Any]:
     """The one container (image, data, environment) that a package, or one of its further specifications, names."""
     inference = package.body.get("InferenceSpecification")
     if specification is not None:

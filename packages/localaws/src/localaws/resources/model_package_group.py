@@ -11,7 +11,7 @@ from localaws.jobs.execution import refuse, tag_map
 from localaws.kinds import MODEL_PACKAGE, MODEL_PACKAGE_GROUP
 from localaws.listing import list_page
 from localaws.registry import operation
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 KIND = MODEL_PACKAGE_GROUP.word
 STATUS = "Completed"  # a group is complete when it is there: nothing about it takes time
@@ -38,7 +38,7 @@ def group_name(ctx: Context, reference: str) -> str:
     return found.name
 
 
-def find_group(ctx: Context, reference: str) -> Resource:
+def find_group(ctx: Context, reference: str) -> StoredResource:
     """The group of a name or ARN; raises ValidationException when there is none."""
     found = ctx.store.get(KIND, group_name(ctx, reference))
     if found is None:
@@ -58,7 +58,7 @@ def create_model_package_group(ctx: Context, request: dict[str, Any]) -> dict[st
     return {"ModelPackageGroupArn": arn}
 
 
-def _summary(group: Resource) -> dict[str, Any]:
+def _summary(group: StoredResource) -> dict[str, Any]:
     return {
         "ModelPackageGroupName": group.name,
         "ModelPackageGroupArn": group.arn,

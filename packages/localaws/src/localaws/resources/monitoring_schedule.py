@@ -20,7 +20,7 @@ from localaws.monitoring.schedule_execution import settle, start, summary
 from localaws.monitoring.times import recurrence, window
 from localaws.registry import on_start, operation
 from localaws.states import Transitions
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 log = logging.getLogger("localaws.monitoring")
 
@@ -59,7 +59,7 @@ BEHAVIOURS = (
 )
 
 
-def find_schedule(ctx: Context, name: str) -> Resource:
+def find_schedule(ctx: Context, name: str) -> StoredResource:
     """The schedule; raises ResourceNotFound."""
     found = ctx.store.get(KIND, name)
     if found is None:
@@ -155,7 +155,7 @@ def _spawn(ctx: Context, name: str) -> None:
     ctx.jobs.spawn(KIND, f"{name}/{run}", lambda ticket: _wait(ctx, name, run, ticket))
 
 
-def _halt(ctx: Context, schedule: Resource) -> None:
+def _halt(ctx: Context, schedule: StoredResource) -> None:
     ctx.jobs.stop(KIND, f"{schedule.name}/{schedule.body['run']}")
 
 
@@ -194,13 +194,13 @@ def bring_back(ctx: Context) -> None:
 # ---- looking ----
 
 
-def executions(ctx: Context, schedule: str | None = None) -> list[Resource]:
+def executions(ctx: Context, schedule: str | None = None) -> list[StoredResource]:
     """All executions, or those of one schedule (which may be gone), with their present status."""
     found = [e for e in ctx.store.list(EXECUTION) if schedule in (None, e.body["MonitoringScheduleName"])]
     return [settle(ctx, e) for e in found]
 
 
-def _summary(schedule: Resource) -> dict[str, Any]:
+def _summary(schedule: StoredResource) -> dict[str, Any]:
     config = schedule.body["MonitoringScheduleConfig"]
     return {
         **MONITORING_SCHEDULE.head(schedule),

@@ -15,7 +15,7 @@ from localaws.kinds import PROCESSING_JOB
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.states import JOB_TRANSITIONS
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 UNSUPPORTED = processing_request.REFUSED
 ECHOED: tuple[str, ...] = (
@@ -53,7 +53,7 @@ def describe_processing_job(ctx: Context, request: dict[str, Any]) -> dict[str, 
     }
 
 
-def _summary(found: Resource) -> dict[str, Any]:
+def _summary(found: StoredResource) -> dict[str, Any]:
     return {
         **PROCESSING_JOB.head(found),
         "ProcessingEndTime": found.body.get("ProcessingEndTime"),
@@ -95,7 +95,7 @@ def bring_back(ctx: Context) -> None:
             _resume(ctx, found)
 
 
-def _resume(ctx: Context, found: Resource) -> None:
+def _resume(ctx: Context, found: StoredResource) -> None:
     try:
         processing_request.check(ctx, found.body)
     except ValidationException as error:  # an image that was there when the job was accepted

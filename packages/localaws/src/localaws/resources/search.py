@@ -21,7 +21,7 @@ from localaws.resources import (
     training_job,
 )
 from localaws.search_query import Property, check_limits, compile_expression, find_property
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ SEARCHED = {
 }
 
 
-def _records(ctx: Context, searched: _Searched) -> Iterator[tuple[Resource, dict[str, Any]]]:
+def _records(ctx: Context, searched: _Searched) -> Iterator[tuple[StoredResource, dict[str, Any]]]:
     for found in ctx.store.list(searched.kind.word):
         try:
             name = found.arn if searched.by_arn else found.name
@@ -85,7 +85,7 @@ def search(ctx: Context, request: dict[str, Any]) -> dict[str, Any]:
         check_limits(expression)
         test = compile_expression(shape, expression)
     found = [
-        Resource(name, resource.arn, resource.arn, "", 0.0, 0.0, {"rank": _rank(record, order), "record": record})
+        StoredResource(name, resource.arn, resource.arn, "", 0.0, 0.0, {"rank": _rank(record, order), "record": record})
         for resource, record in _records(ctx, searched)
         if test is None or test(record)
     ]

@@ -10,13 +10,13 @@ from localaws.errors import ValidationException
 from localaws.jobs import training, training_request, warmpool
 from localaws.jobs.execution import refuse, require
 from localaws.jobs.job_records import JobRecords
-from localaws.jobs.outcome import RESTART_REASON, JobError, Outcome
+from localaws.jobs.outcome import RESTART_REASON, AttemptOutcome, JobError
 from localaws.jobs.training_steps import KIND, finish
 from localaws.kinds import TRAINING_JOB
 from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.states import JOB_TRANSITIONS
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.store_query import Query
 
 UNSUPPORTED = training_request.REFUSED
@@ -65,7 +65,7 @@ def describe_training_job(ctx: Context, request: dict[str, Any]) -> dict[str, An
     }
 
 
-def _summary(found: Resource) -> dict[str, Any]:
+def _summary(found: StoredResource) -> dict[str, Any]:
     return {
         **TRAINING_JOB.head(found),
         "SecondaryStatus": found.body["SecondaryStatus"],
@@ -123,15 +123,15 @@ def bring_back(ctx: Context) -> None:
     for found in JOBS.unfinished(ctx):
         warmpool.lost(ctx, found.name)
         if found.status == "Stopping":
-            finish(ctx, found.name, Outcome("stopped", "Stopped"))
+            finish(ctx, found.name, AttemptOutcome("stopped", "Stopped"))
             continue
         waiting = found.body["SecondaryStatus"] == "Starting"
-        outcome = Outcome("fail", "Failed", RESTART_REASON)
+        outcome = AttemptOutcome("fail", "Failed", RESTART_REASON)
         if waiting or training.retries_left(found.body):
             try:
                 training_request.check(ctx, found.body)
             except ValidationException as error:  # an image that was there when the job was accepted
-                outcome = Outcome("fail", "Failed", str(JobError("ClientError", error.message)))
+                outcome = AttemptOutcome("fail", "Failed", str(JobError("ClientError", error.message)))
             else:
                 if not waiting:
                     training.begin_again(ctx, found.name)

@@ -16,7 +16,7 @@ from localaws.listing import list_page
 from localaws.registry import on_start, operation
 from localaws.serving.lookup import served_model
 from localaws.states import JOB_TRANSITIONS
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.transform import transform_run
 from localaws.transform.transform_run import DEFAULT_PARAMETERS, KIND, plan_of
 from localaws.unsupported import refuse_value
@@ -90,7 +90,7 @@ def describe_transform_job(ctx: Context, request: dict[str, Any]) -> dict[str, A
     }
 
 
-def _summary(found: Resource) -> dict[str, Any]:
+def _summary(found: StoredResource) -> dict[str, Any]:
     return {
         **TRANSFORM_JOB.head(found),
         "TransformEndTime": found.body.get("TransformEndTime"),

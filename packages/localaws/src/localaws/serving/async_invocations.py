@@ -16,10 +16,10 @@ from localaws.jobs import s3data
 from localaws.kinds import ENDPOINT
 from localaws.s3 import S3Error
 from localaws.serving.async_queue import AsyncQueues, AsyncRequest
-from localaws.serving.capture import Payload
+from localaws.serving.capture import CapturedPayload
 from localaws.serving.fleet import Fleet
 from localaws.serving.http_pool import Answer, AnswerTimeout, AnswerTooLarge, NoAnswer
-from localaws.serving.invocation_metrics import AsyncInvocation, Expired, InvocationMetrics
+from localaws.serving.invocation_metrics import AsyncInvocation, ExpiredInvocation, InvocationMetrics
 from localaws.serving.variants import Variant
 
 LOG = logging.getLogger("localaws.async_invocations")
@@ -42,7 +42,7 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 
-class Failed(Exception):
+class InvocationFailed(Exception):
     """The invocation has failed; `status` is the container's, 0 when it gave none.
 
     `later` says that no container has had it, so that it is to be tried again.
@@ -67,8 +67,8 @@ class AsyncHost(Protocol):
         self,
         fleet: Fleet,
         variant: str,
-        request: Callable[[], Payload],
-        response: Payload,
+        request: Callable[[], CapturedPayload],
+        response: CapturedPayload,
         *,
         inference_id: str | None,
         custom_attributes: str | None,
@@ -84,7 +84,7 @@ class AsyncWorker:
         self._hosting = hosting
 
     def capacity(self, endpoint: str) -> int:
-        """See async_queue.Worker."""
+        """See async_queue.QueueWorker."""
         with self._hosting.serving(endpoint) as fleet:
             if fleet is None or fleet.queued is None:
                 return 0
@@ -92,7 +92,7 @@ class AsyncWorker:
             return int(each) * sum(len(v.instances) for v in fleet.variants)
 
     def work(self, endpoint: str, request: AsyncRequest, body: Path | None) -> bool:
-        """See async_queue.Worker."""
+        """See async_queue.QueueWorker."""
         began = time.perf_counter()
         waited = self._ctx.clock() - request.at
         variant, failure, model_seconds = "", None, 0.0
@@ -109,7 +109,7 @@ class AsyncWorker:
                     model_seconds = time.perf_counter() - asked
                     self._put(request.output, answer.body, answer.header("Content-Type"))
                     self._capture(fleet, variant, request, payload, answer)
-            except Failed as error:
+            except InvocationFailed as error:
                 if self._hosting.queues.closed:
                     return False  # it failed because the server ends: the next one tries again
                 if error.later:
@@ -133,22 +133,22 @@ class AsyncWorker:
         return True
 
     def expire(self, endpoint: str, request: AsyncRequest) -> None:
-        """See async_queue.Worker."""
+        """See async_queue.QueueWorker."""
         text = f"The request was in the queue for more than {request.ttl:g} seconds."
         with self._hosting.serving(endpoint) as fleet:
             self._fail(endpoint, request, text, fleet.choose(None) if fleet else None)
-        self._hosting.metrics.record(Expired(endpoint, self._ctx.clock()))
+        self._hosting.metrics.record(ExpiredInvocation(endpoint, self._ctx.clock()))
 
     def _capture(self, fleet: Fleet, variant: str, request: AsyncRequest, payload: BinaryIO, answer: Answer) -> None:
-        def asked() -> Payload:
+        def asked() -> CapturedPayload:
             payload.seek(0)
-            return Payload(payload.read(), request.headers.get("Content-Type"))
+            return CapturedPayload(payload.read(), request.headers.get("Content-Type"))
 
         self._hosting.keep(
             fleet,
             variant,
             asked,
-            Payload(answer.body, answer.header("Content-Type")),
+            CapturedPayload(answer.body, answer.header("Content-Type")),
             inference_id=request.inference_id,
             custom_attributes=request.headers.get("X-Amzn-SageMaker-Custom-Attributes"),
         )
@@ -164,10 +164,10 @@ class AsyncWorker:
         try:
             info, file = self._ctx.s3.open_object(bucket, key)
         except S3Error as error:
-            raise Failed(f"The payload {request.input} cannot be read: {error}") from error
+            raise InvocationFailed(f"The payload {request.input} cannot be read: {error}") from error
         with file:
             if info.size > MAX_BYTES:
-                raise Failed(f"The payload {request.input} has {info.size} bytes, more than {MAX_BYTES}.")
+                raise InvocationFailed(f"The payload {request.input} has {info.size} bytes, more than {MAX_BYTES}.")
             yield file
 
     def _put(self, uri: str, data: bytes, kind: str | None) -> None:
@@ -175,7 +175,7 @@ class AsyncWorker:
         try:
             self._ctx.s3.put_bytes(bucket, key, data, content_type=kind)
         except S3Error as error:
-            raise Failed(f"The answer cannot be written to {uri}: {error}") from error
+            raise InvocationFailed(f"The answer cannot be written to {uri}: {error}") from error
 
     def _fail(self, endpoint: str, request: AsyncRequest, text: str, variant: Variant | None) -> None:
         LOG.warning("endpoint %s: asynchronous invocation %s failed: %s", endpoint, request.inference_id, text)
@@ -188,7 +188,7 @@ class AsyncWorker:
             return
         try:
             self._put(request.failure, text.encode(), "text/plain; charset=utf-8")
-        except Failed as error:
+        except InvocationFailed as error:
             LOG.warning("endpoint %s: %s", endpoint, error)
 
 
@@ -196,14 +196,14 @@ def _ask(variant: Variant, payload: BinaryIO, request: AsyncRequest) -> Answer:
     try:
         served = variant.invoke(payload, request.headers, request.timeout, MAX_BYTES)
     except AnswerTimeout:
-        raise Failed(f"The container primary did not answer within {request.timeout:g} seconds.") from None
+        raise InvocationFailed(f"The container primary did not answer within {request.timeout:g} seconds.") from None
     except (AnswerTooLarge, NoAnswer) as error:
         later = isinstance(error, NoAnswer) and not error.sent
-        raise Failed(f"The container primary gave no answer: {error}", later=later) from error
+        raise InvocationFailed(f"The container primary gave no answer: {error}", later=later) from error
     answer = served.answer
     if answer.status >= 300:
         kind = "client" if answer.status < 500 else "server"
         text = answer.body.decode("utf-8", "replace")
         said = f'Received {kind} error ({answer.status}) from {answer.origin} with message "{text}".'
-        raise Failed(said, answer.status)
+        raise InvocationFailed(said, answer.status)
     return answer

@@ -35,7 +35,7 @@ class AsyncRequest:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Worker(Protocol):
+class QueueWorker(Protocol):
     """Does the work of the queues."""
 
     def capacity(self, endpoint: str) -> int:
@@ -51,7 +51,7 @@ class Worker(Protocol):
 class AsyncQueues:
     """The queues of all endpoints; thread safe. A request that waits costs a file and no thread."""
 
-    def __init__(self, root: Path, clock: Callable[[], float], worker: Worker) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float], worker: QueueWorker) -> None:
         self._root = root
         self._clock = clock
         self._worker = worker

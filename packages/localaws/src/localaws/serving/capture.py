@@ -37,7 +37,7 @@ BEHAVIOURS = (
 
 
 @dataclass(frozen=True)
-class Payload:
+class CapturedPayload:
     """One side of an invocation as captured: its body and the content type it came with, if any."""
 
     body: bytes
@@ -72,7 +72,7 @@ class CaptureConfig:
         """Whether this invocation is one of the sampled percentage."""
         return draw() * 100 < self.percentage
 
-    def encode(self, payload: Payload, mode: str) -> dict[str, str]:
+    def encode(self, payload: CapturedPayload, mode: str) -> dict[str, str]:
         """One side of the record.
 
         A content type that the configuration does not name is written as BASE64.
@@ -96,8 +96,8 @@ def _media_type(content_type: str) -> str:
 
 def record_line(
     config: CaptureConfig,
-    request: Payload,
-    response: Payload,
+    request: CapturedPayload,
+    response: CapturedPayload,
     at: datetime,
     *,
     event_id: str,

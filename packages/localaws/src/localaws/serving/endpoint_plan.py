@@ -8,14 +8,14 @@ from typing import Any
 
 from localaws.context import Context
 from localaws.serving.lookup import served_model
-from localaws.store import Resource
+from localaws.store import StoredResource
 
-Plan = dict[str, Any]
+EndpointPlan = dict[str, Any]
 COUNT, WEIGHT = "DesiredInstanceCount", "DesiredWeight"  # of VariantPropertyType
 RETAINED = {COUNT: "instances", WEIGHT: "weight"}
 
 
-def plan_of(ctx: Context, config: Resource) -> Plan:
+def plan_of(ctx: Context, config: StoredResource) -> EndpointPlan:
     """The configuration with everything that is needed to serve it."""
     variants = [
         {
@@ -38,7 +38,7 @@ def plan_of(ctx: Context, config: Resource) -> Plan:
     }
 
 
-def retain(plan: Plan, present: Plan, excluded: Iterable[str]) -> None:
+def retain(plan: EndpointPlan, present: EndpointPlan, excluded: Iterable[str]) -> None:
     """Give variants of the plan the weight and instance count that those of the same name have at present."""
     kept = [field for prop, field in RETAINED.items() if prop not in set(excluded)]
     old = {variant["name"]: variant for variant in present["variants"]}
@@ -48,12 +48,12 @@ def retain(plan: Plan, present: Plan, excluded: Iterable[str]) -> None:
             variant |= {field: before[field] for field in kept}
 
 
-def scaled(plan: Plan, changes: Mapping[str, Mapping[str, Any]]) -> Plan:
+def scaled(plan: EndpointPlan, changes: Mapping[str, Mapping[str, Any]]) -> EndpointPlan:
     """The plan with changes of `weight`, `instances` and `serverless` by variant name."""
     return {**plan, "variants": [{**v, **changes.get(v["name"], {})} for v in plan["variants"]]}
 
 
-def instances_by_type(plan: Plan) -> Counter[str]:
+def instances_by_type(plan: EndpointPlan) -> Counter[str]:
     """How many instances of each type the plan asks for."""
     found: Counter[str] = Counter()
     for variant in plan["variants"]:
@@ -62,12 +62,14 @@ def instances_by_type(plan: Plan) -> Counter[str]:
     return found
 
 
-def is_serverless(plan: Plan) -> bool:
+def is_serverless(plan: EndpointPlan) -> bool:
     """Whether its variants are serverless."""
     return any(variant.get("serverless") for variant in plan["variants"])
 
 
-def variant_summaries(plan: Plan, deployed: float | None, desired: Plan | None = None) -> list[dict[str, Any]]:
+def variant_summaries(
+    plan: EndpointPlan, deployed: float | None, desired: EndpointPlan | None = None
+) -> list[dict[str, Any]]:
     """ProductionVariantSummary documents; `desired` is what a change under way leads to."""
     coming = {v["name"]: v for v in (desired or plan)["variants"]}
     return [_summary(variant, coming[variant["name"]], deployed) for variant in plan["variants"]]

@@ -18,7 +18,7 @@ from localaws.errors import ApiError, ServiceUnavailable, ValidationError
 from localaws.faults import TAG
 from localaws.jobs.outcome import REASON_LENGTH
 from localaws.kinds import ENDPOINT
-from localaws.serving.endpoint_plan import Plan, scaled
+from localaws.serving.endpoint_plan import EndpointPlan, scaled
 from localaws.serving.fleet import Fleet
 from localaws.serving.hosting import hosting
 from localaws.serving.model_server import Cancelled, ModelServerError
@@ -87,7 +87,7 @@ def _provision(ctx: Context, name: str, ticket: Ticket, *, starts: bool = True) 
         )
 
 
-def _build(ctx: Context, name: str, plan: Plan, ticket: Ticket) -> Fleet:
+def _build(ctx: Context, name: str, plan: EndpointPlan, ticket: Ticket) -> Fleet:
     """The fleet; ModelServerError for every reason why there is none, Cancelled when the server is ending."""
     try:
         return hosting(ctx).build(name, plan, lambda: ticket.stopping)

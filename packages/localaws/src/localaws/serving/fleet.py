@@ -11,7 +11,7 @@ from typing import Any
 
 from localaws.serving.capture import CaptureConfig
 from localaws.serving.model_server import STOP_GRACE_SECONDS
-from localaws.serving.variants import Instance, ServerlessVariant, Variant, end_all
+from localaws.serving.variants import ServerlessVariant, Variant, VariantInstance, end_all
 
 INVOCATION_SECONDS = 60.0  # how long a container may take to answer
 QUEUED_SECONDS = 3600.0  # the same for asynchronous invocations, whose requests say how long: the most they may say
@@ -19,7 +19,7 @@ LAST_ANSWERS_SECONDS = 3.0  # for requests that are under way when the server is
 UNUSED_GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL of servers that have never got a request
 TICK_SECONDS = 1.0
 
-Busy = tuple[Variant, list[Instance]]  # instances that get no more requests, but have some under way
+Busy = tuple[Variant, list[VariantInstance]]  # instances that get no more requests, but have some under way
 
 
 def _patiently(drain: Callable[[float], bool], unwanted: Callable[[], bool]) -> None:
@@ -98,7 +98,7 @@ class Fleet:
         let go have answered their requests before they are ended; those that have an asynchronous one which takes
         longer than others may are returned, for `release`.
         """
-        new: dict[str, list[Instance]] = {}
+        new: dict[str, list[VariantInstance]] = {}
         try:
             for variant in self.variants:
                 change = changes.get(variant.name, {})

@@ -21,13 +21,13 @@ from localaws.jobs.execution import base_environment
 from localaws.kinds import ENDPOINT
 from localaws.serving.async_invocations import AsyncWorker
 from localaws.serving.async_queue import AsyncQueues
-from localaws.serving.capture import CaptureBuffer, CaptureConfig, Payload, record_line
+from localaws.serving.capture import CaptureBuffer, CaptureConfig, CapturedPayload, record_line
 from localaws.serving.fleet import LAST_ANSWERS_SECONDS, TICK_SECONDS, UNUSED_GRACE_SECONDS, Fleet
 from localaws.serving.invocation_metrics import InvocationMetrics
 from localaws.serving.model_data import ServedModel
 from localaws.serving.model_pipeline import Pipeline
 from localaws.serving.model_server import STARTUP_SECONDS, ModelServer, ServerSpec
-from localaws.serving.variants import Instance, MakeInstance, ServerlessVariant, Variant
+from localaws.serving.variants import MakeInstance, ServerlessVariant, Variant, VariantInstance
 from localaws.store import Store
 
 LOG = logging.getLogger("localaws.hosting")
@@ -54,8 +54,8 @@ class Hosting:
         self,
         fleet: Fleet,
         variant: str,
-        request: Callable[[], Payload],
-        response: Payload,
+        request: Callable[[], CapturedPayload],
+        response: CapturedPayload,
         *,
         inference_id: str | None,
         custom_attributes: str | None,
@@ -94,7 +94,7 @@ class Hosting:
     def _maker(self, endpoint: str, plan: Mapping[str, Any]) -> MakeInstance:
         served = ServedModel.from_document(plan["served"])
 
-        def make(on_change: Callable[[], None]) -> Instance:
+        def make(on_change: Callable[[], None]) -> VariantInstance:
             instance = f"i-{uuid.uuid4().hex[:17]}"
             servers, streams = [], []
             for container in (served, *served.then):
@@ -112,7 +112,7 @@ class Hosting:
                 servers.append(ModelServer(self._ctx, spec, on_change))
                 streams.append(stream)
             server = Pipeline(servers) if served.then else servers[0]
-            return Instance(server, streams[0], more_streams=streams[1:])
+            return VariantInstance(server, streams[0], more_streams=streams[1:])
 
         return make
 

@@ -95,7 +95,7 @@ class AsyncInvocation:
 
 
 @dataclass(frozen=True)
-class Expired:
+class ExpiredInvocation:
     """An asynchronous request that nobody took in time."""
 
     endpoint: str
@@ -106,7 +106,7 @@ class Expired:
         yield {"EndpointName": self.endpoint}, "ExpiredRequests", 1.0, "None"
 
 
-Measured = Invocation | AsyncInvocation | Expired
+Measured = Invocation | AsyncInvocation | ExpiredInvocation
 
 
 class Statistics:

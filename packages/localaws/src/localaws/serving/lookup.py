@@ -6,10 +6,10 @@ from localaws.context import Context
 from localaws.errors import ValidationException
 from localaws.kinds import ENDPOINT, MODEL
 from localaws.serving.model_data import ServedModel
-from localaws.store import Resource
+from localaws.store import StoredResource
 
 
-def find_endpoint(ctx: Context, name: str) -> Resource:
+def find_endpoint(ctx: Context, name: str) -> StoredResource:
     """The endpoint; raises ValidationException with AWS's text when there is none."""
     found = ctx.store.get(ENDPOINT.word, name)
     if found is None:
@@ -17,7 +17,7 @@ def find_endpoint(ctx: Context, name: str) -> Resource:
     return found
 
 
-def find_model(ctx: Context, name: str) -> Resource:
+def find_model(ctx: Context, name: str) -> StoredResource:
     """The model; raises ValidationException with AWS's text when there is none."""
     found = ctx.store.get(MODEL.word, name)
     if found is None:

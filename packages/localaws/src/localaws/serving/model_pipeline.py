@@ -22,7 +22,7 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 
-class Server(Protocol):
+class InstanceServer(Protocol):
     """What a variant asks of the model server of an instance, or of all its containers together."""
 
     @property

@@ -27,13 +27,13 @@ from localaws.front.wire import RUNTIME_OPERATIONS, respond, respond_error
 from localaws.kinds import ENDPOINT
 from localaws.serving import endpoint_works as works
 from localaws.serving import runtime_async
-from localaws.serving.capture import Payload
+from localaws.serving.capture import CapturedPayload
 from localaws.serving.fleet import INVOCATION_SECONDS
 from localaws.serving.hosting import Hosting, hosting
 from localaws.serving.http_pool import Answer, AnswerTimeout, AnswerTooLarge, NoAnswer
 from localaws.serving.invocation_metrics import Invocation
 from localaws.serving.model_server import Cancelled, ModelServerError
-from localaws.serving.variants import NotReady, Served, ServerlessVariant, Throttled, Variant
+from localaws.serving.variants import Served, ServerlessVariant, Variant, VariantNotReady, VariantThrottled
 
 LOG = logging.getLogger("localaws.runtime")
 Environ = dict[str, Any]
@@ -157,8 +157,8 @@ class _Request:
             host.keep(
                 fleet,
                 variant.name,
-                lambda: Payload(body, self.content_type),
-                Payload(answer.body, answer.header("Content-Type")),
+                lambda: CapturedPayload(body, self.content_type),
+                CapturedPayload(answer.body, answer.header("Content-Type")),
                 inference_id=self.inference_id,
                 custom_attributes=self.custom_attributes,
             )
@@ -197,9 +197,9 @@ class _Request:
         error: ApiError | None = None
         try:
             served = variant.invoke(body, self._headers(), INVOCATION_SECONDS, MAX_BYTES)
-        except Throttled as reason:
+        except VariantThrottled as reason:
             raise ThrottlingException(f"Endpoint {self.endpoint}: {reason}.") from None
-        except NotReady as reason:
+        except VariantNotReady as reason:
             raise ModelNotReadyException(f"Endpoint {self.endpoint}: {reason}.") from None
         except AnswerTimeout:
             text = "Your invocation timed out while waiting for a response from container primary."

@@ -14,7 +14,7 @@ from localaws.coverage import Behaviour
 from localaws.logs import LogStream
 from localaws.profile import FAST, Profile
 from localaws.serving.http_pool import Answer, Body, NoAnswer
-from localaws.serving.model_pipeline import Server
+from localaws.serving.model_pipeline import InstanceServer
 from localaws.serving.model_server import STOP_GRACE_SECONDS
 
 COLD_START_SECONDS = 60.0
@@ -34,19 +34,19 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 
-class Throttled(Exception):
+class VariantThrottled(Exception):
     """A serverless variant has as many requests under way as it may."""
 
 
-class NotReady(Exception):
+class VariantNotReady(Exception):
     """A serverless variant is still starting."""
 
 
 @dataclass
-class Instance:
+class VariantInstance:
     """One model server (or pipeline of them) with its log; `busy` counts the requests under way."""
 
-    server: Server
+    server: InstanceServer
     stream: LogStream
     busy: int = 0
     more_streams: Sequence[LogStream] = ()
@@ -57,14 +57,14 @@ class Served:
     """An answer, who gave it, and how long its server took to start for it (seconds, 0 when it was there)."""
 
     answer: Answer
-    instance: Instance
+    instance: VariantInstance
     setup_seconds: float = 0.0
 
 
-MakeInstance = Callable[[Callable[[], None]], Instance]
+MakeInstance = Callable[[Callable[[], None]], VariantInstance]
 
 
-def end_all(instances: Sequence[Instance], grace: float) -> None:
+def end_all(instances: Sequence[VariantInstance], grace: float) -> None:
     """End servers at the same time; `grace` in seconds between SIGTERM and SIGKILL."""
     enders = [threading.Thread(target=i.server.stop, args=(grace,)) for i in instances]
     for thread in enders:
@@ -76,14 +76,14 @@ def end_all(instances: Sequence[Instance], grace: float) -> None:
             stream.close()
 
 
-def start_all(instances: Sequence[Instance], cancelled: Callable[[], bool]) -> None:
+def start_all(instances: Sequence[VariantInstance], cancelled: Callable[[], bool]) -> None:
     """Start servers and wait until all are healthy; ModelServerError or Cancelled when one is not."""
     launch_all(instances)
     for instance in instances:
         instance.server.wait_healthy(cancelled)
 
 
-def launch_all(instances: Sequence[Instance]) -> None:
+def launch_all(instances: Sequence[VariantInstance]) -> None:
     """Start servers without waiting for them; ModelServerError when one cannot be started."""
     for instance in instances:
         instance.server.start()
@@ -115,7 +115,7 @@ class Variant:
             self._changed.notify_all()
 
     @property
-    def instances(self) -> list[Instance]:
+    def instances(self) -> list[VariantInstance]:
         """Those that get requests now."""
         with self._changed:
             return list(self._instances)
@@ -158,7 +158,7 @@ class Variant:
                     instance.server.suspect()
 
     @contextmanager
-    def _taken(self, deadline: float) -> Iterator[Instance]:
+    def _taken(self, deadline: float) -> Iterator[VariantInstance]:
         with self._changed:
             while not (ready := [i for i in self._instances if i.server.healthy]):
                 left = deadline - time.monotonic()
@@ -174,14 +174,14 @@ class Variant:
                 instance.busy -= 1
                 self._changed.notify_all()
 
-    def _pick(self, ready: list[Instance]) -> Instance:
+    def _pick(self, ready: list[VariantInstance]) -> VariantInstance:
         if self._routing == "RANDOM":
             return random.choice(ready)  # noqa: S311 - no secret
         self._turn += 1
         turned = [ready[(self._turn + n) % len(ready)] for n in range(len(ready))]
         return min(turned, key=lambda i: i.busy) if self._routing == LEAST else turned[0]
 
-    def grow(self, count: int, cancelled: Callable[[], bool]) -> list[Instance]:
+    def grow(self, count: int, cancelled: Callable[[], bool]) -> list[VariantInstance]:
         """Start as many further instances as `count` asks for; they get no request yet.
 
         ModelServerError or Cancelled when one is not healthy; then none is left.
@@ -196,7 +196,7 @@ class Variant:
             instance.server.keep_running()
         return new
 
-    def resize(self, count: int, new: Sequence[Instance]) -> list[Instance]:
+    def resize(self, count: int, new: Sequence[VariantInstance]) -> list[VariantInstance]:
         """Take in new instances and let go of those above `count`, which are returned and get no more requests."""
         with self._changed:
             everything = [*self._instances, *new]
@@ -204,7 +204,7 @@ class Variant:
             self._changed.notify_all()
         return gone
 
-    def drain(self, instances: Sequence[Instance], timeout: float) -> bool:
+    def drain(self, instances: Sequence[VariantInstance], timeout: float) -> bool:
         """Wait until the given instances have answered; False when the timeout (seconds) passed first."""
         with self._changed:
             return self._changed.wait_for(lambda: not any(i.busy for i in instances), timeout)
@@ -248,7 +248,7 @@ class ServerlessVariant(Variant):
     def keep_running(self) -> None:
         """Servers look after themselves from their start."""
 
-    def _begin(self, cancelled: Callable[[], bool]) -> Instance:
+    def _begin(self, cancelled: Callable[[], bool]) -> VariantInstance:
         instance = self._make(self._notify)
         try:
             start_all([instance], lambda: cancelled() or self._stopped.is_set())
@@ -266,7 +266,7 @@ class ServerlessVariant(Variant):
     def _slot(self) -> Iterator[None]:
         with self._changed:
             if self._under_way >= self._limit:
-                raise Throttled(f"{self._limit} requests are under way, which is MaxConcurrency")
+                raise VariantThrottled(f"{self._limit} requests are under way, which is MaxConcurrency")
             self._under_way += 1
         try:
             yield
@@ -288,7 +288,7 @@ class ServerlessVariant(Variant):
             return 0.0
         began = time.monotonic()
         if not self._starting.acquire(timeout=COLD_START_SECONDS):
-            raise NotReady(f"the variant {self.name} is still starting")
+            raise VariantNotReady(f"the variant {self.name} is still starting")
         try:
             if not self.instances:
                 self._begin(lambda: False)

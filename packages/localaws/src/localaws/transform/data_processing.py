@@ -45,7 +45,7 @@ BEHAVIOURS = (
 
 
 @dataclass(frozen=True)
-class Processing:
+class DataProcessing:
     """What is done to records and answers. Formats are csv, json, lines (JSON lines) or None for any other."""
 
     input_format: str | None
@@ -130,7 +130,7 @@ def media_format(content_type: str | None) -> str | None:
     return FORMATS.get((content_type or "").partition(";")[0].strip().lower())
 
 
-def read(request: Mapping[str, Any], inference_time: str = "") -> Processing:
+def read(request: Mapping[str, Any], inference_time: str = "") -> DataProcessing:
     """The processing of a CreateTransformJob request; ValidationException for what does not go together.
 
     `inference_time` is known when the job starts.
@@ -140,7 +140,7 @@ def read(request: Mapping[str, Any], inference_time: str = "") -> Processing:
     before = media_format(source.get("ContentType"))
     after = media_format(target["Accept"]) if target.get("Accept") else before
     generate = request.get("DataCaptureConfig", {}).get("GenerateInferenceId", False)
-    made = Processing(
+    made = DataProcessing(
         input_format=before,
         output_format=after,
         input_filter=_path("InputFilter", given.get("InputFilter", "$"), before, source.get("ContentType")),
@@ -167,7 +167,7 @@ def _path(member: str, text: str, kind: str | None, media: str | None) -> Column
         raise ValidationException(f"DataProcessing.{member}: {error}") from None
 
 
-def _check(made: Processing, request: Mapping[str, Any]) -> None:
+def _check(made: DataProcessing, request: Mapping[str, Any]) -> None:
     source, target = request["TransformInput"], request["TransformOutput"]
     filters = not made.input_filter.whole
     if not (made.reshapes or filters):
@@ -186,7 +186,7 @@ def _check(made: Processing, request: Mapping[str, Any]) -> None:
     _check_split(made, wrong, source.get("SplitType", "None"), target.get("AssembleWith", "None"))
 
 
-def _check_split(made: Processing, wrong: str, split: str, assemble: str) -> None:
+def _check_split(made: DataProcessing, wrong: str, split: str, assemble: str) -> None:
     kinds = {made.input_format if made.join or not made.input_filter.whole else None,
              made.output_format if made.reshapes else None}  # fmt: skip
     by_line = "csv" in kinds and wrong == "DataProcessing"

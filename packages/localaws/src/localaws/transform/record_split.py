@@ -29,7 +29,7 @@ class BadFrames(Exception):
 
 
 @dataclass(frozen=True)
-class Record:
+class SplitRecord:
     """One record in both forms."""
 
     framed: bytes
@@ -43,7 +43,7 @@ def _exactly(source: BinaryIO, size: int, number: int, kind: str) -> bytes:
     return data
 
 
-def recordio(source: BinaryIO) -> Iterator[Record]:
+def recordio(source: BinaryIO) -> Iterator[SplitRecord]:
     """The records of a RecordIO file (MXNet): magic, flag and length, data, padding to four bytes.
 
     Data that contain the magic number are kept in several parts, between which it belongs.
@@ -60,13 +60,13 @@ def recordio(source: BinaryIO) -> Iterator[Record]:
         framed += head + body
         parts.append(body[:length])
         if flag in (0, 3):
-            yield Record(framed, struct.pack("<I", MAGIC).join(parts))
+            yield SplitRecord(framed, struct.pack("<I", MAGIC).join(parts))
             framed, parts, number = b"", [], number + 1
     if parts:
         raise BadFrames(f"the object is no RecordIO file: record {number} is cut off")
 
 
-def tfrecord(source: BinaryIO) -> Iterator[Record]:
+def tfrecord(source: BinaryIO) -> Iterator[SplitRecord]:
     """The records of a TFRecord file: length, its checksum, data, their checksum."""
     number = 1
     while head := source.read(12):
@@ -74,7 +74,7 @@ def tfrecord(source: BinaryIO) -> Iterator[Record]:
             raise BadFrames(f"the object is no TFRecord file: record {number} is cut off")
         (length,) = struct.unpack("<Q", head[:8])
         rest = _exactly(source, length + 4, number, "TFRecord")
-        yield Record(head + rest, rest[:length])
+        yield SplitRecord(head + rest, rest[:length])
         number += 1
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from localaws.coverage import Behaviour
-from localaws.transform.data_processing import Processing
+from localaws.transform.data_processing import DataProcessing
 from localaws.transform.record_split import blocks, lines_of, recordio, tfrecord
 
 MEBIBYTE = 1024 * 1024
@@ -34,7 +34,7 @@ class RecordTooLarge(Exception):
 
 
 @dataclass(frozen=True)
-class Batch:
+class RequestBatch:
     """One request to the model: its body, and the records it came from where they are needed again."""
 
     payload: bytes
@@ -42,7 +42,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TransformPlan:
     """How a transform job cuts, filters and assembles.
 
     `max_bytes` is the limit of one request body, None for none; `processing` is None when records and answers pass
@@ -53,9 +53,9 @@ class Plan:
     multi_record: bool = True
     max_bytes: int | None = 6 * MEBIBYTE
     assemble_lines: bool = False
-    processing: Processing | None = None
+    processing: DataProcessing | None = None
 
-    def batches(self, source: BinaryIO) -> Iterator[Batch]:
+    def batches(self, source: BinaryIO) -> Iterator[RequestBatch]:
         """The requests of one object, in order.
 
         RecordTooLarge, record_split.BadFrames or csv_filter.FilterError when something does not fit.
@@ -69,37 +69,37 @@ class Plan:
         else:
             yield from self._lines(source)
 
-    def _whole(self, source: BinaryIO) -> Batch:
+    def _whole(self, source: BinaryIO) -> RequestBatch:
         body = source.read() if self.max_bytes is None else source.read(self.max_bytes + 1)
         if self.max_bytes is not None and len(body) > self.max_bytes:
             raise RecordTooLarge(f"the object is larger than the {self.max_bytes} bytes that one request may have")
         if self.processing is None:
-            return Batch(body)
+            return RequestBatch(body)
         # JSON lines may stay together: they are records nevertheless.
         records = lines_of(body) if self.processing.input_format == "lines" else [body]
-        return Batch(b"\n".join(self.processing.select(records)), records)
+        return RequestBatch(b"\n".join(self.processing.select(records)), records)
 
-    def _framed(self, source: BinaryIO) -> Iterator[Batch]:
+    def _framed(self, source: BinaryIO) -> Iterator[RequestBatch]:
         read = recordio if self.split == "RecordIO" else tfrecord
         if not self.multi_record:
             for number, record in enumerate(read(source), start=1):
                 self._fits(record.bare, number)
-                yield Batch(record.bare)
+                yield RequestBatch(record.bare)
             return
         for _, payload in self._pack(((r.framed, r.framed) for r in read(source)), b""):
-            yield Batch(payload)
+            yield RequestBatch(payload)
 
-    def _blocks(self, source: BinaryIO) -> Iterator[Batch]:
+    def _blocks(self, source: BinaryIO) -> Iterator[RequestBatch]:
         """Lines that are sent as they stand: whole blocks of them, not looked at one by one."""
         number = 1
         for block in blocks(source, self.max_bytes):
             self._fits(block, number)
             number += block.count(b"\n") + 1
-            yield Batch(block, lines_of(block + b"\n") if self._keeps() else ())
+            yield RequestBatch(block, lines_of(block + b"\n") if self._keeps() else ())
 
-    def _lines(self, source: BinaryIO) -> Iterator[Batch]:
+    def _lines(self, source: BinaryIO) -> Iterator[RequestBatch]:
         for records, payload in self._pack(self._selected(source), b"\n"):
-            yield Batch(payload, records if self._keeps() else ())
+            yield RequestBatch(payload, records if self._keeps() else ())
 
     def _keeps(self) -> bool:
         return self.processing is not None and self.processing.reshapes
@@ -133,7 +133,7 @@ class Plan:
         if bodies:
             yield held, between.join(bodies)
 
-    def assemble(self, batch: Batch, answer: bytes) -> bytes:
+    def assemble(self, batch: RequestBatch, answer: bytes) -> bytes:
         """What a batch adds to the output object; FilterError when the answer cannot be told apart."""
         if self._keeps():
             assert self.processing is not None

@@ -21,7 +21,7 @@ from localaws.serving.http_pool import AnswerTimeout, Body, NoAnswer
 from localaws.serving.model_server import ModelServer
 from localaws.transform.csv_filter import FilterError
 from localaws.transform.record_split import BadFrames
-from localaws.transform.records import Batch, Plan, RecordTooLarge
+from localaws.transform.records import RecordTooLarge, RequestBatch, TransformPlan
 
 DEFAULT_TIMEOUT = 600.0  # seconds; ModelClientConfig.InvocationsTimeoutInSeconds
 DEFAULT_RETRIES = 3  # ModelClientConfig.InvocationsMaxRetries
@@ -38,7 +38,7 @@ class ObjectFailed(Exception):
 
 
 @dataclass
-class Item:
+class TransformItem:
     """One input object on its way to `bucket` and `key`; `failed` is the first trouble with it."""
 
     entry: Entry
@@ -68,7 +68,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Client:
+class ModelClient:
     """How the model is asked: headers, seconds for an answer, tries, and whether bodies are sent in chunks."""
 
     headers: Mapping[str, str]
@@ -77,7 +77,7 @@ class Client:
     chunked: bool
 
     @classmethod
-    def of(cls, request: Mapping[str, Any], parameters: Mapping[str, Any]) -> Client:
+    def of(cls, request: Mapping[str, Any], parameters: Mapping[str, Any]) -> ModelClient:
         """From a CreateTransformJob request and the parameters that it or the container gives."""
         given = request.get("ModelClientConfig", {})
         said = {
@@ -113,7 +113,7 @@ class Client:
         raise trouble
 
 
-class Transformation:
+class TransformShare:
     """The share of one instance: up to `concurrent` requests at a time, their answers put together in order."""
 
     def __init__(
@@ -122,8 +122,8 @@ class Transformation:
         server: ModelServer,
         log: LogStream,
         *,
-        plan: Plan,
-        client: Client,
+        plan: TransformPlan,
+        client: ModelClient,
         concurrent: int,
         zipped: bool,
     ) -> None:
@@ -134,9 +134,9 @@ class Transformation:
         # An object that is one request and may have any size is passed through, never held as a whole.
         self._passed = client.chunked and plan.processing is None and (plan.split == "None" or plan.multi_record)
 
-    def run(self, items: Sequence[Item], ticket: Ticket) -> None:
+    def run(self, items: Sequence[TransformItem], ticket: Ticket) -> None:
         """Transform the items; what is wrong with one of them is in its `failed`."""
-        window: deque[tuple[Item, Batch | None, Future[bytes] | None]] = deque()
+        window: deque[tuple[TransformItem, RequestBatch | None, Future[bytes] | None]] = deque()
         with ThreadPoolExecutor(self._concurrent, thread_name_prefix=ticket.name) as pool:
             for item, batch in self._requests(items):
                 if ticket.stopping:
@@ -151,18 +151,18 @@ class Transformation:
                 if asked is not None:
                     asked.cancel()
 
-    def _body(self, item: Item, batch: Batch) -> Callable[[], Body]:
+    def _body(self, item: TransformItem, batch: RequestBatch) -> Callable[[], Body]:
         if self._passed:
             return partial(self._open, item)
         if self._client.chunked:
             return lambda: io.BytesIO(batch.payload)
         return lambda: batch.payload
 
-    def _open(self, item: Item) -> BinaryIO:
+    def _open(self, item: TransformItem) -> BinaryIO:
         source = self._s3.open(item.entry.bucket, item.entry.key)
         return cast(BinaryIO, gzip.GzipFile(fileobj=source)) if self._zipped else source
 
-    def _requests(self, items: Sequence[Item]) -> Iterator[tuple[Item, Batch | None]]:
+    def _requests(self, items: Sequence[TransformItem]) -> Iterator[tuple[TransformItem, RequestBatch | None]]:
         """The batches of all objects in order; None after the last one of an object."""
         for item in items:
             try:
@@ -174,15 +174,15 @@ class Transformation:
                 item.fail(ObjectFailed("ClientError", str(error)))
             yield item, None
 
-    def _batches(self, item: Item) -> Iterator[Batch]:
+    def _batches(self, item: TransformItem) -> Iterator[RequestBatch]:
         if self._passed:
             self._s3.head(item.entry.bucket, item.entry.key)
-            yield Batch(b"")
+            yield RequestBatch(b"")
             return
         with self._open(item) as source:
             yield from self._plan.batches(source)
 
-    def _settle(self, item: Item, batch: Batch | None, answer: Future[bytes] | None) -> None:
+    def _settle(self, item: TransformItem, batch: RequestBatch | None, answer: Future[bytes] | None) -> None:
         """Take over the answer to a batch, or end the object."""
         if batch is None or answer is None:
             self._end(item)
@@ -196,7 +196,7 @@ class Transformation:
         except UNREADABLE as error:
             item.fail(ObjectFailed("ClientError", str(error)))
 
-    def _end(self, item: Item) -> None:
+    def _end(self, item: TransformItem) -> None:
         """Upload the result of an object that was transformed to its end; partial results stay here."""
         item.close()
         if item.failed is None:

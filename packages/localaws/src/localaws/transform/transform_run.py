@@ -16,7 +16,7 @@ from localaws.engine import instances
 from localaws.engine.scheduler import Ticket
 from localaws.faults import JobFaults
 from localaws.jobs import execution, s3data
-from localaws.jobs.outcome import REASON_LENGTH, Ended, JobError, Outcome, decide
+from localaws.jobs.outcome import REASON_LENGTH, AttemptOutcome, JobError, ProgramEnd, decide
 from localaws.jobs.s3data import Entry
 from localaws.kinds import TRANSFORM_JOB
 from localaws.logs import LogStream
@@ -24,11 +24,11 @@ from localaws.s3 import S3Error
 from localaws.serving.http_pool import AnswerTimeout, NoAnswer
 from localaws.serving.model_data import ServedModel
 from localaws.serving.model_server import Cancelled, ModelServer, ModelServerError, ServerSpec
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.transform import batch_capture, data_processing
-from localaws.transform.data_processing import Processing
-from localaws.transform.records import MEBIBYTE, Plan, output_key
-from localaws.transform.requests import Client, Item, Transformation
+from localaws.transform.data_processing import DataProcessing
+from localaws.transform.records import MEBIBYTE, TransformPlan, output_key
+from localaws.transform.requests import ModelClient, TransformItem, TransformShare
 
 KIND = TRANSFORM_JOB.word
 DEFAULT_PARAMETERS = {"MaxConcurrentTransforms": 1, "MaxPayloadInMB": 6, "BatchStrategy": "MULTI_RECORD"}
@@ -63,7 +63,7 @@ def stop(ctx: Context, name: str) -> bool:
 
 def run(ctx: Context, ticket: Ticket) -> None:
     """Do the whole work of a job and write its end."""
-    execution.attend(ctx, ticket, _Job(ctx, ticket, execution.stored(ctx, KIND, ticket.name)))
+    execution.attend(ctx, ticket, _TransformRun(ctx, ticket, execution.stored(ctx, KIND, ticket.name)))
 
 
 class _Servers:
@@ -79,10 +79,10 @@ class _Servers:
         return 0
 
 
-class _Job:
+class _TransformRun:
     """One transform job at work."""
 
-    def __init__(self, ctx: Context, ticket: Ticket, found: Resource) -> None:
+    def __init__(self, ctx: Context, ticket: Ticket, found: StoredResource) -> None:
         self.ctx, self.ticket, self.request = ctx, ticket, found.body
         self.faults: JobFaults = ctx.faults.of(ctx.store.tags(found.arn))
         self.begun = False
@@ -92,7 +92,7 @@ class _Job:
         """When it ended."""
         return {"TransformEndTime": self.ctx.clock()}
 
-    def run(self) -> Outcome:
+    def run(self) -> AttemptOutcome:
         """The whole work; raises JobError."""
         ended = execution.await_start(self.ticket, self.ctx.profile.job_start + self.faults.slow_start, self.faults)
         if ended is not None:
@@ -116,7 +116,7 @@ class _Job:
         finally:
             if timer is not None:
                 timer.cancel()
-        return decide(Ended(0, self.ticket.cause or "exit"))
+        return decide(ProgramEnd(0, self.ticket.cause or "exit"))
 
     def _stopper(self) -> threading.Timer | None:
         """The fault `stop`: as if somebody stopped the job."""
@@ -155,15 +155,15 @@ class _Job:
             )
         server.wait_healthy(lambda: self.ticket.stopping)
 
-    def _feed(self, servers: Sequence[ModelServer], items: Sequence[Item], log: LogStream) -> None:
+    def _feed(self, servers: Sequence[ModelServer], items: Sequence[TransformItem], log: LogStream) -> None:
         parameters = read_parameters(servers[0], self.request)
         log.write("[sagemaker logs]: " + ", ".join(f"{key}={value}" for key, value in parameters.items()))
         plan = plan_of(self.request, parameters, batch_capture.moment(self.started))
-        client = Client.of(self.request, parameters)
+        client = ModelClient.of(self.request, parameters)
         zipped = self.request["TransformInput"].get("CompressionType") == "Gzip"
 
         def work(number: int) -> None:
-            transformation = Transformation(
+            transformation = TransformShare(
                 self.ctx.s3, servers[number], log, plan=plan, client=client,
                 concurrent=int(parameters["MaxConcurrentTransforms"]), zipped=zipped,
             )  # fmt: skip
@@ -171,7 +171,7 @@ class _Job:
 
         _side_by_side(work, range(len(servers)))
 
-    def _items(self) -> list[Item]:
+    def _items(self) -> list[TransformItem]:
         to_bucket, to_prefix = s3data.split(self.request["TransformOutput"]["S3OutputPath"])
         source = self.request["TransformInput"]["DataSource"]["S3DataSource"]
         try:
@@ -184,7 +184,7 @@ class _Job:
         if not found:
             raise JobError("ClientError", f"the manifest {source['S3Uri']} lists no objects")
         return [
-            Item(entry, to_bucket, _target(source, entry, to_prefix), results / str(number))
+            TransformItem(entry, to_bucket, _target(source, entry, to_prefix), results / str(number))
             for number, entry in enumerate(found)
         ]
 
@@ -206,7 +206,7 @@ class _Job:
             environment={**base, **{k: str(v) for k, v in given.items() if v is not None}},
         )
 
-    def _capture(self, items: Sequence[Item]) -> None:
+    def _capture(self, items: Sequence[TransformItem]) -> None:
         config = self.request.get("DataCaptureConfig")
         done = [item for item in items if item.done]
         if config is None or not done:
@@ -238,7 +238,7 @@ def _target(source: Mapping[str, Any], entry: Entry, to_prefix: str) -> str:
     return output_key(s3data.split(source["S3Uri"])[1], entry.key, to_prefix)
 
 
-def _judge(items: Sequence[Item]) -> None:
+def _judge(items: Sequence[TransformItem]) -> None:
     """JobError when an object could not be transformed (those that could are uploaded)."""
     failed = [item for item in items if item.failed]
     if not failed:
@@ -268,12 +268,12 @@ def read_parameters(server: ModelServer, request: Mapping[str, Any]) -> dict[str
     return {key: given.get(key, said.get(key, default)) for key, default in DEFAULT_PARAMETERS.items()}
 
 
-def plan_of(request: Mapping[str, Any], parameters: Mapping[str, Any], inference_time: str = "") -> Plan:
+def plan_of(request: Mapping[str, Any], parameters: Mapping[str, Any], inference_time: str = "") -> TransformPlan:
     """The plan of a request; ValidationException for a processing that is not possible."""
-    processing: Processing | None = data_processing.read(request, inference_time)
+    processing: DataProcessing | None = data_processing.read(request, inference_time)
     if processing is not None and processing.input_filter.whole and not processing.reshapes:
         processing = None
-    return Plan(
+    return TransformPlan(
         split=request["TransformInput"].get("SplitType", "None"),
         multi_record=parameters["BatchStrategy"] == "MULTI_RECORD",
         max_bytes=int(parameters["MaxPayloadInMB"]) * MEBIBYTE or None,

@@ -9,8 +9,8 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import training
-from localaws.store import Resource
-from localaws.tuning.tuning_request import Definition, Objective, read_definitions
+from localaws.store import StoredResource
+from localaws.tuning.tuning_request import TrainingDefinition, TuningObjective, read_definitions
 
 # Stored records hold more than the API shows. Of a tuning job: LaunchedTrainingJobs, how many it has begun. Of a
 # training job: TuningDefinition, the index of its definition; ObjectiveHistory, what it printed, when that mattered.
@@ -26,13 +26,13 @@ BEHAVIOURS = (
 )
 
 
-def child_name(found: Resource, number: int) -> str:
+def child_name(found: StoredResource, number: int) -> str:
     """The name of a tuning job's training job; numbers begin with 1."""
     digest = hashlib.sha256(f"{found.arn}{found.created}{number}".encode()).hexdigest()[:8]
     return f"{found.name}-{number:03d}-{digest}"
 
 
-def numbered(ctx: Context, found: Resource) -> list[Resource | None]:
+def numbered(ctx: Context, found: StoredResource) -> list[StoredResource | None]:
     """The training jobs of a tuning job in the order they were begun; None for one that was deleted."""
     launched = found.body.get("LaunchedTrainingJobs", 0)
     jobs = [ctx.store.get(training.KIND, child_name(found, n)) for n in range(1, launched + 1)]
@@ -41,7 +41,7 @@ def numbered(ctx: Context, found: Resource) -> list[Resource | None]:
     return jobs if last is None else [*jobs, last]
 
 
-def children(ctx: Context, found: Resource) -> list[Resource]:
+def children(ctx: Context, found: StoredResource) -> list[StoredResource]:
     """The training jobs of a tuning job that are still there, oldest first."""
     return [job for job in numbered(ctx, found) if job is not None]
 
@@ -49,20 +49,20 @@ def children(ctx: Context, found: Resource) -> list[Resource]:
 class Trials:
     """The training jobs of one tuning job with what they were tried for."""
 
-    def __init__(self, ctx: Context, found: Resource) -> None:
-        self.definitions: tuple[Definition, ...] = read_definitions(found.body)
+    def __init__(self, ctx: Context, found: StoredResource) -> None:
+        self.definitions: tuple[TrainingDefinition, ...] = read_definitions(found.body)
         self.jobs = children(ctx, found)
 
-    def definition(self, job: Resource) -> Definition:
+    def definition(self, job: StoredResource) -> TrainingDefinition:
         """The definition that a training job was made from."""
         index: int = job.body.get("TuningDefinition", 0)
         return self.definitions[index]
 
-    def value(self, job: Resource) -> float | None:
+    def value(self, job: StoredResource) -> float | None:
         """The final objective of a training job, None while or when there is none."""
         return final_value(self.definition(job).objective, job)
 
-    def best(self) -> Resource | None:
+    def best(self) -> StoredResource | None:
         """The training job with the best objective; of equals the one that came first."""
         valued = [(job, value) for job in self.jobs if (value := self.value(job)) is not None]
         return best(self.definitions[0].objective, valued)
@@ -81,16 +81,16 @@ class Trials:
         return [value for job in ended if (value := self.value(job)) is not None]
 
 
-def best(objective: Objective, valued: Iterable[tuple[Resource, float]]) -> Resource | None:
+def best(objective: TuningObjective, valued: Iterable[tuple[StoredResource, float]]) -> StoredResource | None:
     """The job with the best value; of equals the one that came first."""
-    found: tuple[Resource, float] | None = None
+    found: tuple[StoredResource, float] | None = None
     for job, value in valued:
         if found is None or objective.better(value, found[1]):
             found = job, value
     return None if found is None else found[0]
 
 
-def final_value(objective: Objective, job: Resource) -> float | None:
+def final_value(objective: TuningObjective, job: StoredResource) -> float | None:
     """The last value of the objective that a training job gave; None while it runs and when it failed."""
     if job.status not in ("Completed", "Stopped"):
         return None
@@ -100,7 +100,7 @@ def final_value(objective: Objective, job: Resource) -> float | None:
     return None
 
 
-def not_improving(objective: Objective, values: Sequence[float]) -> int:
+def not_improving(objective: TuningObjective, values: Sequence[float]) -> int:
     """How many of the last values are no significant improvement on the best before them."""
     count, top = 0, None
     for value in values:
@@ -113,7 +113,7 @@ def not_improving(objective: Objective, values: Sequence[float]) -> int:
     return count
 
 
-def summary(found: Resource, trials: Trials, job: Resource) -> dict[str, Any]:
+def summary(found: StoredResource, trials: Trials, job: StoredResource) -> dict[str, Any]:
     """HyperParameterTrainingJobSummary of the API."""
     definition = trials.definition(job)
     objective, value = definition.objective, trials.value(job)

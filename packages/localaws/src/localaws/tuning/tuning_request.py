@@ -53,7 +53,7 @@ BEHAVIOURS = (
 
 
 @dataclass(frozen=True)
-class Objective:
+class TuningObjective:
     """What is tuned for."""
 
     metric: str
@@ -65,12 +65,12 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Definition:
+class TrainingDefinition:
     """One training definition of a tuning job; `name` is None where the request needs none."""
 
     name: str | None
     document: Mapping[str, Any]
-    objective: Objective
+    objective: TuningObjective
     ranges: tuple[Range, ...]
 
     @property
@@ -91,11 +91,11 @@ class Definition:
         return {**made, "TrainingJobName": name, "HyperParameters": {**self.static, **tuned}}
 
 
-def _objective(given: Mapping[str, Any]) -> Objective:
-    return Objective(given["MetricName"], given["Type"] == "Maximize")
+def _objective(given: Mapping[str, Any]) -> TuningObjective:
+    return TuningObjective(given["MetricName"], given["Type"] == "Maximize")
 
 
-def read_definitions(request: Mapping[str, Any]) -> tuple[Definition, ...]:
+def read_definitions(request: Mapping[str, Any]) -> tuple[TrainingDefinition, ...]:
     """The training definitions of a request or of a stored tuning job; ValidationException for what is missing."""
     config = request["HyperParameterTuningJobConfig"]
     one, several = request.get("TrainingJobDefinition"), request.get("TrainingJobDefinitions")
@@ -115,7 +115,7 @@ def read_definitions(request: Mapping[str, Any]) -> tuple[Definition, ...]:
     return found
 
 
-def _check_several(found: tuple[Definition, ...]) -> None:
+def _check_several(found: tuple[TrainingDefinition, ...]) -> None:
     names = [each.name for each in found]
     if None in names:
         raise ValidationException(f"TrainingJobDefinitions[{names.index(None)}].DefinitionName is required")
@@ -125,7 +125,7 @@ def _check_several(found: tuple[Definition, ...]) -> None:
         raise ValidationException("TrainingJobDefinitions: TuningObjective.Type must be the same in all of them")
 
 
-def _definition(document: Mapping[str, Any], where: str, config: Mapping[str, Any]) -> Definition:
+def _definition(document: Mapping[str, Any], where: str, config: Mapping[str, Any]) -> TrainingDefinition:
     objective = config.get("HyperParameterTuningJobObjective") or document.get("TuningObjective")
     if objective is None:
         alone = "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective"
@@ -150,10 +150,10 @@ def _definition(document: Mapping[str, Any], where: str, config: Mapping[str, An
             f"{where}.ResourceConfig and {where}.HyperParameterTuningResourceConfig are both given: "
             "leave one of them out"
         )
-    return Definition(document.get("DefinitionName"), document, _objective(objective), ranges)
+    return TrainingDefinition(document.get("DefinitionName"), document, _objective(objective), ranges)
 
 
-def check(ctx: Context, request: Mapping[str, Any]) -> tuple[tuple[Definition, ...], int]:
+def check(ctx: Context, request: Mapping[str, Any]) -> tuple[tuple[TrainingDefinition, ...], int]:
     """The definitions and how many training jobs there will be; ValidationException for what AWS refuses.
 
     Completes the static hyperparameters of built-in algorithms.
@@ -175,7 +175,7 @@ def check(ctx: Context, request: Mapping[str, Any]) -> tuple[tuple[Definition, .
     return found, _total(config, found)
 
 
-def _total(config: Mapping[str, Any], found: tuple[Definition, ...]) -> int:
+def _total(config: Mapping[str, Any], found: tuple[TrainingDefinition, ...]) -> int:
     strategy = config["Strategy"]
     wanted: int | None = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
     if strategy == "Grid":
@@ -197,7 +197,7 @@ def _total(config: Mapping[str, Any], found: tuple[Definition, ...]) -> int:
     return wanted
 
 
-def _check_objective(ctx: Context, given: Definition) -> None:
+def _check_objective(ctx: Context, given: TrainingDefinition) -> None:
     """The objective must be a metric that is read from the log; a built-in algorithm is told to measure it."""
     metric = given.objective.metric
     algorithm = given.document["AlgorithmSpecification"]

@@ -18,10 +18,10 @@ from localaws.jobs.execution import fault
 from localaws.jobs.outcome import REASON_LENGTH
 from localaws.kinds import TUNING_JOB
 from localaws.states import Transitions
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws.tuning import warm_start as tuning_warm
-from localaws.tuning.search import Search, make_search
 from localaws.tuning.stop import Stopper, make_stopper
+from localaws.tuning.strategies import TrialSearch, make_search
 from localaws.tuning.trials import (
     Trials,
     child_name,
@@ -29,7 +29,7 @@ from localaws.tuning.trials import (
     not_improving,
     numbered,
 )  # fmt: skip
-from localaws.tuning.tuning_request import Definition
+from localaws.tuning.tuning_request import TrainingDefinition
 
 log = logging.getLogger("localaws.jobs")
 
@@ -84,7 +84,7 @@ def stop(ctx: Context, name: str) -> bool:
 
 def _run(ctx: Context, ticket: Ticket) -> None:
     try:
-        Tuning(ctx, ticket).run()
+        TuningRun(ctx, ticket).run()
     except Exception:
         if ticket.cause != "shutdown":  # no training job can be started any more; the next start goes on
             raise
@@ -108,8 +108,8 @@ def _fail(ctx: Context, ticket: Ticket, error: Exception) -> None:
 class _Lane:
     """One training definition with its search and its rule for stopping; `asked` counts its trials."""
 
-    definition: Definition
-    search: Search
+    definition: TrainingDefinition
+    search: TrialSearch
     stopper: Stopper | None
     asked: int = 0
 
@@ -149,7 +149,7 @@ class _Waker:
         return 0
 
 
-class Tuning:
+class TuningRun:
     """One tuning job at work."""
 
     def __init__(self, ctx: Context, ticket: Ticket) -> None:
@@ -172,7 +172,7 @@ class Tuning:
         self.objective = self.lanes[0].definition.objective
         self._resume()
 
-    def _lane(self, config: Mapping[str, Any], index: int, definition: Definition) -> _Lane:
+    def _lane(self, config: Mapping[str, Any], index: int, definition: TrainingDefinition) -> _Lane:
         maximize, seed = definition.objective.maximize, config.get("RandomSeed")
         earlier = tuning_warm.parents(self.ctx, self.found.body, KIND)
         search = make_search(
@@ -207,7 +207,7 @@ class Tuning:
             trial.lane.search.replay(trial.tuned)
             self._review(trial, job)
 
-    def _review(self, trial: _Trial, job: Resource | None) -> None:
+    def _review(self, trial: _Trial, job: StoredResource | None) -> None:
         """Tell the stopper of a trial of an earlier run of the endpoint."""
         stopper = trial.lane.stopper
         if stopper is None:
@@ -228,7 +228,7 @@ class Tuning:
         self.running[name] = trial
         ticket.when_ended(partial(self.events.put, _Event(name)))
 
-    def _learn(self, trial: _Trial, child: Resource | None) -> None:
+    def _learn(self, trial: _Trial, child: StoredResource | None) -> None:
         value = None if child is None else final_value(trial.lane.definition.objective, child)
         self.values.append(value)
         trial.lane.search.tell(trial.index, value)

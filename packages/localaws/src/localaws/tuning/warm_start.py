@@ -11,9 +11,9 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
-from localaws.store import Resource
-from localaws.tuning.search import Observation
-from localaws.tuning.tuning_request import TUNED_FOR, Definition, read_definitions
+from localaws.store import StoredResource
+from localaws.tuning.strategies import Observation
+from localaws.tuning.tuning_request import TUNED_FOR, TrainingDefinition, read_definitions
 
 PAGE = "developer guide, Run a Warm Start Hyperparameter Tuning Job"
 MOST_CHANGES = 10
@@ -42,10 +42,10 @@ BEHAVIOURS = (
     Behaviour("warm start: the parents' training jobs do not count against MaxNumberOfTrainingJobs", "assumed"),
     Behaviour("texts of the refusals of warm start", "assumed"),
 )
-Trials = Callable[[Resource], Sequence[tuple[Mapping[str, str], float]]]
+TrialsOf = Callable[[StoredResource], Sequence[tuple[Mapping[str, str], float]]]
 
 
-def parents(ctx: Context, request: Mapping[str, Any], kind: str) -> list[Resource]:
+def parents(ctx: Context, request: Mapping[str, Any], kind: str) -> list[StoredResource]:
     """The parent tuning jobs of a request; those that were deleted meanwhile are left out."""
     given = request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", ())
     found = (ctx.store.get(kind, each.get("HyperParameterTuningJobName", "")) for each in given)
@@ -53,7 +53,7 @@ def parents(ctx: Context, request: Mapping[str, Any], kind: str) -> list[Resourc
 
 
 def check(
-    ctx: Context, request: Mapping[str, Any], found: tuple[Definition, ...], kind: str, terminal: frozenset[str]
+    ctx: Context, request: Mapping[str, Any], found: tuple[TrainingDefinition, ...], kind: str, terminal: frozenset[str]
 ) -> None:
     """ValidationException for a warm start that AWS refuses."""
     warm = request.get("WarmStartConfig")
@@ -77,7 +77,7 @@ def check(
         _check_pair(name, old[0], found[0], identical=warm["WarmStartType"] == "IdenticalDataAndAlgorithm")
 
 
-def _check_pair(name: str, old: Definition, new: Definition, *, identical: bool) -> None:
+def _check_pair(name: str, old: TrainingDefinition, new: TrainingDefinition, *, identical: bool) -> None:
     where = f"WarmStartConfig: the parent '{name}'"
     if old.objective != new.objective:
         raise ValidationException(f"{where} tunes for {old.objective.metric}, this job for {new.objective.metric}")
@@ -107,7 +107,7 @@ def _check_pair(name: str, old: Definition, new: Definition, *, identical: bool)
         _check_identical(where, old.document, new.document)
 
 
-def _changes(old: Definition, new: Definition) -> int:
+def _changes(old: TrainingDefinition, new: TrainingDefinition) -> int:
     """How many changes to static values there are: a categorical's values, and old and new static value, count."""
     tuned = {r.name: max(1, len(r.values)) for r in old.ranges}
     count = 0
@@ -130,7 +130,7 @@ def _check_identical(where: str, old: Mapping[str, Any], new: Mapping[str, Any])
         raise ValidationException(f"{where} has other input data: use WarmStartType TransferLearning")
 
 
-def observations(jobs: Sequence[Resource], trials: Trials, new: Definition) -> list[Observation]:
+def observations(jobs: Sequence[StoredResource], trials: TrialsOf, new: TrainingDefinition) -> list[Observation]:
     """What the parents tried and found, as far as it lies in the ranges of the new tuning job."""
     known: list[Observation] = []
     for parent in jobs:

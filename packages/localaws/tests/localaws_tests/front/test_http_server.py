@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from localaws.front import http_server
-from localaws.front.http_server import LARGE, MOST_HEADER_BYTES, Server
+from localaws.front.http_server import LARGE, MOST_HEADER_BYTES, HttpServer
 
 Serve = Callable[[Callable[..., Iterable[bytes]]], socket.socket]
 
@@ -32,7 +32,7 @@ def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
     """A server that answers with `echo`."""
-    server = Server(("127.0.0.1", 0), echo, 2)
+    server = HttpServer(("127.0.0.1", 0), echo, 2)
     server.prepare()
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -132,7 +132,7 @@ def ignore(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 def test_a_body_that_nobody_reads_is_passed_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "PASS_OVER_SECONDS", 240.0)  # not how fast it comes is looked at, but its length
 
-    class Watching(Server):
+    class Watching(HttpServer):
         def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
             raise AssertionError(msg)
 
@@ -163,7 +163,7 @@ ONE = b"x" * (1 << 20)
 @pytest.fixture
 def refusing() -> Iterator[tuple[str, int]]:
     """A server of one thread that answers with `ignore`."""
-    server = Server(("127.0.0.1", 0), ignore, 1)
+    server = HttpServer(("127.0.0.1", 0), ignore, 1)
     server.prepare()
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -36,10 +36,10 @@ class Builtin:
         algorithm.train(self.algorithm)
         return self._capsys.readouterr().out
 
-    def handler(self) -> algorithm.Handler:
+    def handler(self) -> algorithm.AlgorithmHandler:
         """The model that was trained, as an endpoint answers with it."""
         module = importlib.import_module(self.algorithm.module)
-        return algorithm.Handler(self.algorithm, module.load(self.ml.root / "model"))
+        return algorithm.AlgorithmHandler(self.algorithm, module.load(self.ml.root / "model"))
 
     def predict(self, rows: Any, kind: str = "text/csv") -> list[dict[str, Any]]:
         """The predictions for rows, from a JSON answer."""

@@ -70,8 +70,8 @@ def test_the_formats_of_the_developer_guide(builtin: Any) -> None:
     handler = knn.handler()
     document = {"instances": [{"data": {"features": {"values": [1, 1, 1, 2]}}}, {"features": [9.0, 9, 9, 8]}]}
     one, many = b'{"features": [1, 1, 1, 2]}\n', b'{"data": {"features": {"values": [9.0, 9, 9, 8]}}}\n'
-    record = recordio.Record(features={"values": recordio.Tensor(np.array([1, 1, 1, 2.0]))})
-    other = recordio.Record(features={"values": recordio.Tensor(np.array([9, 9, 9, 8.0]))})
+    record = recordio.TensorRecord(features={"values": recordio.Tensor(np.array([1, 1, 1, 2.0]))})
+    other = recordio.TensorRecord(features={"values": recordio.Tensor(np.array([9, 9, 9, 8.0]))})
     bodies = [
         (json.dumps(document).encode(), "application/json"),
         (one + many, "application/jsonlines"),
@@ -189,8 +189,8 @@ def test_data_that_cannot_be_read(builtin: Any, data: bytes, kind: str, message:
 
 
 def test_recordio_is_trained_on(builtin: Any) -> None:
-    def record(label: float, *values: float) -> recordio.Record:
-        return recordio.Record(
+    def record(label: float, *values: float) -> recordio.TensorRecord:
+        return recordio.TensorRecord(
             {"values": recordio.Tensor(np.array(values))}, {"values": recordio.Tensor(np.array([label]))}
         )
 

@@ -85,7 +85,7 @@ def test_sparse_records_are_read(record_class: Any) -> None:
 
 @given(values=st.lists(st.floats(width=32, allow_nan=False), max_size=40), name=st.text(max_size=8))
 def test_written_records_are_read_by_the_runtime(record_class: Any, values: list[float], name: str) -> None:
-    written = recordio.encode(recordio.Record(label={name: recordio.Tensor(np.array(values))}))
+    written = recordio.encode(recordio.TensorRecord(label={name: recordio.Tensor(np.array(values))}))
     record = record_class.FromString(written)
     assert list(record.label[name].float32_tensor.values) == values
     assert recordio.decode(written).label[name].dense().tolist() == values
@@ -118,8 +118,8 @@ def test_other_bytes_are_refused(data: bytes, message: str) -> None:
 
 
 def test_records_of_different_widths_are_refused() -> None:
-    records = [recordio.Record(features={"values": recordio.Tensor(np.ones(n))}) for n in (2, 3)]
+    records = [recordio.TensorRecord(features={"values": recordio.Tensor(np.ones(n))}) for n in (2, 3)]
     with pytest.raises(UserError, match=r"values of different sizes: \[2, 3\]"):
         recordio.matrix(records)
     with pytest.raises(UserError, match="Record 1 has no feature called 'values', it has \\['x'\\]"):
-        recordio.matrix([recordio.Record(features={"x": recordio.Tensor(np.ones(1))})])
+        recordio.matrix([recordio.TensorRecord(features={"x": recordio.Tensor(np.ones(1))})])

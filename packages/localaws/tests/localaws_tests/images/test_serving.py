@@ -20,9 +20,9 @@ from localaws_tests.images.conftest import MlDir, fresh_import
 def module(ml: MlDir) -> Iterator[Any]:
     """Write inference.py and load it."""
 
-    def load(text: str) -> script_serve.Handler:
+    def load(text: str) -> script_serve.ScriptHandler:
         ml.write("model/code/inference.py", text)
-        handler = script_serve.Handler(script_serve.load_module())
+        handler = script_serve.ScriptHandler(script_serve.load_module())
         handler.load(ml.root / "model")
         return handler
 

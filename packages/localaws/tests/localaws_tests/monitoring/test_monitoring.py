@@ -17,7 +17,7 @@ from localaws.monitoring import schedule_execution as one
 from localaws.monitoring.times import Recurrence, recurrence, seconds, window
 from localaws.resources import monitoring_schedule
 from localaws.serving.hosting import hosting
-from localaws.store import Resource
+from localaws.store import StoredResource
 from localaws_tests import serving_fixtures
 from localaws_tests.conftest import poll
 from localaws_tests.serving_fixtures import BUCKET, ROLE
@@ -520,7 +520,9 @@ def test_an_execution_whose_start_was_cut_off_does_not_stay_pending(tmp_path, mo
     def killed(*_):
         raise Killed
 
-    schedule = Resource("monitoring-schedule", "cut-off", "arn", "Scheduled", 0, 0, {"MonitoringScheduleConfig": {}})
+    schedule = StoredResource(
+        "monitoring-schedule", "cut-off", "arn", "Scheduled", 0, 0, {"MonitoringScheduleConfig": {}}
+    )
     with serving_fixtures.running(tmp_path / "state") as first:
         with monkeypatch.context() as cut:
             cut.setattr(one, "_start_job", killed)

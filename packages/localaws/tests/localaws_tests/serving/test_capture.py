@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localaws.serving.capture import CaptureBuffer, CaptureConfig, Payload, object_uri, record_line
+from localaws.serving.capture import CaptureBuffer, CaptureConfig, CapturedPayload, object_uri, record_line
 from localaws_tests import serving_fixtures
 from localaws_tests.serving_fixtures import BUCKET
 
@@ -32,7 +32,7 @@ def config(**changes) -> CaptureConfig:
     return found
 
 
-def record(request: Payload, response: Payload, **changes):
+def record(request: CapturedPayload, response: CapturedPayload, **changes):
     options = {"event_id": "e1", **changes}
     line = record_line(config(**options.pop("config", {})), request, response, AT, **options)
     assert line.endswith(b"\n")
@@ -41,7 +41,7 @@ def record(request: Payload, response: Payload, **changes):
 
 
 def test_a_record_has_the_fields_of_the_developer_guide():
-    found = record(Payload(b"1,2\n", "text/csv"), Payload(b"0.5", "text/csv; charset=utf-8"))
+    found = record(CapturedPayload(b"1,2\n", "text/csv"), CapturedPayload(b"0.5", "text/csv; charset=utf-8"))
     assert found == {
         "captureData": {
             "endpointInput": {"observedContentType": "text/csv", "mode": "INPUT", "data": "1,2\n", "encoding": "CSV"},
@@ -58,7 +58,12 @@ def test_a_record_has_the_fields_of_the_developer_guide():
 
 
 def test_inference_id_and_custom_attributes_are_kept():
-    found = record(Payload(b"1", "text/csv"), Payload(b"2", "text/csv"), inference_id="i1", custom_attributes="trace=7")
+    found = record(
+        CapturedPayload(b"1", "text/csv"),
+        CapturedPayload(b"2", "text/csv"),
+        inference_id="i1",
+        custom_attributes="trace=7",
+    )
     assert found["eventMetadata"]["inferenceId"] == "i1"
     assert found["eventMetadata"]["customAttributes"] == ["trace=7"]
 
@@ -73,13 +78,15 @@ def test_inference_id_and_custom_attributes_are_kept():
     ],
 )
 def test_encoding_follows_the_configured_content_types(body, content_type, encoding, data):
-    side = record(Payload(body, content_type), Payload(b"", None))["captureData"]["endpointInput"]
+    side = record(CapturedPayload(body, content_type), CapturedPayload(b"", None))["captureData"]["endpointInput"]
     assert (side["encoding"], side["data"]) == (encoding, data)
     assert ("observedContentType" in side) == (content_type is not None)
 
 
 def test_without_content_type_headers_everything_is_base64():
-    side = record(Payload(b"1", "text/csv"), Payload(b"", None), config={"CaptureContentTypeHeader": {}})
+    side = record(
+        CapturedPayload(b"1", "text/csv"), CapturedPayload(b"", None), config={"CaptureContentTypeHeader": {}}
+    )
     assert side["captureData"]["endpointInput"]["encoding"] == "BASE64"
 
 
@@ -92,13 +99,17 @@ def test_without_content_type_headers_everything_is_base64():
     ],
 )
 def test_only_the_asked_sides_are_captured(mode, sides):
-    found = record(Payload(b"1", "text/csv"), Payload(b"2", None), config={"CaptureOptions": [{"CaptureMode": mode}]})
+    found = record(
+        CapturedPayload(b"1", "text/csv"),
+        CapturedPayload(b"2", None),
+        config={"CaptureOptions": [{"CaptureMode": mode}]},
+    )
     assert set(found["captureData"]) == sides
 
 
 @given(st.binary(max_size=40), st.sampled_from(["text/csv", "application/json", "image/png", None]))
 def test_the_body_can_always_be_had_back(body, content_type):
-    side = record(Payload(body, content_type), Payload(b"", None))["captureData"]["endpointInput"]
+    side = record(CapturedPayload(body, content_type), CapturedPayload(b"", None))["captureData"]["endpointInput"]
     data = side["data"]
     assert (base64.b64decode(data) if side["encoding"] == "BASE64" else data.encode()) == body
 

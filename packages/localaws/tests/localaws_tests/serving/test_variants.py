@@ -13,7 +13,7 @@ from localaws.quotas import Quotas
 from localaws.serving import model_server, runtime
 from localaws.serving.hosting import hosting
 from localaws.serving.http_pool import Answer, NoAnswer
-from localaws.serving.variants import Instance, Variant
+from localaws.serving.variants import Variant, VariantInstance
 from localaws_tests import serving_fixtures
 from localaws_tests.conftest import poll
 from localaws_tests.serving_fixtures import Gate, Marked, running
@@ -239,7 +239,7 @@ class Fake:
 
 def variant_of(*servers, routing=None):
     waiting = list(servers)
-    return Variant("v", 1.0, lambda _notify: Instance(waiting.pop(0), None), len(servers), routing)
+    return Variant("v", 1.0, lambda _notify: VariantInstance(waiting.pop(0), None), len(servers), routing)
 
 
 def ask(variant, timeout=240.0):

@@ -181,7 +181,8 @@ def test_cross_validation_of_a_regression_uses_both_channels(ml: MlDir, run: Run
 def test_recordio_is_read_like_csv(ml: MlDir, run: Run, serve: Callable[..., Server]) -> None:
     table = tumors()
     records = [
-        recordio.Record({"values": recordio.Tensor(row[1:])}, {"values": recordio.Tensor(row[:1])}) for row in table
+        recordio.TensorRecord({"values": recordio.Tensor(row[1:])}, {"values": recordio.Tensor(row[:1])})
+        for row in table
     ]
     ml.training(PARAMETERS, {"train": lines(table.astype(np.float32))})
     assert run("xgboost", "train").returncode == 0
@@ -192,7 +193,7 @@ def test_recordio_is_read_like_csv(ml: MlDir, run: Run, serve: Callable[..., Ser
     assert run("xgboost", "train").returncode == 0
     server = serve("xgboost")
     assert np.allclose(scores(server, table[:, 1:]), from_csv, rtol=1e-6)
-    body = recordio.write([recordio.Record({"values": recordio.Tensor(table[0, 1:])})])
+    body = recordio.write([recordio.TensorRecord({"values": recordio.Tensor(table[0, 1:])})])
     status, _kind, answer = server.invoke(body, "application/x-recordio-protobuf")
     assert (status, float(answer)) == (200, pytest.approx(from_csv[0], rel=1e-5))
 
@@ -225,7 +226,7 @@ def test_built_in_algorithms_from_a_pipe(name: str, ml: MlDir, run: Run, serve: 
     """As processes, with RecordIO through a pipe; what they compute is tested against scikit-learn elsewhere."""
     features, labels = load_wine(return_X_y=True)
     records = [
-        recordio.Record({"values": recordio.Tensor(row)}, {"values": recordio.Tensor(np.array([label]))})
+        recordio.TensorRecord({"values": recordio.Tensor(row)}, {"values": recordio.Tensor(np.array([label]))})
         for row, label in zip(features, labels, strict=True)
     ]
     parameters = {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localaws.transform.record_split import BadFrames, blocks, recordio, tfrecord
-from localaws.transform.records import Plan, RecordTooLarge
+from localaws.transform.records import RecordTooLarge, TransformPlan
 
 MAGIC = bytes.fromhex("0a23d7ce")
 
@@ -52,14 +52,14 @@ def test_single_records_are_bare_and_batches_keep_their_frames(kind: str) -> Non
     records = [b"one", b"three", b"", b"x" * 30]
     framed = WRITERS[kind][0](records)
     source = b"".join(framed)
-    single = Plan(split=kind, multi_record=False, max_bytes=30).batches(io.BytesIO(source))
+    single = TransformPlan(split=kind, multi_record=False, max_bytes=30).batches(io.BytesIO(source))
     assert [batch.payload for batch in single] == records
-    multi = list(Plan(split=kind, max_bytes=50).batches(io.BytesIO(source)))
+    multi = list(TransformPlan(split=kind, max_bytes=50).batches(io.BytesIO(source)))
     assert b"".join(batch.payload for batch in multi) == source
     assert all(len(batch.payload) <= 50 for batch in multi)
     assert len(multi) < len(records)
     with pytest.raises(RecordTooLarge, match="record 4 has 30 bytes"):
-        list(Plan(split=kind, multi_record=False, max_bytes=29).batches(io.BytesIO(source)))
+        list(TransformPlan(split=kind, multi_record=False, max_bytes=29).batches(io.BytesIO(source)))
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from localaws.transform import data_processing
 from localaws.transform.csv_filter import FilterError, parse_path, select_record, select_records, split_cells
 from localaws.transform.record_split import lines_of
-from localaws.transform.records import Batch, Plan, RecordTooLarge, output_key
+from localaws.transform.records import RecordTooLarge, RequestBatch, TransformPlan, output_key
 
 LINE = st.binary(max_size=12).filter(lambda text: b"\n" not in text and b"\r" not in text)
 CELL = st.text(st.characters(blacklist_characters="\r\n\x00", codec="utf-8"), max_size=5)
@@ -30,7 +30,7 @@ def plan(*, kind="text/csv", **changes):
         "TransformOutput": {"Accept": kind, "AssembleWith": "Line"},
     }
     changes = {"max_bytes": 100, "assemble_lines": True, **changes}
-    return Plan(processing=data_processing.read(request) if given_ else None, **changes)
+    return TransformPlan(processing=data_processing.read(request) if given_ else None, **changes)
 
 
 @given(st.lists(LINE, max_size=30), st.integers(12, 60), st.booleans(), st.booleans())
@@ -130,7 +130,7 @@ def test_a_missing_column_is_an_error(path, message):
 def test_answers_that_cannot_be_told_apart_are_an_error():
     transform = plan(join=True)
     with pytest.raises(FilterError, match="answered 1 lines to a request of 2 records"):
-        transform.assemble(Batch(b"1\n2", (b"1", b"2")), b"0.5,0.6")
+        transform.assemble(RequestBatch(b"1\n2", (b"1", b"2")), b"0.5,0.6")
 
 
 def test_a_record_over_the_limit_is_named():
@@ -147,7 +147,7 @@ def test_an_unsplit_object_is_one_request_or_too_large():
 
 def test_assemble_with_none_leaves_answers_as_they_are():
     transform = plan(assemble_lines=False)
-    assert transform.assemble(Batch(b"1"), b"0.5") == b"0.5"
+    assert transform.assemble(RequestBatch(b"1"), b"0.5") == b"0.5"
 
 
 def test_windows_line_endings_are_not_part_of_a_record():

@@ -16,7 +16,7 @@ from localaws.errors import ValidationException
 from localaws.jobs.training import KIND as TRAINING
 from localaws.server import Endpoint
 from localaws.tuning.ranges import Range, grid_size, read_ranges
-from localaws.tuning.search import make_search
+from localaws.tuning.strategies import make_search
 from localaws.tuning.tuning_run import KIND
 from localaws_tests.conftest import channel, client_of, log_lines, poll, training_request
 

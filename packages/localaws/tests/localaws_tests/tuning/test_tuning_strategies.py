@@ -17,10 +17,10 @@ from localaws.errors import ValidationException
 from localaws.resources.hyper_parameter_tuning_job import create_tuning_job
 from localaws.server import Endpoint
 from localaws.tuning.ranges import read_ranges
-from localaws.tuning.search import make_search
 from localaws.tuning.stop import Hyperband, MedianRule, resources
+from localaws.tuning.strategies import make_search
 from localaws.tuning.trials import not_improving
-from localaws.tuning.tuning_request import Objective
+from localaws.tuning.tuning_request import TuningObjective
 from localaws_tests.conftest import channel, client_of, log_lines, poll
 from localaws_tests.job_helpers import TRAINING_LOGS
 from localaws_tests.tuning.test_tuning import BOWL, ended, short, tuning_request
@@ -162,7 +162,7 @@ def test_hyperband_refuses_impossible_resources(given: dict[str, int], static: d
 
 
 def test_an_improvement_of_one_percent_is_none() -> None:
-    up, down = Objective("m", True), Objective("m", False)
+    up, down = TuningObjective("m", True), TuningObjective("m", False)
     assert not_improving(up, []) == 0
     assert not_improving(up, [1.0, 1.005, 1.009, 1.2, 1.2, 0.5]) == 2
     assert not_improving(down, [1.0, 0.995, 0.98, 0.98]) == 1

@@ -17,7 +17,7 @@ MODEL = "model_algo-1"
 """The main file of a model archive, called after the host that writes it."""
 
 
-class Predictor(Protocol):
+class AlgorithmPredictor(Protocol):
     """A loaded model."""
 
     width: int
@@ -28,7 +28,7 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True)
-class Algorithm:
+class BuiltInAlgorithm:
     """One built-in algorithm; its module has `train(Training)` and `load()`."""
 
     module: str
@@ -41,10 +41,10 @@ class Algorithm:
     accepts: tuple[str, ...] = (tabular.JSON, tabular.JSON_LINES, tabular.RECORDIO, tabular.CSV)
 
 
-class Training:
+class AlgorithmTraining:
     """One training: its hyperparameters, its data and its report."""
 
-    def __init__(self, algorithm: Algorithm, environment: TrainingEnvironment) -> None:
+    def __init__(self, algorithm: BuiltInAlgorithm, environment: TrainingEnvironment) -> None:
         self.algorithm = algorithm
         self.host = environment.resources["current_host"]
         self.hosts = sorted(environment.resources["hosts"])
@@ -137,21 +137,21 @@ def report(text: str) -> None:
     print(f"[{time.strftime('%m/%d/%Y %H:%M:%S', time.gmtime())} INFO {id(report)}] {text}", flush=True)
 
 
-def train(algorithm: Algorithm) -> None:
+def train(algorithm: BuiltInAlgorithm) -> None:
     """The `train` program."""
     base.model_dir().mkdir(parents=True, exist_ok=True)
-    training = Training(algorithm, TrainingEnvironment.read())
+    training = AlgorithmTraining(algorithm, TrainingEnvironment.read())
     report(f"Final configuration: {json.dumps(training.parameters, sort_keys=True)}")
     training.gather()
     if training.leads:
         importlib.import_module(algorithm.module).train(training)
 
 
-def serving(algorithm: Algorithm) -> None:
+def serving(algorithm: BuiltInAlgorithm) -> None:
     """The `serve` program."""
     predictor = importlib.import_module(algorithm.module).load(base.model_dir())
     log(f"Loaded the {algorithm.title} model: {predictor.width} features per record")
-    serve(Handler(algorithm, predictor))
+    serve(AlgorithmHandler(algorithm, predictor))
 
 
 def model_file(directory: Any, name: str) -> bytes:
@@ -163,10 +163,10 @@ def model_file(directory: Any, name: str) -> bytes:
     return path.read_bytes()
 
 
-class Handler:
+class AlgorithmHandler:
     """Answers invocations in the formats that the algorithms share."""
 
-    def __init__(self, algorithm: Algorithm, predictor: Predictor) -> None:
+    def __init__(self, algorithm: BuiltInAlgorithm, predictor: AlgorithmPredictor) -> None:
         self._algorithm = algorithm
         self._predictor = predictor
 

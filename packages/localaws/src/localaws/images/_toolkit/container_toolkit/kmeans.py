@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from container_toolkit import base, mxnet_file, tabular
-from container_toolkit.algorithm import MODEL, Algorithm, Training, model_file, report
+from container_toolkit.algorithm import MODEL, AlgorithmTraining, BuiltInAlgorithm, model_file, report
 from container_toolkit.base import UserError
 from container_toolkit.rules import AUTO, choice, flag, integer, names, number
 
@@ -28,14 +28,14 @@ RULES = {
     "force_dense": flag(True),  # sent by the Python SDK; rows are dense here anyway
 }
 
-ALGORITHM = Algorithm("container_toolkit.kmeans", "k-means", RULES, ("train", "test"), labelled=False)
+ALGORITHM = BuiltInAlgorithm("container_toolkit.kmeans", "k-means", RULES, ("train", "test"), labelled=False)
 
 _SEED = 0
 _AUTO_TRIALS = 10
 _AUTO_FACTOR = 10
 
 
-def train(training: Training) -> None:
+def train(training: AlgorithmTraining) -> None:
     """Find the centres, write them, score the train and test channels."""
     import numpy as np
 
@@ -51,7 +51,7 @@ def train(training: Training) -> None:
     centres, weights = stream(rows, wide, parameters, rng)
     centres = shrink(centres, weights, parameters, rng)
     tabular.write_atomically(base.model_dir() / MODEL, mxnet_file.dump([centres]))
-    model = Model(centres.astype(np.float32))
+    model = KMeansModel(centres.astype(np.float32))
     training.quality("train", "msd", float(np.mean(model.squared(rows)[1])), kind="loss")
     training.progress(100)
     if (test := training.data("test")) is not None:
@@ -147,7 +147,7 @@ def lloyd(points: Any, weights: Any, k: int, parameters: dict[str, Any], rng: An
     return centres, loss
 
 
-class Model:
+class KMeansModel:
     """The centres."""
 
     def __init__(self, centres: Any) -> None:
@@ -164,11 +164,11 @@ class Model:
         return {"closest_cluster": chosen.astype(float), "distance_to_cluster": squares**0.5}
 
 
-def load(directory: Path) -> Model:
+def load(directory: Path) -> KMeansModel:
     """The model of a directory."""
     try:
         arrays = mxnet_file.load(model_file(directory, MODEL))
         assert isinstance(arrays, list)
-        return Model(arrays[0])
+        return KMeansModel(arrays[0])
     except (ValueError, IndexError, AssertionError) as error:
         raise UserError(f"The model archive holds no k-means model: {error}.") from None

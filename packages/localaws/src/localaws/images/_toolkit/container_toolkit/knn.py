@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from container_toolkit import base, tabular
-from container_toolkit.algorithm import MODEL, Algorithm, Training, model_file, report
+from container_toolkit.algorithm import MODEL, AlgorithmTraining, BuiltInAlgorithm, model_file, report
 from container_toolkit.base import UserError
 from container_toolkit.rules import AUTO, Rule, choice, integer
 
@@ -27,7 +27,7 @@ RULES = {
     "mini_batch_size": integer(default=5000),
 }
 
-ALGORITHM = Algorithm("container_toolkit.knn", "k-nearest neighbors", RULES, ("train", "test"), labelled=True)
+ALGORITHM = BuiltInAlgorithm("container_toolkit.knn", "k-nearest neighbors", RULES, ("train", "test"), labelled=True)
 
 _SEED = 0  # AWS's samples differ from run to run; here a training can be repeated
 _BLOCK = 1 << 22  # distances that are in memory at once
@@ -49,7 +49,7 @@ def check(parameters: dict[str, Any]) -> None:
         )
 
 
-def train(training: Training) -> None:
+def train(training: AlgorithmTraining) -> None:
     """Sample, reduce, index, score the test channel, write the three files of the model."""
     import numpy as np
 
@@ -76,14 +76,14 @@ def train(training: Training) -> None:
             "target_dim": parameters["dimension_reduction_target"],
             "input_dim": parameters["feature_dim"],
         }
-    model = Model(meta, reduce(features, meta).astype(np.float32), labels.astype(np.float32))
+    model = KNNModel(meta, reduce(features, meta).astype(np.float32), labels.astype(np.float32))
     model.save(base.model_dir())
     report(f"Index of {len(model.points)} points of dimension {model.points.shape[1]} is built")
     if (test := training.data("test")) is not None:
         evaluate(training, model, *test)
 
 
-def evaluate(training: Training, model: "Model", features: Any, labels: Any) -> None:
+def evaluate(training: AlgorithmTraining, model: "KNNModel", features: Any, labels: Any) -> None:
     """The metrics of the test channel."""
     import numpy as np
 
@@ -115,7 +115,7 @@ def reduce(features: Any, meta: dict[str, Any]) -> Any:
     return spread[:, np.sort(rng.choice(width, target, replace=False))] * np.sqrt(width / target)
 
 
-class Model:
+class KNNModel:
     """An index with its labels."""
 
     def __init__(self, meta: dict[str, Any], points: Any, labels: Any) -> None:
@@ -195,7 +195,7 @@ def majority(labels: Any) -> Any:
     return classes[counts.argmax(axis=1)]
 
 
-def load(directory: Path) -> Model:
+def load(directory: Path) -> KNNModel:
     """The model of a directory; k and predictor_type are read from the metadata, as AWS documents."""
     import numpy as np
 
@@ -203,6 +203,6 @@ def load(directory: Path) -> Model:
         meta = json.loads(model_file(directory, f"{MODEL}.json"))
         labels = np.frombuffer(model_file(directory, f"{MODEL}.labels"), "<f4")
         points = np.frombuffer(model_file(directory, MODEL), "<f4").reshape(len(labels), -1)
-        return Model(meta, points, labels)
+        return KNNModel(meta, points, labels)
     except (ValueError, KeyError) as error:
         raise UserError(f"The model archive holds no k-NN model of this image: {error}.") from None

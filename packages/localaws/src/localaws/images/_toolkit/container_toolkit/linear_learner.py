@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from container_toolkit import base, linear_fit, linear_scores, mxnet_file, tabular
-from container_toolkit.algorithm import MODEL, Algorithm, Training, model_file, report
+from container_toolkit.algorithm import MODEL, AlgorithmTraining, BuiltInAlgorithm, model_file, report
 from container_toolkit.base import UserError
 from container_toolkit.rules import AUTO, Rule, choice, flag, integer, number
 
@@ -86,7 +86,7 @@ RULES = {
     "wd": number(0, auto=True),
 }
 
-ALGORITHM = Algorithm(
+ALGORITHM = BuiltInAlgorithm(
     "container_toolkit.linear_learner",
     "linear learner",
     RULES,
@@ -100,7 +100,7 @@ _UPDATES = 50  # of an epoch at least, where mini_batch_size is left out and the
 _NAMES = {"arg:fc0_weight", "arg:fc0_bias"}
 
 
-def train(training: Training) -> None:
+def train(training: AlgorithmTraining) -> None:
     """Normalise, fit, choose, report, write."""
     parameters = training.parameters
     loss = check(parameters)
@@ -192,7 +192,7 @@ class Scaler:
 
 
 def run(
-    training: Training, problem: linear_fit.Problem, scaler: Scaler, data: dict[str, tuple[Any, Any]]
+    training: AlgorithmTraining, problem: linear_fit.Problem, scaler: Scaler, data: dict[str, tuple[Any, Any]]
 ) -> tuple[linear_fit.Fit, linear_fit.Variants]:
     """Train all models and report every epoch."""
     import numpy as np
@@ -234,7 +234,7 @@ def choose(
     fitted: linear_fit.Fit,
     count: int,
     data: tuple[Any, Any],
-) -> "Model":
+) -> "LinearModel":
     """The best of the models on the held-out data, with the threshold that its criterion asks for."""
     import numpy as np
 
@@ -242,7 +242,7 @@ def choose(
     candidates = []
     for number_ in range(count):
         weights, bias = scaler.plain(fitted.weights[:, number_, :].astype(float), fitted.biases[number_].astype(float))
-        model = Model({"predictor_type": parameters["predictor_type"], "loss": loss}, weights, bias)
+        model = LinearModel({"predictor_type": parameters["predictor_type"], "loss": loss}, weights, bias)
         outputs = model.outputs(rows)
         if not np.isfinite(outputs).all():
             continue
@@ -268,7 +268,7 @@ def objective(problem: linear_fit.Problem, outputs: Any, labels: Any) -> float:
     return float(problem.evaluate(outputs[:, None, :].astype(float), labels, weights)[0][0])
 
 
-class Model:
+class LinearModel:
     """Weights (features x outputs) and biases on plain features."""
 
     def __init__(self, meta: dict[str, Any], weights: Any, bias: Any) -> None:
@@ -334,13 +334,13 @@ def symbol(outputs: int) -> dict[str, Any]:
     }
 
 
-def load(directory: Path) -> Model:
+def load(directory: Path) -> LinearModel:
     """The model of a directory."""
     try:
         with zipfile.ZipFile(io.BytesIO(model_file(directory, MODEL))) as archive:
             arrays = mxnet_file.load(archive.read("mx-mod-0000.params"))
             meta = json.loads(archive.read("additional-params.json"))
         assert isinstance(arrays, dict)
-        return Model(meta, arrays["arg:fc0_weight"].T.astype(float), arrays["arg:fc0_bias"].astype(float))
+        return LinearModel(meta, arrays["arg:fc0_weight"].T.astype(float), arrays["arg:fc0_bias"].astype(float))
     except (ValueError, KeyError, AssertionError, zipfile.BadZipFile) as error:
         raise UserError(f"The model archive holds no linear learner model of this image: {error}.") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from container_toolkit import base, mxnet_file, tabular
-from container_toolkit.algorithm import MODEL, Algorithm, Training, model_file, report
+from container_toolkit.algorithm import MODEL, AlgorithmTraining, BuiltInAlgorithm, model_file, report
 from container_toolkit.base import UserError
 from container_toolkit.rules import choice, flag, integer
 
@@ -21,7 +21,7 @@ RULES = {
     "subtract_mean": flag(True),
 }
 
-ALGORITHM = Algorithm(
+ALGORITHM = BuiltInAlgorithm(
     "container_toolkit.pca",
     "principal component analysis",
     RULES,
@@ -34,7 +34,7 @@ ALGORITHM = Algorithm(
 _SEED = 0
 
 
-def train(training: Training) -> None:
+def train(training: AlgorithmTraining) -> None:
     """Compute the components and write them."""
     import numpy as np
 
@@ -91,7 +91,7 @@ def randomized(rows: Any, mean: Any, count: int, parameters: dict[str, Any]) -> 
     return values[:count][::-1], vectors[:count][::-1].T
 
 
-class Model:
+class PCAModel:
     """The components, and the mean that is taken off first."""
 
     def __init__(self, mean: Any, components: Any) -> None:
@@ -103,11 +103,11 @@ class Model:
         return {"projection": (features - self._mean) @ self._components}
 
 
-def load(directory: Path) -> Model:
+def load(directory: Path) -> PCAModel:
     """The model of a directory."""
     try:
         arrays = mxnet_file.load(model_file(directory, MODEL))
         assert isinstance(arrays, dict)
-        return Model(arrays["mean"][0] if "mean" in arrays else 0.0, arrays["v"])
+        return PCAModel(arrays["mean"][0] if "mean" in arrays else 0.0, arrays["v"])
     except (ValueError, KeyError, AssertionError) as error:
         raise UserError(f"The model archive holds no PCA model: {error}.") from None

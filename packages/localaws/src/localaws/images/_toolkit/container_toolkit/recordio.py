@@ -43,7 +43,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Record:
+class TensorRecord:
     """One observation: named feature tensors and label tensors."""
 
     features: dict[str, Tensor] = field(default_factory=dict)
@@ -135,7 +135,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
         at += size
 
 
-def decode(data: bytes) -> Record:
+def decode(data: bytes) -> TensorRecord:
     """One Record message; ValueError when it is none."""
     maps: dict[int, dict[str, Tensor]] = {1: {}, 2: {}}
     try:
@@ -146,7 +146,7 @@ def decode(data: bytes) -> Record:
                     maps[number][entry.get(1, b"").decode("utf-8")] = _value(entry[2])
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise ValueError(f"no Record message: {error}") from None
-    return Record(maps[1], maps[2])
+    return TensorRecord(maps[1], maps[2])
 
 
 def _value(data: bytes) -> Tensor:
@@ -204,7 +204,7 @@ def _put(number: int, body: bytes) -> bytes:
     return _put_varint(number << 3 | _BYTES) + _put_varint(len(body)) + body
 
 
-def encode(record: Record) -> bytes:
+def encode(record: TensorRecord) -> bytes:
     """A Record message with float32 tensors, as the algorithms answer."""
     import numpy as np
 
@@ -220,12 +220,12 @@ def encode(record: Record) -> bytes:
     return out
 
 
-def write(records: Iterable[Record]) -> bytes:
+def write(records: Iterable[TensorRecord]) -> bytes:
     """Records as RecordIO-protobuf."""
     return b"".join(frame(encode(record)) for record in records)
 
 
-def matrix(records: Iterable[Record], width: int = 0) -> tuple[Any, Any]:
+def matrix(records: Iterable[TensorRecord], width: int = 0) -> tuple[Any, Any]:
     """Features (rows x columns) and labels (rows x label size, which may be 0) of records.
 
     Raises UserError for records without the feature `values` or of different widths.

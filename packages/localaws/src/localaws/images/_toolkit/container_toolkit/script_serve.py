@@ -19,7 +19,7 @@ def main() -> None:
     """Load the user's module and model, then listen; an error in either ends the program with a readable reason."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     module = load_module()
-    handler = Handler(module)
+    handler = ScriptHandler(module)
     try:
         handler.load(base.model_dir())
     except Exception as error:
@@ -79,7 +79,7 @@ _FINDER = _BesideFinder()
 sys.meta_path.append(_FINDER)  # type: ignore[arg-type]
 
 
-class Handler:
+class ScriptHandler:
     """The user's functions around one loaded model."""
 
     def __init__(self, module: ModuleType) -> None:

@@ -172,7 +172,7 @@ def respond(fields: dict[str, Any], accept: ContentType, *, whole: str, integers
     names, columns = list(fields), [np.asarray(column) for column in fields.values()]
     if accept.name == RECORDIO:
         return recordio.write(
-            recordio.Record(
+            recordio.TensorRecord(
                 label={n: recordio.Tensor(np.atleast_1d(c[row])) for n, c in zip(names, columns, strict=True)}
             )
             for row in range(len(columns[0]))

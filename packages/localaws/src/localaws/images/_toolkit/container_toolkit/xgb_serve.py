@@ -28,7 +28,7 @@ def main() -> None:
     import xgboost
 
     boosters = load_boosters(xgboost, base.model_dir())
-    predictor = Predictor(xgboost, boosters)
+    predictor = XGBoostPredictor(xgboost, boosters)
     log(f"Model objective : {predictor.objective}")
     serve(predictor)
 
@@ -55,7 +55,7 @@ def _load(xgboost: Any, path: Path) -> Any:
     return booster
 
 
-class Predictor:
+class XGBoostPredictor:
     """Answers invocations with the models' predictions; statuses and formats are those of AWS's container."""
 
     def __init__(self, xgboost: Any, boosters: list[Any]) -> None:

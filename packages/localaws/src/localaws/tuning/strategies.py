@@ -39,7 +39,7 @@ BEHAVIOURS = (
 )
 
 
-class Search(Protocol):
+class TrialSearch(Protocol):
     """A strategy. Trials are counted from 0 in the order in which they are asked for."""
 
     size: int | None  # how many trials there can be, None for any number
@@ -217,7 +217,7 @@ def make_search(
     parallel: int,
     seed: int | None,
     known: Sequence[Observation] = (),
-) -> Search:
+) -> TrialSearch:
     """The search of a strategy of the API; `known` are results of earlier tuning jobs, for Bayesian search."""
     if strategy == "Grid":
         return GridSearch(ranges)
