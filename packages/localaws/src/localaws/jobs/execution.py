@@ -229,31 +229,6 @@ def fault(error: Exception) -> AttemptOutcome:
     return from_error(JobError("InternalServerError", f"{type(error).__name__}: {said(error)}"))
 
 
-def refuse(request: Mapping[str, Any], *names: str) -> None:
-    """Raise ValidationException for members that this endpoint cannot honour, given as dotted paths.
-
-    A list on the way is searched in each of its elements; a member that is absent, false or empty is no matter.
-    """
-    for name in names:
-        if _present(request, name.split(".")):
-            raise ValidationException(f"{name} is not supported by the local AWS endpoint: leave it out")
-
-
-def _present(value: Any, path: Sequence[str]) -> bool:
-    if isinstance(value, list):
-        return any(_present(v, path) for v in value)
-    if not path:
-        return bool(value)
-    return isinstance(value, Mapping) and _present(value.get(path[0]), path[1:])
-
-
-def require(request: Mapping[str, Any], *names: str) -> None:
-    """Raise ValidationException for a member that the model leaves optional but the operation needs here."""
-    for name in names:
-        if name not in request:
-            raise ValidationException(f"{name} is required")
-
-
 def check_isolation(ctx: Context, wanted: bool) -> None:
     """Raise ValidationException when network isolation is asked for and this machine cannot give it."""
     if wanted and not ctx.runner.sandbox.isolates_network:
@@ -261,15 +236,3 @@ def check_isolation(ctx: Context, wanted: bool) -> None:
             "EnableNetworkIsolation is not possible here: the machine offers no namespaces "
             f"(sandbox {ctx.runner.sandbox.name}); install bubblewrap or leave it out"
         )
-
-
-def tag_map(request: Mapping[str, Any]) -> dict[str, str]:
-    """The Tags member as a mapping; a key that is there twice is an error, as in AWS."""
-    tags: dict[str, str] = {}
-    for tag in request.get("Tags", ()):
-        if tag["Key"] in tags:
-            raise ValidationException(f"Tags holds the key '{tag['Key']}' more than once")
-        if tag["Key"].lower().startswith("aws:"):
-            raise ValidationException(f"The tag key '{tag['Key']}' begins with aws:, which is reserved for system use")
-        tags[tag["Key"]] = tag["Value"]
-    return tags

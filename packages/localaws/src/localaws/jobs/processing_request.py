@@ -7,9 +7,10 @@ from typing import Any
 from localaws.context import Context
 from localaws.errors import ValidationException
 from localaws.jobs import cluster, processing
-from localaws.jobs.execution import LOCAL_ROOT, check_isolation, inside, refuse, tag_map
+from localaws.jobs.execution import LOCAL_ROOT, check_isolation, inside
 from localaws.jobs.processing import KIND
 from localaws.jobs.s3data import split
+from localaws.member_checks import refuse, tag_map
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; CreateProcessingJob's default for MaxRuntimeInSeconds
 REFUSED: tuple[str, ...] = (

@@ -8,11 +8,12 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import channels, cluster, spot, training, warmpool
-from localaws.jobs.execution import LOCAL_ROOT, check_isolation, inside, refuse, require, tag_map
+from localaws.jobs.execution import LOCAL_ROOT, check_isolation, inside
 from localaws.jobs.s3data import split
 from localaws.jobs.training_attempt import CHECKPOINTS, model_uri
 from localaws.jobs.training_steps import KIND, first_step
 from localaws.log_metrics import MetricReader, definitions
+from localaws.member_checks import refuse, require, tag_map
 
 DEFAULT_LIMIT = 24 * 3600  # seconds; StoppingCondition's default for MaxRuntimeInSeconds
 REFUSED: tuple[str, ...] = (

@@ -11,10 +11,10 @@ from localaws.context import Context
 from localaws.errors import ResourceNotFound, ValidationException
 from localaws.jobs.execution import check_isolation
 from localaws.jobs.s3data import split
+from localaws.member_checks import refuse_value
 from localaws.monitoring.times import DAY, recurrence
 from localaws.serving.endpoint_plan import capture_summary
 from localaws.serving.lookup import find_endpoint
-from localaws.unsupported import refuse_value
 
 KINDS = {
     "DataQuality": "data-quality-job-definition",

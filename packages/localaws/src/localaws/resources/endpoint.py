@@ -7,9 +7,9 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
-from localaws.jobs.execution import refuse, tag_map
 from localaws.kinds import ENDPOINT
 from localaws.listing import list_page
+from localaws.member_checks import refuse, refuse_value, tag_map
 from localaws.registry import on_start, operation
 from localaws.resources import endpoint_config
 from localaws.serving import endpoint_works as works
@@ -26,7 +26,6 @@ from localaws.serving.endpoint_plan import (
 from localaws.serving.endpoint_works import KIND, TRANSITIONS
 from localaws.serving.lookup import find_endpoint
 from localaws.store import StoredResource
-from localaws.unsupported import refuse_value
 
 UNSUPPORTED = (
     "DeploymentConfig.RollingUpdatePolicy",

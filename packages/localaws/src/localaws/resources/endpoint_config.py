@@ -8,14 +8,13 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
-from localaws.jobs.execution import refuse, tag_map
 from localaws.kinds import ENDPOINT_CONFIG
 from localaws.listing import list_page
+from localaws.member_checks import refuse, refuse_value, tag_map
 from localaws.registry import operation
 from localaws.serving.lookup import find_model, served_model
 from localaws.serving.variants import ROUTING
 from localaws.store import StoredResource
-from localaws.unsupported import refuse_value
 
 KIND = ENDPOINT_CONFIG.word
 STATUS = "Created"

@@ -9,10 +9,10 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.jobs import training
-from localaws.jobs.execution import refuse, tag_map
 from localaws.jobs.job_records import JobRecords
 from localaws.kinds import TUNING_JOB
 from localaws.listing import list_page
+from localaws.member_checks import refuse, tag_map
 from localaws.registry import on_start, operation
 from localaws.resources import training_job
 from localaws.store import StoredResource

@@ -6,8 +6,8 @@ from typing import Any
 
 from localaws.context import Context
 from localaws.errors import ResourceNotFound
-from localaws.jobs.execution import refuse, tag_map
 from localaws.listing import list_page
+from localaws.member_checks import refuse, tag_map
 from localaws.monitoring.definition import KINDS, check, from_definition
 from localaws.registry import operation
 from localaws.store import StoredResource

@@ -9,16 +9,16 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
-from localaws.jobs.execution import check_isolation, refuse, tag_map
+from localaws.jobs.execution import check_isolation
 from localaws.kinds import MODEL
 from localaws.listing import list_page
+from localaws.member_checks import refuse, refuse_value, tag_map
 from localaws.registry import operation
 from localaws.resources import model_package
 from localaws.s3 import S3Error
 from localaws.serving.lookup import find_model
 from localaws.serving.model_data import Artifact, ServedModel
 from localaws.store import StoredResource
-from localaws.unsupported import refuse_value
 
 KIND = MODEL.word
 STATUS = "Created"

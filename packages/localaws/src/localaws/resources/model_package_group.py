@@ -7,9 +7,9 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ConflictException, ValidationException
-from localaws.jobs.execution import refuse, tag_map
 from localaws.kinds import MODEL_PACKAGE, MODEL_PACKAGE_GROUP
 from localaws.listing import list_page
+from localaws.member_checks import refuse, tag_map
 from localaws.registry import operation
 from localaws.store import StoredResource
 

@@ -10,9 +10,9 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.engine.scheduler import Ticket
 from localaws.errors import ResourceNotFound, ValidationException
-from localaws.jobs.execution import refuse, tag_map
 from localaws.kinds import MONITORING_SCHEDULE
 from localaws.listing import list_page
+from localaws.member_checks import refuse, tag_map
 from localaws.monitoring import schedule_execution
 from localaws.monitoring.definition import captured_to, check, check_runtime, of_schedule
 from localaws.monitoring.schedule_execution import KIND as EXECUTION

@@ -9,9 +9,9 @@ from typing import Any
 from localaws import shapes
 from localaws.context import Context
 from localaws.errors import ApiError, ValidationException
-from localaws.jobs.execution import refuse
 from localaws.kinds import ENDPOINT, MODEL_PACKAGE, MODEL_PACKAGE_GROUP, TRAINING_JOB, TUNING_JOB, ResourceKind
 from localaws.listing import list_page
+from localaws.member_checks import refuse
 from localaws.registry import Handler, operation
 from localaws.resources import (
     endpoint,

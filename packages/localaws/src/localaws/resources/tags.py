@@ -7,7 +7,7 @@ from typing import Any
 from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ResourceNotFound, ValidationException
-from localaws.jobs.execution import tag_map
+from localaws.member_checks import tag_map
 from localaws.registry import operation
 
 MOST_TAGS = 50  # per resource, as in AWS

@@ -8,12 +8,12 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import training, training_request, warmpool
-from localaws.jobs.execution import refuse, require
 from localaws.jobs.job_records import JobRecords
 from localaws.jobs.outcome import RESTART_REASON, AttemptOutcome, JobError
 from localaws.jobs.training_steps import KIND, finish
 from localaws.kinds import TRAINING_JOB
 from localaws.listing import list_page
+from localaws.member_checks import refuse, require
 from localaws.registry import on_start, operation
 from localaws.states import JOB_TRANSITIONS
 from localaws.store import StoredResource

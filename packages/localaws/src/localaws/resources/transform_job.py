@@ -8,18 +8,17 @@ from localaws.context import Context
 from localaws.coverage import Behaviour
 from localaws.errors import ValidationException
 from localaws.jobs import s3data
-from localaws.jobs.execution import refuse, tag_map
 from localaws.jobs.job_records import JobRecords
 from localaws.jobs.outcome import RESTART_REASON
 from localaws.kinds import TRANSFORM_JOB
 from localaws.listing import list_page
+from localaws.member_checks import refuse, refuse_value, tag_map
 from localaws.registry import on_start, operation
 from localaws.serving.lookup import served_model
 from localaws.states import JOB_TRANSITIONS
 from localaws.store import StoredResource
 from localaws.transform import transform_run
 from localaws.transform.transform_run import DEFAULT_PARAMETERS, KIND, plan_of
-from localaws.unsupported import refuse_value
 
 UNSUPPORTED = ("ExperimentConfig",)
 ECHOED = (
