@@ -1,9 +1,10 @@
-"""Which function answers which SageMaker operation, and what is to be done when the endpoint starts."""
+"""Which function answers which SageMaker operation, and what is to be done when the endpoint starts.
+
+The modules of `resources` fill it when they are imported (`resources.load`); nothing here knows them.
+"""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -39,10 +40,3 @@ def on_start(hook: Hook) -> Hook:
     """
     START_HOOKS.append(hook)
     return hook
-
-
-def load() -> None:
-    """Import every resource module, so that all operations are registered."""
-    package = importlib.import_module("localaws.resources")
-    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-        importlib.import_module(f"{package.__name__}.{module}")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from localaws import logformat, registry
+from localaws import logformat, registry, resources
 from localaws.context import Context, EndpointSettings
 from localaws.engine.images import Images
 from localaws.engine.runner import Runner
@@ -88,7 +88,7 @@ class Endpoint:
             raise StateInUse(
                 f"{options.state} is used by another endpoint: stop that one or name another --state"
             ) from None
-        registry.load()
+        resources.load()
         images = Images(options.images, options.cache)
         sandbox = choose(options.sandbox)
         if options.sandbox == "auto" and sandbox.name == NoSandbox.name:

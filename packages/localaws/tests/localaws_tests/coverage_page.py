@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from localaws import registry, shapes
+from localaws import registry, resources, shapes
 from localaws.coverage import Behaviour
 from localaws.engine.images import SHIPPED, Images, default_cache
 
@@ -197,7 +197,7 @@ def _behaviours(found: list[ModuleType]) -> Iterator[str]:
 def render(root: Path = HOME) -> str:
     """The text of the page; ValueError when a mark or a constant is wrong."""
     found = modules()
-    registry.load()
+    resources.load()
     marks = read_marks(root)
     lines = [INTRODUCTION, *_operations(marks), *_other_services(marks)]
     lines += ["## Members that are kept and described, without local effect", "", *_members("ECHOED", found)]

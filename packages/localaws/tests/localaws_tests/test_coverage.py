@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from localaws import registry, shapes
+from localaws import registry, resources, shapes
 from localaws.coverage import Behaviour
 from localaws_tests import coverage_page
 
-registry.load()
+resources.load()
 MODULES = coverage_page.modules()
 NAMED = [
     (module, operation, path, constant)

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from localaws import registry, shapes
+from localaws import registry, resources, shapes
 from localaws.errors import ValidationException
 from localaws.listing import as_listed, list_page
 from localaws.profile import Profile
 from localaws.store import Store, StoredResource
 from localaws_tests.sample_requests import minimal
 
-registry.load()
+resources.load()
 MODEL = shapes.service()
 # Enough of each kind that every filter keeps some and drops some.
 NAMES = (

@@ -11,12 +11,12 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
-from localaws import registry, shapes
+from localaws import registry, resources, shapes
 from localaws.errors import ApiError, ValidationException
 from localaws_tests.conftest import client_of
 from localaws_tests.sample_requests import minimal, without
 
-registry.load()
+resources.load()
 MODEL = shapes.service()
 REFUSED = sorted(set(MODEL.operation_names) - set(registry.OPERATIONS))
 ANSWERED = sorted(registry.OPERATIONS)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localaws import registry, shapes
+from localaws import registry, resources, shapes
 from localaws.errors import ValidationException
 from localaws.search_query import compile_expression, find_property
 from localaws.store import Store
 from localaws_tests.conftest import training_request
 from localaws_tests.test_listing import Clock
 
-registry.load()
+resources.load()
 MODEL = shapes.service()
 JOB = MODEL.shape_for("SearchRecord").members["TrainingJob"]
 START = 1_700_000_000.0

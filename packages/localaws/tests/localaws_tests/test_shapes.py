@@ -13,11 +13,11 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from localaws import registry, shapes
+from localaws import registry, resources, shapes
 from localaws.errors import SerializationException, ValidationException
 from localaws_tests.sample_requests import minimal
 
-registry.load()
+resources.load()
 MODEL = shapes.service()
 STRINGS = [
     shape
