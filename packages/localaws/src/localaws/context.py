@@ -1,4 +1,7 @@
-"""What every operation is handed: the endpoint's parts and its fixed settings."""
+"""What every operation is handed: the endpoint's parts and its fixed settings.
+
+The parts themselves (store, s3, engine, logs, faults, quotas) never see it: they are handed what they need.
+"""
 
 from __future__ import annotations
 

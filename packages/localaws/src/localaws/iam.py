@@ -34,7 +34,7 @@ BEHAVIOURS = (
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 PAGE = 100  # evaluations; MaxItems' default
 REFUSED = ("ResourcePolicy", "ResourceOwner", "CallerArn", "ResourceHandlingOption", "PolicyExclusionList")
-KINDS = ("role", "user", "group")
+PRINCIPALS = ("role", "user", "group")
 
 
 class SimulationError(Exception):
@@ -188,7 +188,8 @@ def _identity(backend: Any, arn: str) -> tuple[str, Any]:
     match = re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:(role|user|group)/(?:.*/)?([^/]+)", arn)
     if match is None:
         raise SimulationError(
-            "InvalidInput", f"PolicySourceArn {arn!r} is not the ARN of a {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+            "InvalidInput",
+            f"PolicySourceArn {arn!r} is not the ARN of a {', '.join(PRINCIPALS[:-1])} or {PRINCIPALS[-1]}",
         )
     kind, name = match.groups()
     known = {"role": backend.roles.values(), "user": backend.users.values(), "group": backend.groups.values()}[kind]

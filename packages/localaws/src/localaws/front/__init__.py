@@ -1,1 +1,4 @@
-"""The one port: HTTP, signatures, dispatch, moto's services, the status page."""
+"""The one port: HTTP, signatures, dispatch, the status page.
+
+It knows the operations by name only, from `registry`. `serving.runtime` answers with its tools, `server` starts it.
+"""

@@ -1,1 +1,1 @@
-"""Monitoring schedules at work."""
+"""Monitoring schedules at work: it makes processing jobs with `jobs.processing_request`. For `resources` only."""

@@ -16,7 +16,7 @@ from localaws.monitoring.times import DAY, recurrence
 from localaws.serving.endpoint_plan import capture_summary
 from localaws.serving.lookup import find_endpoint
 
-KINDS = {
+DEFINITIONS = {
     "DataQuality": "data-quality-job-definition",
     "ModelQuality": "model-quality-job-definition",
     "ModelBias": "model-bias-job-definition",
@@ -130,9 +130,9 @@ def of_schedule(ctx: Context, config: Mapping[str, Any]) -> MonitoringJob:
         return _inline(job, kind or "DataQuality")
     if kind is None:
         raise ValidationException("MonitoringType is required with MonitoringJobDefinitionName")
-    found = ctx.store.get(KINDS[kind], str(name))
+    found = ctx.store.get(DEFINITIONS[kind], str(name))
     if found is None:
-        raise ResourceNotFound(f"Could not find {KINDS[kind].replace('-', ' ')} {name}")
+        raise ResourceNotFound(f"Could not find {DEFINITIONS[kind].replace('-', ' ')} {name}")
     return from_definition(kind, found.body)
 
 

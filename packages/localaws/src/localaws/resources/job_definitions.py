@@ -8,12 +8,12 @@ from localaws.context import Context
 from localaws.errors import ResourceNotFound
 from localaws.listing import list_page
 from localaws.member_checks import refuse, tag_map
-from localaws.monitoring.definition import KINDS, check, from_definition
+from localaws.monitoring.definition import DEFINITIONS, check, from_definition
 from localaws.registry import operation
 from localaws.store import StoredResource
 
 STATUS = "Completed"  # a definition does nothing by itself
-UNSUPPORTED = {f"Create{kind}JobDefinition": (f"{kind}JobInput.BatchTransformInput",) for kind in KINDS}
+UNSUPPORTED = {f"Create{kind}JobDefinition": (f"{kind}JobInput.BatchTransformInput",) for kind in DEFINITIONS}
 ECHOED = {
     f"Create{kind}JobDefinition": (
         f"{kind}BaselineConfig.BaseliningJobName",
@@ -24,7 +24,7 @@ ECHOED = {
         "NetworkConfig.VpcConfig",
         "RoleArn",
     )
-    for kind in KINDS
+    for kind in DEFINITIONS
 }
 
 
@@ -79,5 +79,5 @@ def _register(kind: str, stored: str) -> None:
         return {}
 
 
-for _kind, _stored in KINDS.items():
+for _kind, _stored in DEFINITIONS.items():
     _register(_kind, _stored)

@@ -1,1 +1,1 @@
-"""Batch transform jobs at work."""
+"""Batch transform jobs at work, on the model servers of `serving`. For `resources` only."""
