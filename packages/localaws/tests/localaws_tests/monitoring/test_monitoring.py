@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localaws.errors import ValidationException
-from localaws.jobs import monitoring_metrics
 from localaws.monitoring import schedule_execution as one
 from localaws.monitoring.times import Recurrence, recurrence, seconds, window
 from localaws.resources import monitoring_schedule
@@ -542,25 +541,3 @@ def test_an_execution_whose_start_was_cut_off_does_not_stay_pending(tmp_path, mo
         assert "before the processing job of this execution was started" in lost.body["FailureReason"]
         assert kept.body["ProcessingJobArn"] == arn
         assert store.get("processing-job", made.body["job"]).body["MonitoringScheduleArn"].endswith("/cut-off")
-
-
-# ---- metrics ----
-
-
-@pytest.mark.parametrize("link", ["output/metrics", "output/metrics/cloudwatch", "output/metrics/cloudwatch/m.json"])
-def test_metrics_are_not_read_through_a_link(tmp_path, link):
-    machine = tmp_path / "machine"
-    for place in (machine / "cloudwatch" / "m.json", machine / "m.json"):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text('{"MetricName": "secret"}')
-    root = tmp_path / "ml"
-    (root / link).parent.mkdir(parents=True)
-    (root / link).symlink_to(machine / "m.json" if link.endswith(".json") else machine)
-    assert list(monitoring_metrics._lines(root)) == []
-
-
-def test_metrics_are_read_from_files_and_folders(tmp_path):
-    folder = tmp_path / monitoring_metrics.FOLDER / "more"
-    folder.mkdir(parents=True)
-    (folder / "m.jsonl").write_text('{"MetricName": "a"}\n\nnone\n{"MetricName": "b"}\n')
-    assert [found["MetricName"] for _, found in monitoring_metrics._lines(tmp_path)] == ["a", "b"]
