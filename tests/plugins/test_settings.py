@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from sagewind.settings import POLL_FIRST, POLL_LONGEST, RETRIES, SETTINGS, TRIGG
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/settings.md"
+GUIDE = ROOT / "packages/localaws/docs/guide.md"
 NUMBERS = [setting for setting in SETTINGS if isinstance(setting, Number)]
 
 
@@ -145,7 +147,8 @@ def test_a_question_looks_again_as_often_as_the_setting_or_its_own_argument_says
 
 def test_to_import_the_table_is_not_to_import_airflow() -> None:
     program = "import sys, sagewind.settings; sys.exit('airflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "plugins", check=False).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
 def test_the_page_tells_of_every_setting_what_the_table_says() -> None:
@@ -156,8 +159,14 @@ def test_the_page_tells_of_every_setting_what_the_table_says() -> None:
 
 
 def test_the_page_tells_of_every_variable_of_the_environment() -> None:
-    folders = ("plugins", "include/workflows", "include/pipeline", "packages/localaws/src/localaws")
+    folders = ("plugins", "include/workflows", "include/pipeline")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     read = {name for file in files for name in re.findall(r"\bSAGEWIND_[A-Z]+", file.read_text())}
     listed = set(re.findall(r"^\| `(SAGEWIND_[A-Z]+)", PAGE.read_text(), re.MULTILINE))
     assert read == listed
+
+
+def test_the_guide_of_the_local_endpoint_tells_of_its_variable() -> None:
+    row = next(line for line in GUIDE.read_text().splitlines() if line.startswith("| `--cache` |"))
+    assert "`~/.cache/localaws`" in row
+    assert "`LOCALAWS_CACHE`" in row

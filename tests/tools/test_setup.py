@@ -25,10 +25,12 @@ esac
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A checkout with nothing but the script and a lock."""
+    """A checkout with nothing but the script, a lock and a package."""
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/setup.sh", tmp_path / "tools")
     (tmp_path / "constraints.txt").write_text("uv==0.0.0\n")
+    (tmp_path / "packages/one").mkdir(parents=True)
+    (tmp_path / "packages/one/pyproject.toml").write_text('[project]\nname = "one"\n')
     return tmp_path
 
 
@@ -81,7 +83,13 @@ def finished(project: Path) -> None:
     stub(project / ".venv/bin/python")
     stub(project / ".venv/bin/uv")
     (project / ".venv/pyvenv.cfg").write_text("version = 3.11.9\n")
-    (project / ".venv/installed.txt").write_text((project / "constraints.txt").read_text() + f"# in {project}\n")
+    (project / ".venv/installed.txt").write_text(stamp(project, str(project)))
+
+
+def stamp(project: Path, where: str) -> str:
+    """What the script writes down of a checkout that it has set up at `where`."""
+    read = [project / "constraints.txt", project / "packages/one/pyproject.toml"]
+    return "".join(file.read_text() for file in read) + f"# in {where}\n"
 
 
 def test_a_finished_set_up_is_left_alone(project: Path) -> None:
@@ -91,15 +99,17 @@ def test_a_finished_set_up_is_left_alone(project: Path) -> None:
     assert not (project / ".venv/bin/calls").exists()
 
 
-@pytest.mark.parametrize("damage", ["changed lock", "interrupted", "moved", "no python"])
+@pytest.mark.parametrize("damage", ["changed lock", "changed package", "interrupted", "moved", "no python"])
 def test_what_is_not_finished_is_redone(project: Path, damage: str) -> None:
     finished(project)
     if damage == "changed lock":
         (project / "constraints.txt").write_text("uv==0.0.1\n")
+    elif damage == "changed package":
+        (project / "packages/one/pyproject.toml").write_text('[project]\nname = "two"\n')
     elif damage == "interrupted":
         (project / ".venv/installing").touch()
     elif damage == "moved":
-        (project / ".venv/installed.txt").write_text("uv==0.0.0\n# in /elsewhere\n")
+        (project / ".venv/installed.txt").write_text(stamp(project, "/elsewhere"))
     else:
         (project / ".venv/bin/python").unlink()
     done = setup(project, PYTHON=str(stub(project / "bin/python3.11")))
