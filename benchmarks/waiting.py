@@ -12,27 +12,21 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-import psutil
-
-from include.stack import ports
-from include.stack.launch import Plan, Stack
-from include.stack.progress import Printer
-from include.stack.rest import TERMINAL_RUN_STATES, AirflowApi
-from include.stack.state import Home, State
-from include.stack.supervision import Signals
+from benchmarks import waiting_crowd
+from benchmarks.waiting_stack import SECONDS, cpu_seconds, ready, stack
+from include.stack.launch import Stack
+from include.stack.rest import TERMINAL_RUN_STATES
 from localaws_benchmarks.jobs import TINY
 from localaws_benchmarks.table import Row, render
 
 FLOOR = "the provider's deferrable operator (two worker processes a step), same scheduler, same endpoint"
 STEPS = 5
 JOB_SECONDS = 1.0
-SECONDS = 900.0
 GOALS = {"wall": 0.8, "CPU": 0.65}
 #: Whose CPU a step costs; the dag-processor parses meanwhile, whoever waits.
 COUNTED = ("scheduler", "triggerer", "api-server")
@@ -110,26 +104,6 @@ def extended_path(folder: Path) -> Iterator[None]:
         os.environ["PYTHONPATH"] = before
 
 
-@contextmanager
-def stack(dags: str, folder: Path, localaws: tuple[str, ...], settings: str = "") -> Iterator[Stack]:
-    """A stack with one file of DAGs, started; `settings` go to the end of its airflow.cfg."""
-    (folder / "dags").mkdir()
-    (folder / "dags" / "bench.py").write_text(dags)
-    state = State(folder / "state")
-    state.prepare()
-    signals, printer = Signals(), Printer(sys.stderr)
-    signals.install()
-    port, aws_port = ports.choose(2)
-    plan = Plan(Home(state, "run"), port=port, aws_port=aws_port, dags=folder / "dags", localaws=localaws, pull=False)
-    with Stack(plan, signals, printer) as made:
-        # A crowd keeps the API busy for longer than a person would wait.
-        made.api = AirflowApi(plan.url, httpx.Client(base_url=plan.url, trust_env=False, timeout=120))
-        configuration = plan.home.airflow / "airflow.cfg"
-        configuration.write_text(configuration.read_text() + settings)
-        made.start()
-        yield made
-
-
 def tiny_image(folder: Path) -> Path:
     """A directory of images with one whose jobs run this Python."""
     home = folder / "images" / "tiny"
@@ -138,25 +112,6 @@ def tiny_image(folder: Path) -> Path:
     for program in ("train", "process"):
         (home / program).write_text("pass\n")
     return home.parent
-
-
-def cpu_seconds(pids: Mapping[str, int], names: tuple[str, ...]) -> float:
-    """CPU that these components and all their processes have used, those that have ended and were reaped included."""
-    total = 0.0
-    for name in names:
-        root = psutil.Process(pids[name])
-        for process in [root, *root.children(recursive=True)]:
-            try:
-                total += sum(process.cpu_times()[:4])
-            except psutil.NoSuchProcess:
-                continue
-    return total
-
-
-def ready(stack: Stack, dag_id: str) -> None:
-    """Wait until the DAG is known, and let it run."""
-    stack.supervision.wait(f"The DAG {dag_id}", lambda: True if stack.api.dag(dag_id) else None, SECONDS)
-    stack.api.unpause(dag_id)
 
 
 def run(stack: Stack, dag_id: str) -> tuple[float, float]:
@@ -199,8 +154,6 @@ def measure(rounds: int) -> Measured:
 
 def bench(rounds: int, *, quick: bool) -> str:
     """The tables of waiting."""
-    from benchmarks import waiting_crowd
-
     rows = measure(rounds).rows()
     title = f"A step that waits for a job of {JOB_SECONDS:g} s, seconds"
     text = render(title, FLOOR, rows)

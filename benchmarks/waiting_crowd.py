@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.waiting import SECONDS, cpu_seconds, ready, stack
+from benchmarks.waiting_stack import SECONDS, cpu_seconds, ready, stack
 from include.stack.errors import StackError
 from include.stack.launch import Stack
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -21,12 +21,11 @@ class JobLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The address; empty until there is a job, and for an endpoint that is neither AWS's nor on this machine."""
-        from sagewind.operators.job import JobOperator
-
-        if not isinstance(operator, JobOperator) or operator.job_name is None:
+        job: Any = operator  # a JobOperator, which imports this module; a mapped one has no name of a job
+        if getattr(job, "job_name", None) is None:
             return ""
-        meta = operator.aws.client("sagemaker").meta
-        return address(meta.endpoint_url, meta.partition, meta.region_name, operator.kind, operator.job_name)
+        meta = job.aws.client("sagemaker").meta
+        return address(meta.endpoint_url, meta.partition, meta.region_name, job.kind, job.job_name)
 
 
 def address(endpoint: str, partition: str, region: str, kind: KindName, name: str) -> str:

@@ -21,8 +21,9 @@ from include.jobs.bias import config as configuration
 from include.jobs.bias import drift, metrics, report
 from include.jobs.bias.columns import Column, Selected, require_some, select, text_of
 from include.jobs.bias.config import Config, Facet
-from include.jobs.bias.drift import POST, PRE, Key, Violation
+from include.jobs.bias.drift import POST, PRE, Key
 from include.jobs.bias.metrics import Bools, Floats, Rows
+from include.jobs.bias.result import Result
 from include.jobs.job import UserError, read_json, write_json
 from include.jobs.monitor.window import Window
 from include.jobs.quality import output, records, settings
@@ -84,19 +85,6 @@ class Table:
                 "name one of these"
             )
         return self.inputs[name]
-
-
-@dataclass
-class Result:
-    """What one run found. `violations` is None for a baseline."""
-
-    analysis: dict[str, Any]
-    baseline: Mapping[str, Any]
-    tally: Tally
-    notes: list[str]
-    sizes: dict[tuple[str, str], tuple[int, int]]
-    violations: list[Violation] | None = None
-    unchecked: list[str] = field(default_factory=list)
 
 
 def main() -> None:

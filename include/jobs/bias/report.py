@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from include.jobs import page
 from include.jobs.bias import drift
 from include.jobs.bias.drift import POST, PRE, Key
+from include.jobs.bias.result import Result
 from include.jobs.quality import report
 from include.jobs.svg import number
-
-if TYPE_CHECKING:
-    from include.jobs.bias.analyze import Result
 
 FOOTER = "analysis.json and constraint_violations.json beside this page hold the numbers."
 TITLES = {PRE: "In the data: labels", POST: "In the predictions"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from include.jobs.explain import config as configuration
 from include.jobs.explain import explainers, features, report
 from include.jobs.explain.config import Config
 from include.jobs.explain.explainers import Attributions
-from include.jobs.explain.ndcg import THRESHOLD, ndcg
+from include.jobs.explain.ndcg import ndcg
+from include.jobs.explain.result import Result
 from include.jobs.job import UserError, read_json, write_json
 from include.jobs.metrics import Floats
 from include.jobs.monitor.window import Window
@@ -36,37 +36,6 @@ EXPLANATION_JSON = "explanation.json"
 LOCAL_FOLDER = "explanations_shap"
 #: What a baseline and its check must have in common, else their attributions cannot be compared.
 SAME = ("algorithm", "aggregation", "unit")
-
-
-@dataclass
-class Result:
-    """What one run found: global attributions and expected value by label. `scores` are the nDCG of a check."""
-
-    labels: dict[str, dict[str, float]]
-    expected: dict[str, float]
-    tally: Tally
-    how: dict[str, Any]
-    baseline: dict[str, dict[str, float]] | None = None
-    scores: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
-
-    @property
-    def drifted(self) -> list[str]:
-        """Labels whose attributions rank otherwise than in the baseline."""
-        return [label for label, score in self.scores.items() if score < THRESHOLD]
-
-    def violations(self) -> list[dict[str, str]]:
-        """Entries of constraint_violations.json; fields and text as documented."""
-        return [
-            {
-                "label": label,
-                "metric_name": "shap",
-                "constraint_check_type": "feature_attribution_drift_check",
-                "description": f"Feature attribution drift {self.scores[label]} exceeds threshold {THRESHOLD}",
-            }
-            for label in self.drifted
-        ]
 
 
 def main() -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from include.jobs import page, svg
 from include.jobs.explain.ndcg import THRESHOLD
+from include.jobs.explain.result import Result
 from include.jobs.quality import report
 from include.jobs.svg import number
-
-if TYPE_CHECKING:
-    from include.jobs.explain.analyze import Result
 
 FOOTER = "analysis.json, explanation.json and constraint_violations.json beside this page hold the numbers."
 #: Features that are drawn; the table holds all.

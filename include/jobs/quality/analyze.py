@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -18,37 +17,15 @@ from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, write_json
 from include.jobs.monitor.window import Window
 from include.jobs.quality import constraints, outcomes, output, records, report, settings, statistics
-from include.jobs.quality.constraints import Constraint, Violation
+from include.jobs.quality.constraints import Constraint
 from include.jobs.quality.payload import BadRecord
 from include.jobs.quality.records import Sample, Source, Tally
+from include.jobs.quality.result import Result
 
 PROGRAM = "model-quality"
 #: The five draws of the standard deviation; one seed, so that a run repeated says the same.
 SEED = 0
 DATA = f"{contract.ROOT}/processing/input_data"
-
-
-@dataclass
-class Result:
-    """What one run found. `violations` is None for a baseline; `unchecked` are constraints without a value."""
-
-    problem: str
-    block: Mapping[str, Any]
-    tally: Tally
-    classes: tuple[str, ...] = ()
-    violations: list[Violation] | None = None
-    unchecked: list[str] = field(default_factory=list)
-    thresholds: dict[str, float] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-
-    def notes(self) -> list[str]:
-        """What the reader has to know beside the numbers."""
-        found = [*self.tally.notes(), *self.remarks]
-        if self.problem == "BinaryClassification" and "auc" not in self.block:
-            found.append("auc and au_prc are not defined: they need scores and rows of both classes")
-        if self.unchecked:
-            found.append(f"without a value in this run, so not checked: {', '.join(self.unchecked)}")
-        return found
 
 
 def main() -> None:

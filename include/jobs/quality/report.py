@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from include.jobs import page, svg
 from include.jobs.quality.constraints import OPERATORS
+from include.jobs.quality.result import Result
 from include.jobs.svg import Plot, number
-
-if TYPE_CHECKING:
-    from include.jobs.quality.analyze import Result
 
 FOOTER = "statistics.json, constraints.json and constraint_violations.json beside this page hold the numbers."
 #: More classes than this are not drawn as a matrix: it could not be read.

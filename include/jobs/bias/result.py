@@ -1,0 +1,23 @@
+"""What a bias run found, between the analysis that finds it and the page that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from include.jobs.bias.drift import Violation
+from include.jobs.quality.records import Tally
+
+
+@dataclass
+class Result:
+    """What one run found. `violations` is None for a baseline."""
+
+    analysis: dict[str, Any]
+    baseline: Mapping[str, Any]
+    tally: Tally
+    notes: list[str]
+    sizes: dict[tuple[str, str], tuple[int, int]]
+    violations: list[Violation] | None = None
+    unchecked: list[str] = field(default_factory=list)
