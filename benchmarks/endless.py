@@ -71,12 +71,12 @@ class Jobs:
         return page | ({"NextToken": str(start + size)} if start + size < len(found) else {})
 
 
-class Handler(BaseHTTPRequestHandler):
+class EndlessHandler(BaseHTTPRequestHandler):
     """HTTP around the jobs of the server."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer goes out in one piece: the second of two would wait for the receipt of the first
-    server: Server
+    server: EndlessServer
 
     def do_POST(self) -> None:
         """A call of AWS's JSON protocol, or an order of the benchmark."""
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: a thousand waits would fill the log."""
 
 
-class Server(ThreadingHTTPServer):
+class EndlessServer(ThreadingHTTPServer):
     """Threads, and room for a crowd that connects at once."""
 
     daemon_threads = True
@@ -112,7 +112,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int) -> None:
         self.jobs = Jobs()
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(("127.0.0.1", port), EndlessHandler)
 
 
 def main() -> int:
@@ -121,7 +121,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--state", help="taken and left alone: the stack gives one to its endpoint")
     options = parser.parse_args()
-    server = Server(options.port)
+    server = EndlessServer(options.port)
     values = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
         "AWS_ACCESS_KEY_ID": "bench",

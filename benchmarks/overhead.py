@@ -19,10 +19,10 @@ from typing import Any
 
 from include.stack import ports
 from include.stack.aws import LocalAws
-from include.stack.launch import Plan, Stack
+from include.stack.launch import LaunchPlan, Stack
 from include.stack.progress import Printer
 from include.stack.rest import TERMINAL_RUN_STATES
-from include.stack.state import Home, State
+from include.stack.state import Home, StateFolder
 from include.stack.supervision import Signals
 from localaws_benchmarks.table import Row
 
@@ -45,7 +45,7 @@ SECONDS = 1800.0
 
 
 @dataclass
-class Measured:
+class OverheadSeconds:
     """What `measure` has found, in seconds."""
 
     start: float = 0.0
@@ -79,12 +79,12 @@ def union_seconds(intervals: Iterable[tuple[datetime, datetime]]) -> float:
     return total
 
 
-def measure(root: Path, model: str, rounds: int) -> Measured:
+def measure(root: Path, model: str, rounds: int) -> OverheadSeconds:
     """Start a stack of its own and run both DAGs in turns."""
     from airflow.dag_processing.dagbag import DagBag
 
     dag = DagBag(root / "dags" / f"{model}.py").dags[f"{model}_lifecycle"]
-    measured = Measured(tasks=len(dag.tasks))
+    measured = OverheadSeconds(tasks=len(dag.tasks))
     signals, printer = Signals(), Printer()
     signals.install()
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-", ignore_cleanup_errors=True) as folder:
@@ -92,10 +92,10 @@ def measure(root: Path, model: str, rounds: int) -> Measured:
         dags.mkdir()
         shutil.copy(root / "dags" / f"{model}.py", dags)
         (dags / "empty.py").write_text(empty_dag(dag))
-        state = State(Path(folder) / "state")
+        state = StateFolder(Path(folder) / "state")
         state.prepare()
         port, aws_port = ports.choose(2)
-        with Stack(Plan(Home(state, "run"), port=port, aws_port=aws_port, dags=dags), signals, printer) as stack:
+        with Stack(LaunchPlan(Home(state, "run"), port=port, aws_port=aws_port, dags=dags), signals, printer) as stack:
             aws = LocalAws(stack.start())
             measured.start = printer.seconds - stack.setup_seconds
             for _ in range(rounds):
@@ -131,7 +131,7 @@ def _run(stack: Stack, dag_id: str) -> tuple[float, str]:
     return seconds, run_id
 
 
-def summary(measured: Measured) -> Mapping[str, str]:
+def summary(measured: OverheadSeconds) -> Mapping[str, str]:
     """The numbers that have no floor of their own."""
     jobs = " ".join(f"{seconds:.1f}" for seconds in measured.jobs)
     return {

@@ -79,7 +79,7 @@ with DAG("ours", schedule=None) as ours:
 
 
 @dataclass
-class Measured:
+class WaitingSeconds:
     """Seconds per step of each DAG, run by run."""
 
     wall: dict[str, list[float]] = field(default_factory=lambda: {"stock": [], "ours": []})
@@ -131,11 +131,11 @@ def run(stack: Stack, dag_id: str) -> tuple[float, float]:
     return stack.printer.seconds - begun, cpu_seconds(pids, COUNTED) - cpu
 
 
-def measure(rounds: int) -> Measured:
+def measure(rounds: int) -> WaitingSeconds:
     """Both DAGs in turns; the first run of each only warms up."""
     from tests.provider.conftest import install
 
-    measured = Measured()
+    measured = WaitingSeconds()
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         command = (sys.executable, "-m", "localaws", "--images", str(tiny_image(folder)))

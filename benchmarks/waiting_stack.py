@@ -11,10 +11,10 @@ import httpx
 import psutil
 
 from include.stack import ports
-from include.stack.launch import Plan, Stack
+from include.stack.launch import LaunchPlan, Stack
 from include.stack.progress import Printer
 from include.stack.rest import AirflowApi
-from include.stack.state import Home, State
+from include.stack.state import Home, StateFolder
 from include.stack.supervision import Signals
 
 SECONDS = 900.0
@@ -25,12 +25,14 @@ def stack(dags: str, folder: Path, localaws: tuple[str, ...], settings: str = ""
     """A stack with one file of DAGs, started; `settings` go to the end of its airflow.cfg."""
     (folder / "dags").mkdir()
     (folder / "dags" / "bench.py").write_text(dags)
-    state = State(folder / "state")
+    state = StateFolder(folder / "state")
     state.prepare()
     signals, printer = Signals(), Printer(sys.stderr)
     signals.install()
     port, aws_port = ports.choose(2)
-    plan = Plan(Home(state, "run"), port=port, aws_port=aws_port, dags=folder / "dags", localaws=localaws, pull=False)
+    plan = LaunchPlan(
+        Home(state, "run"), port=port, aws_port=aws_port, dags=folder / "dags", localaws=localaws, pull=False
+    )
     with Stack(plan, signals, printer) as made:
         # A crowd keeps the API busy for longer than a person would wait.
         made.api = AirflowApi(plan.url, httpx.Client(base_url=plan.url, trust_env=False, timeout=120))

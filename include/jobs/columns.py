@@ -17,7 +17,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Column:
+class FeatureColumn:
     """A feature column of the cleaned rows: `numbers` (missing: NaN) or `texts` (missing: None), as `kind` says."""
 
     name: str
@@ -32,11 +32,11 @@ class Column:
             return [math.isnan(value) for value in self.numbers]
         return [text is None for text in self.texts]
 
-    def take(self, rows: Sequence[int]) -> Column:
+    def take(self, rows: Sequence[int]) -> FeatureColumn:
         """The same column with these rows only, in this order."""
         numbers = [self.numbers[row] for row in rows] if self.kind == NUMERIC else ()
         texts = [self.texts[row] for row in rows] if self.kind == CATEGORICAL else ()
-        return Column(self.name, self.kind, numbers, texts)
+        return FeatureColumn(self.name, self.kind, numbers, texts)
 
 
 def is_number(text: str) -> bool:
@@ -49,7 +49,7 @@ def is_number(text: str) -> bool:
 
 def read(
     name: str, cells: Sequence[str], place: Callable[[int], str], *, declared: str | None, na_values: frozenset[str]
-) -> Column:
+) -> FeatureColumn:
     """Decide the kind of a column and convert it. The empty cell, `na_values` and NaN (in numbers) are missing.
 
     UserError names the first offending value and its place if a column declared numeric holds text, if a column
@@ -60,12 +60,12 @@ def read(
     if not values:
         raise UserError(f"column {name!r} has no value in any of {len(cells)} rows: leave it out (data.drop)")
     if declared == CATEGORICAL:
-        return Column(name, CATEGORICAL, texts=texts)
+        return FeatureColumn(name, CATEGORICAL, texts=texts)
     strays = {text for text in values if text is not None and not is_number(text)}
     if strays:
         _refuse_strays(name, texts, strays, place, declared)
-        return Column(name, CATEGORICAL, texts=texts)
-    return Column(name, NUMERIC, numbers=[NAN if text is None else float(text) for text in texts])
+        return FeatureColumn(name, CATEGORICAL, texts=texts)
+    return FeatureColumn(name, NUMERIC, numbers=[NAN if text is None else float(text) for text in texts])
 
 
 def _refuse_strays(

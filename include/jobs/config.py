@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Data:
+class DataConfig:
     """How the raw files are read, cleaned and split. Shares of `split` add up to one."""
 
     target: str
@@ -43,7 +43,7 @@ class JobConfig:
     problem: str
     seed: int
     window_end: datetime | None
-    data: Data
+    data: DataConfig
     gates: Mapping[str, str]
     threshold: float
 
@@ -79,11 +79,11 @@ def parse_time(text: str, where: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)  # noqa: UP017 - the images have 3.10
 
 
-def _data(data: Mapping[str, Any]) -> Data:
+def _data(data: Mapping[str, Any]) -> DataConfig:
     if not data.get("target"):
         raise UserError("job.json: data.target is missing: name the column to predict")
     positive = data.get("positive")
-    return Data(
+    return DataConfig(
         target=str(data["target"]),
         positive=None if positive is None else str(positive),
         columns=tuple(map(str, data["columns"])) if data.get("columns") else None,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.jobs.columns import CATEGORICAL, NUMERIC, Column
+from include.jobs.columns import CATEGORICAL, NUMERIC, FeatureColumn
 from include.jobs.job import UserError
 
 ONEHOT = "onehot"
@@ -50,7 +50,7 @@ class Encoder:
     codes: dict[str, str] = field(default_factory=dict)
     unknown: int = 0
 
-    def transform(self, column: Column) -> list[list[str]]:
+    def transform(self, column: FeatureColumn) -> list[list[str]]:
         """The column's cells, one list per feature; floats are written so that they read back exactly."""
         if column.kind == NUMERIC:
             missing = MISSING_CELL if self.fill is None else repr(self.fill)
@@ -65,7 +65,7 @@ class Encoder:
         return [[MISSING_CELL if text is None else self.codes.get(str(text), UNKNOWN_CODE) for text in texts]]
 
 
-def fit(column: Column, *, encode: str, missing: str) -> Encoder:
+def fit(column: FeatureColumn, *, encode: str, missing: str) -> Encoder:
     """Learn a column on its train rows; UserError if it has no value there or too many categories for one-hot."""
     if column.kind == NUMERIC:
         present = [value for value in column.numbers if value == value]
@@ -81,7 +81,7 @@ def fit(column: Column, *, encode: str, missing: str) -> Encoder:
     return Encoder(column.name, _features(column, categories, encode), common, codes)
 
 
-def _features(column: Column, categories: tuple[str, ...], encode: str) -> list[Feature]:
+def _features(column: FeatureColumn, categories: tuple[str, ...], encode: str) -> list[Feature]:
     if encode != ONEHOT:
         return [Feature(column.name, CATEGORICAL, column.name, categories)]
     if len(categories) > MOST_CATEGORIES:
@@ -92,11 +92,11 @@ def _features(column: Column, categories: tuple[str, ...], encode: str) -> list[
     return [Feature(f"{column.name}={category}", ONEHOT, column.name, categories) for category in categories]
 
 
-def _require(column: Column, found: bool) -> None:
+def _require(column: FeatureColumn, found: bool) -> None:
     if not found:
         raise UserError(f"column {column.name!r} has no value in the train rows: leave it out (data.drop)")
 
 
-def transform_all(encoders: Sequence[Encoder], columns: Sequence[Column]) -> list[list[str]]:
+def transform_all(encoders: Sequence[Encoder], columns: Sequence[FeatureColumn]) -> list[list[str]]:
     """Cells of all features, feature by feature, in the order of the schema."""
     return [cells for encoder, column in zip(encoders, columns, strict=True) for cells in encoder.transform(column)]

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from include.jobs import columns, contract, encoding, labels, raw_files
-from include.jobs.columns import CATEGORICAL, NUMERIC, Column
+from include.jobs.columns import CATEGORICAL, NUMERIC, FeatureColumn
 from include.jobs.config import JobConfig, load, parse_time
 from include.jobs.encoding import Encoder
 from include.jobs.job import UserError, run, write_json
 from include.jobs.labels import Labels
-from include.jobs.raw_files import Table
+from include.jobs.raw_files import RawTable
 from include.jobs.splitting import split
 
 VERSION = 1
@@ -32,7 +32,7 @@ FILES = {"train": contract.TRAIN_CSV, "validation": contract.VALIDATION_CSV, "te
 class Cleaned:
     """Rows that go into the split, and why the others do not."""
 
-    features: list[Column]
+    features: list[FeatureColumn]
     labels: Labels
     rows_in: int
     removed: dict[str, int] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def main() -> None:
     _log(schema, summary)
 
 
-def clean(table: Table, config: JobConfig) -> Cleaned:
+def clean(table: RawTable, config: JobConfig) -> Cleaned:
     """Choose the rows and read the columns; UserError names the column and value that cannot be used."""
     data = config.data
     _check_columns(table, config)
@@ -99,7 +99,7 @@ def clean(table: Table, config: JobConfig) -> Cleaned:
     return result
 
 
-def _check_columns(table: Table, config: JobConfig) -> None:
+def _check_columns(table: RawTable, config: JobConfig) -> None:
     data, known = config.data, ", ".join(table.columns)
     if data.target not in table.columns:
         raise UserError(
@@ -122,7 +122,7 @@ def _declared(name: str, config: JobConfig) -> str | None:
     return CATEGORICAL if name in config.data.categorical else None
 
 
-def _in_window(table: Table, config: JobConfig) -> list[bool]:
+def _in_window(table: RawTable, config: JobConfig) -> list[bool]:
     name, end = config.data.time_column or "", config.window_end
     where = f"time column {name!r} in {{}}"
     return [
@@ -174,7 +174,7 @@ def schema_document(
 
 
 def summary_document(
-    table: Table, cleaned: Cleaned, encoders: Sequence[Encoder], parts: Mapping[str, Sequence[int]]
+    table: RawTable, cleaned: Cleaned, encoders: Sequence[Encoder], parts: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
     """summary.json: rows in and out with reasons, missing values, duplicates, balance of each split, warnings."""
     columns_out = {column.name: _describe(column, cleaned.missing[column.name]) for column in cleaned.features}
@@ -191,14 +191,14 @@ def summary_document(
     }
 
 
-def _files(table: Table) -> list[dict[str, Any]]:
+def _files(table: RawTable) -> list[dict[str, Any]]:
     ends = [*table.starts[1:], len(table)]
     return [
         {"name": name, "rows": end - start} for name, start, end in zip(table.files, table.starts, ends, strict=True)
     ]
 
 
-def _describe(column: Column, missing: int) -> dict[str, Any]:
+def _describe(column: FeatureColumn, missing: int) -> dict[str, Any]:
     described: dict[str, Any] = {"kind": column.kind, "missing": missing}
     if column.kind == NUMERIC:
         present = [value for value in column.numbers if not math.isnan(value)]

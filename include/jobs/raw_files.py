@@ -26,7 +26,7 @@ POSITIONAL: tuple[str, ...] = ()
 
 
 @dataclass
-class Table:
+class RawTable:
     """Columns of stripped text, equally long. `lines` holds each row's line (or record) number in its file."""
 
     columns: list[str]
@@ -48,7 +48,7 @@ class Table:
         return f"line {self.lines[row]} of {self.files[bisect_right(self.starts, row) - 1]}"
 
 
-def read_folder(folder: Path, names: Sequence[str] | None) -> Table:
+def read_folder(folder: Path, names: Sequence[str] | None) -> RawTable:
     """All files below `folder` as one table; `names` are the columns of files without a header (or `POSITIONAL`).
 
     UserError if there is no file, no row, or a file that cannot be read or whose columns differ from the first's.
@@ -56,7 +56,7 @@ def read_folder(folder: Path, names: Sequence[str] | None) -> Table:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
     if not files:
         raise UserError(f"the input {folder.name!r} holds no file: check the source of the data (data.source)")
-    table = Table(columns=[], cells=[])
+    table = RawTable(columns=[], cells=[])
     for path in files:
         _append(table, path, names)
     if not len(table):
@@ -64,7 +64,7 @@ def read_folder(folder: Path, names: Sequence[str] | None) -> Table:
     return table
 
 
-def _append(table: Table, path: Path, names: Sequence[str] | None) -> None:
+def _append(table: RawTable, path: Path, names: Sequence[str] | None) -> None:
     header, rows = _rows(path, names)
     if not table.columns:
         table.columns = header

@@ -36,17 +36,17 @@ PROBLEMS = ("auto", "binary", "multiclass", "regression")
 MOST_CLASSES = 100
 
 
-class UserError(Exception):
+class TrainUserError(Exception):
     """Something the user can put right; the text is one sentence."""
 
 
 def main(argv: list[str]) -> None:
-    """Train, measure, save; UserError says what the user has to change."""
+    """Train, measure, save; TrainUserError says what the user has to change."""
     options, parameters = parse(argv)
     features, labels = read_channel("train")
     validation, validation_labels = read_channel("validation")
     if validation.shape[1] != features.shape[1]:
-        raise UserError(f"train rows have {features.shape[1]} features, validation rows {validation.shape[1]}")
+        raise TrainUserError(f"train rows have {features.shape[1]} features, validation rows {validation.shape[1]}")
     problem = options.problem if options.problem != "auto" else guess_problem(labels)
     if problem != "regression":
         check_classes(labels, validation_labels)
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
         model.fit(features, labels)
     except ValueError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{options.estimator} cannot be trained on this data: {reason}") from error
+        raise TrainUserError(f"{options.estimator} cannot be trained on this data: {reason}") from error
     for name, value in measure(model, problem, validation, validation_labels).items():
         print(f"validation:{name}={value!r}", flush=True)
     save(model, Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
@@ -70,16 +70,18 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument("--model_dir", help="passed by some SDK versions; SM_MODEL_DIR counts")
     options, rest = parser.parse_known_args(argv)
     if options.estimator not in ESTIMATORS:
-        raise UserError(f"hyper-parameter estimator is {options.estimator!r}: use one of {', '.join(ESTIMATORS)}")
+        raise TrainUserError(f"hyper-parameter estimator is {options.estimator!r}: use one of {', '.join(ESTIMATORS)}")
     if options.problem not in PROBLEMS:
-        raise UserError(f"hyper-parameter problem is {options.problem!r}: use one of {', '.join(PROBLEMS)}")
+        raise TrainUserError(f"hyper-parameter problem is {options.problem!r}: use one of {', '.join(PROBLEMS)}")
     parameters: dict[str, Any] = {}
     while rest:
         name = rest.pop(0)
         # The toolkit passes a hyper-parameter of one letter with one hyphen: -C 0.5.
         short = len(name) == 2 and name[0] == "-" and name[1].isalpha()
         if not (short or name.startswith("--")) or not rest:
-            raise UserError(f"the arguments hold {name!r} without its value: give hyper-parameters as --name value")
+            raise TrainUserError(
+                f"the arguments hold {name!r} without its value: give hyper-parameters as --name value"
+            )
         # SageMaker's tuner adds parameters of its own, which begin with an underscore.
         if not name.startswith("--_"):
             parameters[name.lstrip("-")] = typed(rest[0])
@@ -107,18 +109,18 @@ def read_channel(name: str) -> tuple[Any, Any]:
     lines = [(path, number, line) for path in files for number, line in enumerate(path.open(encoding="utf-8"), 1)]
     rows = [(path, number, line.rstrip("\r\n").split(",")) for path, number, line in lines if line.strip()]
     if not rows:
-        raise UserError(f"channel {name!r} has no rows: give it a folder of CSV files, label first, no header")
+        raise TrainUserError(f"channel {name!r} has no rows: give it a folder of CSV files, label first, no header")
     width = len(rows[0][2])
     table = np.empty((len(rows), width))
     for index, (path, number, cells) in enumerate(rows):
         if len(cells) != width:
-            raise UserError(f"line {number} of {path.name} has {len(cells)} cells, the first row has {width}")
+            raise TrainUserError(f"line {number} of {path.name} has {len(cells)} cells, the first row has {width}")
         try:
             table[index] = [float(cell) if cell else math.nan for cell in cells]
         except ValueError as error:
-            raise UserError(f"line {number} of {path.name} holds a cell that is no number ({error})") from error
+            raise TrainUserError(f"line {number} of {path.name} holds a cell that is no number ({error})") from error
     if np.isnan(table[:, 0]).any():
-        raise UserError(f"channel {name!r} has rows without a label: the label is the first column")
+        raise TrainUserError(f"channel {name!r} has rows without a label: the label is the first column")
     return table[:, 1:], table[:, 0]
 
 
@@ -131,17 +133,19 @@ def guess_problem(labels: Any) -> str:
 
 
 def check_classes(labels: Any, validation_labels: Any) -> None:
-    """UserError if there is nothing to tell apart, or a class that training never shows."""
+    """TrainUserError if there is nothing to tell apart, or a class that training never shows."""
     known = set(labels.tolist())
     if len(known) < 2:
-        raise UserError(f"the train rows hold only class {known.pop():g}: a classifier needs rows of two classes")
+        raise TrainUserError(f"the train rows hold only class {known.pop():g}: a classifier needs rows of two classes")
     strange = sorted(set(validation_labels.tolist()) - known)
     if strange:
-        raise UserError(f"the validation rows hold class {strange[0]:g}, which no train row has: split the rows again")
+        raise TrainUserError(
+            f"the validation rows hold class {strange[0]:g}, which no train row has: split the rows again"
+        )
 
 
 def build(name: str, problem: str, parameters: dict[str, Any], seed: int) -> Any:
-    """The estimator with its parameters and seed; UserError for a parameter that it does not have."""
+    """The estimator with its parameters and seed; TrainUserError for a parameter that it does not have."""
     from importlib import import_module
 
     from sklearn.pipeline import make_pipeline
@@ -151,12 +155,14 @@ def build(name: str, problem: str, parameters: dict[str, Any], seed: int) -> Any
     wanted = regressor if problem == "regression" else classifier
     if wanted is None:
         other = "classification" if problem == "regression" else "regression"
-        raise UserError(f"estimator {name!r} is for {other}, this is a {problem} problem: choose another estimator")
+        raise TrainUserError(
+            f"estimator {name!r} is for {other}, this is a {problem} problem: choose another estimator"
+        )
     estimator = getattr(import_module(f"sklearn.{module}"), wanted)()
     allowed = estimator.get_params()
     for key in parameters:
         if key not in allowed:
-            raise UserError(f"{name} has no hyper-parameter {key!r}: use one of {', '.join(sorted(allowed))}")
+            raise TrainUserError(f"{name} has no hyper-parameter {key!r}: use one of {', '.join(sorted(allowed))}")
     seeded = {"random_state": seed} if "random_state" in allowed else {}
     estimator.set_params(**{**DEFAULTS.get(name, {}), **seeded, **parameters})
     return make_pipeline(StandardScaler(), estimator) if scaled else estimator
@@ -196,6 +202,6 @@ def save(model: Any, folder: Path) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UserError as problem_found:
+    except TrainUserError as problem_found:
         print(problem_found, file=sys.stderr, flush=True)
         sys.exit(1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from include.pipeline.errors import ModelFileError
 from include.pipeline.paths import JOBS, PROJECT
-from include.pipeline.spec import Train
+from include.pipeline.spec import TrainSpec
 
 
 def job_files(folder: Path = JOBS) -> dict[str, bytes]:
@@ -22,7 +22,7 @@ def job_files(folder: Path = JOBS) -> dict[str, bytes]:
     return {f"include/jobs/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
 
 
-def script_files(train: Train, project: Path = PROJECT) -> dict[str, bytes]:
+def script_files(train: TrainSpec, project: Path = PROJECT) -> dict[str, bytes]:
     """Name -> content of the model's own scripts; they lie side by side, as AWS's toolkit expects."""
     files: dict[str, bytes] = {}
     for key, script in (("script", train.script), ("serve", train.serve)):

@@ -47,7 +47,7 @@ def parse(metric: str, rule: str) -> Gate:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcome:
     """What one gate said of one measured value."""
 
     gate: Gate
@@ -72,7 +72,7 @@ class Outcome:
         return f"{self.gate.metric} is {self.value:.6g}, required {self.gate.rule}"
 
 
-def judge(rules: Mapping[str, str], metrics: Mapping[str, Any]) -> list[Outcome]:
+def judge(rules: Mapping[str, str], metrics: Mapping[str, Any]) -> list[GateOutcome]:
     """Apply every rule to the measured metrics, in the order of the rules.
 
     A metric that is missing or not a number is an error, never a pass: a gate that cannot be evaluated protects
@@ -86,11 +86,11 @@ def judge(rules: Mapping[str, str], metrics: Mapping[str, Any]) -> list[Outcome]
             raise GateError(
                 f"gate {metric!r} cannot be judged: the evaluation holds {value!r} for it (measured: {measured})"
             )
-        outcomes.append(Outcome(parse(metric, rule), float(value)))
+        outcomes.append(GateOutcome(parse(metric, rule), float(value)))
     return outcomes
 
 
-def champion_outcome(metric: str, candidate: float, champion: float, tolerance: float, *, larger: bool) -> Outcome:
+def champion_outcome(metric: str, candidate: float, champion: float, tolerance: float, *, larger: bool) -> GateOutcome:
     """The rule that a candidate is not worse than the champion by more than `tolerance` (same unit as the metric)."""
     bound = champion - tolerance if larger else champion + tolerance
-    return Outcome(Gate(metric, ">=" if larger else "<=", bound), candidate)
+    return GateOutcome(Gate(metric, ">=" if larger else "<=", bound), candidate)

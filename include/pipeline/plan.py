@@ -8,10 +8,10 @@ from typing import Any
 
 from include.pipeline import images, names
 from include.pipeline.refs import RunRefs
-from include.pipeline.spec import Aws, ModelSpec
+from include.pipeline.spec import AwsSpec, ModelSpec
 
 
-def role_arn(aws: Aws, account: str, region: str) -> str:
+def role_arn(aws: AwsSpec, account: str, region: str) -> str:
     """ARN of the jobs' role; an ARN in the model file is taken as it is."""
     if aws.role.startswith("arn:"):
         return aws.role
@@ -25,7 +25,7 @@ def partition(region: str) -> str:
     return "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
-def bucket(aws: Aws, account: str, region: str) -> str:
+def bucket(aws: AwsSpec, account: str, region: str) -> str:
     """The model file's bucket, or the project's own one of this account and region."""
     return aws.bucket or f"sagewind-{account}-{region}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from include.pipeline.spec import Instance, ModelSpec
+from include.pipeline.spec import InstanceSpec, ModelSpec
 
 #: US dollars per hour in us-east-1, SageMaker on demand; read off AWS's public price list, they change.
 DOLLARS_PER_HOUR: Mapping[str, float] = {
@@ -25,7 +25,7 @@ class Line:
     """One line of an estimate; `dollars` is an upper bound at the job's time limit, None if the price is unknown."""
 
     what: str
-    instance: Instance
+    instance: InstanceSpec
     machines: int
 
     @property

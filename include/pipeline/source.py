@@ -43,7 +43,7 @@ PATTERN = field(f"({'|'.join(f'{scheme}://{form}' for scheme, form in _FORMS.ite
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A parsed source. `name` is the data set, bucket, host or empty; `path` the key or file; `query` its options."""
 
     uri: str
@@ -60,7 +60,7 @@ class Source:
         return f"https://{self.name.rpartition('@')[2]}{self.path}"
 
 
-def parse(uri: str) -> Source:
+def parse(uri: str) -> DataSource:
     """Parse and check a source URI; SourceError names the URI and what is allowed."""
     parts = _split(uri)
     if parts.scheme not in SCHEMES:
@@ -68,7 +68,7 @@ def parse(uri: str) -> Source:
     if not uri.startswith(f"{parts.scheme}://"):
         raise SourceError(f"source {uri!r} must begin with {parts.scheme}://, in small letters, nothing before it")
     query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
-    source = Source(uri, parts.scheme, parts.netloc, parts.path, query)
+    source = DataSource(uri, parts.scheme, parts.netloc, parts.path, query)
     if source.scheme == "file" and (source.name or not source.path.startswith("/")):
         raise SourceError(f"source {uri!r} is not an absolute path: write file:///data/file.csv")
     if source.scheme != "file" and not source.name:

@@ -23,7 +23,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Aws(Section):
+class AwsSpec(Section):
     """Where and as whom the jobs run. Nothing here says local or AWS: the connection does."""
 
     connection: str = Field("aws_default", description="Airflow connection; its endpoint_url decides local or AWS")
@@ -58,7 +58,7 @@ class Aws(Section):
         return self
 
 
-class Instance(Section):
+class InstanceSpec(Section):
     """Machines of one job."""
 
     type: str = Field("ml.m5.xlarge", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description="Instance type")
@@ -67,7 +67,7 @@ class Instance(Section):
     max_minutes: int = Field(60, ge=1, le=7200, description="The job is stopped after this many minutes")
 
 
-class Split(Section):
+class SplitSpec(Section):
     """Shares of the rows; they add up to one."""
 
     train: float = Field(0.7, gt=0, lt=1)
@@ -82,7 +82,7 @@ class Split(Section):
         return self
 
 
-class Data(Section):
+class DataSpec(Section):
     """The data set and how its columns are read."""
 
     source: str = Field(description="sklearn://, openml://, https://, s3:// or file://; {window_end} is filled in")
@@ -97,7 +97,7 @@ class Data(Section):
     missing: Literal["keep", "impute", "drop"] = Field("keep", description="What becomes of missing numbers")
     deduplicate: bool = Field(False, description="Remove rows that repeat another one exactly")
     time_column: str | None = Field(None, description="Rows at or after the run's window end are left out")
-    split: Split = Split()
+    split: SplitSpec = SplitSpec()
     seed: int = Field(7, ge=0, description="Seed of the split")
 
     @field_validator("source")
@@ -118,7 +118,7 @@ class Data(Section):
         return self
 
 
-class Train(Section):
+class TrainSpec(Section):
     """How the model is trained: a built-in algorithm, or a script in a framework's prebuilt image."""
 
     algorithm: str | None = Field(None, description="Built-in algorithm")
@@ -126,7 +126,7 @@ class Train(Section):
     script: str | None = Field(None, description="Training script, relative to the project")
     serve: str | None = Field(None, description="Serving script that travels with the training script")
     hyperparameters: dict[str, Scalar] = Field(default_factory=dict)
-    instance: Instance = Instance()
+    instance: InstanceSpec = InstanceSpec()
 
     @field_validator("algorithm")
     @classmethod
@@ -160,25 +160,25 @@ class Train(Section):
         return ALGORITHMS[self.algorithm].image if self.algorithm else FRAMEWORKS[str(self.framework)]
 
 
-class Objective(Section):
+class ObjectiveSpec(Section):
     """What tuning looks at, e.g. `validation:auc`, and which way is better."""
 
     metric: str = Field(pattern=r"^[A-Za-z0-9_:.-]+$")
     goal: Literal["maximize", "minimize"]
 
 
-class TuneJobs(Section):
+class TuneJobsSpec(Section):
     """How many trainings, and how many at once."""
 
     total: int = Field(9, ge=1, le=750)
     parallel: int = Field(3, ge=1, le=100)
 
 
-class Tune(Section):
+class TuneSpec(Section):
     """Hyper-parameter tuning. A range of two numbers, or a list of texts to choose from."""
 
-    objective: Objective
-    jobs: TuneJobs = TuneJobs()
+    objective: ObjectiveSpec
+    jobs: TuneJobsSpec = TuneJobsSpec()
     strategy: Literal["Bayesian", "Random"] = "Bayesian"
     ranges: dict[str, list[int | float | str]] = Field(min_length=1)
     seed: int = Field(7, ge=0)
@@ -196,31 +196,31 @@ class Tune(Section):
         return self
 
 
-class Champion(Section):
+class ChampionSpec(Section):
     """The newest approved model must not be better by more than the tolerance (in the metric's unit)."""
 
     metric: str
     tolerance: float = Field(0.0, ge=0)
 
 
-class Evaluate(Section):
+class EvaluateSpec(Section):
     """Gates that a model must pass before it is registered."""
 
     gates: dict[str, str] = Field(default_factory=dict, description='Metric -> rule such as ">= 0.9"')
-    champion: Champion | None = None
+    champion: ChampionSpec | None = None
     threshold: float = Field(0.5, gt=0, lt=1, description="Cut-off between the classes of a binary problem")
 
 
-class Deploy(Section):
+class DeploySpec(Section):
     """The endpoint of the model."""
 
     mode: Literal["endpoint", "none"] = "endpoint"
-    instance: Instance = Instance(type="ml.m5.large")
+    instance: InstanceSpec = InstanceSpec(type="ml.m5.large")
     capture: int = Field(100, ge=0, le=100, description="Percentage of requests that are captured")
     verify_tolerance: float = Field(1e-6, ge=0, description="Largest difference to the evaluated scores")
 
 
-class Batch(Section):
+class BatchSpec(Section):
     """Batch scoring of the newest approved model."""
 
     schedule: str | None = Field(None, description="Cron expression")
@@ -229,13 +229,13 @@ class Batch(Section):
         pattern=f"^{source.S3_PREFIX}$",
         description="s3:// prefix of feature rows, without a slash at the end; default: the last test features",
     )
-    instance: Instance = Instance(type="ml.m5.large")
+    instance: InstanceSpec = InstanceSpec(type="ml.m5.large")
 
 
 _PREFIX = r"^s3://[a-z0-9.-]+/.*[^/]$"
 
 
-class Monitor(Section):
+class MonitorSpec(Section):
     """Checks of the captured traffic: its data against the training data, its predictions against labels."""
 
     schedule: str | None = Field(None, description="Cron expression")
@@ -252,7 +252,7 @@ class Monitor(Section):
         0.05, ge=0, lt=1, description="How much worse than in the evaluation a metric may be; of an error: which share"
     )
     on_violation: Literal["retrain", "report"] = "report"
-    instance: Instance = Instance(type="ml.m5.large")
+    instance: InstanceSpec = InstanceSpec(type="ml.m5.large")
 
     @field_validator("ground_truth")
     @classmethod
@@ -285,16 +285,16 @@ class ModelSpec(Section):
     owner: str = "sagewind"
     problem: Problem = Field("binary", description="binary, multiclass or regression")
     schedule: str | None = Field(None, description="Cron expression of the training")
-    aws: Aws = Aws()
-    data: Data
-    processing: Instance = Instance(type="ml.m5.large")
-    train: Train
-    tune: Tune | None = None
-    evaluate: Evaluate = Evaluate()
+    aws: AwsSpec = AwsSpec()
+    data: DataSpec
+    processing: InstanceSpec = InstanceSpec(type="ml.m5.large")
+    train: TrainSpec
+    tune: TuneSpec | None = None
+    evaluate: EvaluateSpec = EvaluateSpec()
     approve: Literal["automatic", "manual"] = "automatic"
-    deploy: Deploy = Deploy()
-    batch: Batch = Batch()
-    monitor: Monitor = Monitor()
+    deploy: DeploySpec = DeploySpec()
+    batch: BatchSpec = BatchSpec()
+    monitor: MonitorSpec = MonitorSpec()
     expires_hours: int = Field(24, ge=1, description="Age at which housekeeping may remove a rehearsal's leftovers")
 
     @field_validator("schedule")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from include.stack import airflow_settings
 from include.stack.errors import StackError
-from include.stack.launch import Plan
-from include.stack.state import Home, State, is_alive
+from include.stack.launch import LaunchPlan
+from include.stack.state import Home, StateFolder, is_alive
 
 
-def run_airflow(state: State, arguments: Sequence[str]) -> int:
+def run_airflow(state: StateFolder, arguments: Sequence[str]) -> int:
     """Run one Airflow command; StackError if no stack is up. Returns the command's exit code."""
     for kind in ("up", "run"):
         home = Home(state, kind)
@@ -23,9 +23,9 @@ def run_airflow(state: State, arguments: Sequence[str]) -> int:
 
 
 def _run(home: Home, port: int, arguments: Sequence[str]) -> int:
-    plan = Plan(home, port=port, aws_port=0)
+    plan = LaunchPlan(home, port=port, aws_port=0)
     env = airflow_settings.environment(home, project=plan.dags.parent, dags=plan.dags, plugins=plan.plugins, port=port)
-    aws = airflow_settings.Aws.from_exports(home.exports.read_text().splitlines())
+    aws = airflow_settings.LocalAwsAccess.from_exports(home.exports.read_text().splitlines())
     if aws is not None:
         env["AIRFLOW_CONN_AWS_DEFAULT"] = aws.connection()
     command = [sys.executable, "-m", "include.stack.component", *arguments]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from include.stack.state import Home, Secrets, write_private
+from include.stack.state import AirflowSecrets, Home, write_private
 
 PARALLELISM = 4
 """Tasks at once: on two cores more of them only make each one slower, and every slot is a process kept in memory."""
@@ -31,7 +31,7 @@ DROPPED = (
 
 
 @dataclass(frozen=True)
-class Aws:
+class LocalAwsAccess:
     """How to reach the local AWS endpoint: the four values it prints when it is ready."""
 
     endpoint_url: str
@@ -40,7 +40,7 @@ class Aws:
     region: str
 
     @classmethod
-    def from_exports(cls, lines: list[str]) -> Aws | None:
+    def from_exports(cls, lines: list[str]) -> LocalAwsAccess | None:
         """Read `export NAME=value` lines; None until all four are there."""
         found: dict[str, str] = {}
         for line in lines:
@@ -154,7 +154,7 @@ def environment(home: Home, *, project: Path, dags: Path, plugins: Path, port: i
     }
 
 
-def write_configuration(home: Home, secrets: Secrets) -> None:
+def write_configuration(home: Home, secrets: AirflowSecrets) -> None:
     """Write airflow.cfg (mode 0600) with what must not be in an environment, and the password file of the user.
 
     Having the file before the first process starts also keeps Airflow's processes from writing it at the same time.

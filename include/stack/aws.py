@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from include.stack.airflow_settings import Aws
+from include.stack.airflow_settings import LocalAwsAccess
 from include.stack.errors import StackError, Unanswered
 
 RUN_TAG = "sagewind:run"
@@ -17,7 +17,7 @@ TASK_TAG = "sagewind:task"
 
 
 @dataclass(frozen=True)
-class Kind:
+class JobNames:
     """One kind of SageMaker job: the names that its API uses."""
 
     name: str
@@ -30,7 +30,7 @@ class Kind:
 
 
 KINDS = (
-    Kind(
+    JobNames(
         "processing",
         "ProcessingJob",
         "list_processing_jobs",
@@ -39,7 +39,7 @@ KINDS = (
         "ProcessingEndTime",
         "/aws/sagemaker/ProcessingJobs",
     ),
-    Kind(
+    JobNames(
         "training",
         "TrainingJob",
         "list_training_jobs",
@@ -48,7 +48,7 @@ KINDS = (
         "TrainingEndTime",
         "/aws/sagemaker/TrainingJobs",
     ),
-    Kind(
+    JobNames(
         "tuning",
         "HyperParameterTuningJob",
         "list_hyper_parameter_tuning_jobs",
@@ -57,7 +57,7 @@ KINDS = (
         "HyperParameterTuningEndTime",
         "/aws/sagemaker/TrainingJobs",
     ),
-    Kind(
+    JobNames(
         "transform",
         "TransformJob",
         "list_transform_jobs",
@@ -79,7 +79,7 @@ DESCRIBE = {
 class Job:
     """A job as the endpoint lists it, with the id of the task that owns it."""
 
-    kind: Kind
+    kind: JobNames
     name: str
     task: str
 
@@ -126,7 +126,7 @@ def _sentences(function: Callable[P, R]) -> Callable[P, R]:
 class LocalAws:
     """Reads the endpoint with boto3, which is imported on first use (half a second)."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: LocalAwsAccess) -> None:
         self._aws = aws
         self._clients: dict[str, Any] = {}
         self._tags: dict[str, dict[str, str]] = {}
@@ -150,14 +150,14 @@ class LocalAws:
         """The jobs that carry a run's tag (a tuning job hands its tags on to its training jobs)."""
         return [job for kind in KINDS for job in self._jobs(kind, run_id)]
 
-    def _jobs(self, kind: Kind, run_id: str) -> Iterator[Job]:
+    def _jobs(self, kind: JobNames, run_id: str) -> Iterator[Job]:
         for page in self._pages(kind):
             for summary in page[kind.summaries]:
                 tags = self.tags(summary[f"{kind.stem}Arn"])
                 if tags.get(RUN_TAG) == run_id:
                     yield Job(kind, summary[f"{kind.stem}Name"], tags.get(TASK_TAG, ""))
 
-    def _pages(self, kind: Kind) -> Iterator[dict[str, Any]]:
+    def _pages(self, kind: JobNames) -> Iterator[dict[str, Any]]:
         from botocore.exceptions import ClientError
 
         pages = self._client("sagemaker").get_paginator(kind.paginator)

@@ -13,11 +13,11 @@ from include.stack import ports
 from include.stack.airflow_cli import run_airflow
 from include.stack.drift import DriftDemo
 from include.stack.errors import Interrupted, StackError, check_free_space, disk_full
-from include.stack.launch import Plan
+from include.stack.launch import LaunchPlan
 from include.stack.progress import Printer
-from include.stack.rehearsal import Order, Rehearsal
+from include.stack.rehearsal import Rehearsal, RehearsalOrder
 from include.stack.standing import already_up, bring_down, bring_up, show_status
-from include.stack.state import Home, State
+from include.stack.state import Home, StateFolder
 from include.stack.supervision import PROJECT, Signals
 
 UP_PORT = 8080
@@ -89,7 +89,7 @@ def _say(sentence: str, code: int) -> int:
 
 def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
     printer = Printer()
-    state = State(options.state.absolute())
+    state = StateFolder(options.state.absolute())
     if options.command == "down":
         return bring_down(state, printer)
     if options.command == "status":
@@ -98,7 +98,7 @@ def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
         return run_airflow(state, options.arguments)
     if options.command in ("run", "drift"):
         keep = options.command == "run" and options.keep
-        order = Order(options.model, keep, options.source, options.models, options.reports)
+        order = RehearsalOrder(options.model, keep, options.source, options.models, options.reports)
         order.check()
         check_free_space(state.root)
         state.prepare()
@@ -113,13 +113,13 @@ def _dispatch(options: argparse.Namespace, signals: Signals) -> int:
     return bring_up(_plan(options, home), printer, signals)
 
 
-def _plan(options: argparse.Namespace, home: Home) -> Plan:
+def _plan(options: argparse.Namespace, home: Home) -> LaunchPlan:
     free = iter(ports.choose(2))
     default, aws_default = (0, 0) if home.kind == "run" else (UP_PORT, UP_AWS_PORT)
     port = default if options.port is None else options.port
     aws_port = aws_default if options.aws_port is None else options.aws_port
     replaced = shlex.split(options.localaws) if options.localaws else None
-    plan = Plan(
+    plan = LaunchPlan(
         home,
         port=ports.require(port, "Airflow's UI", PORT) if port else next(free),
         aws_port=ports.require(aws_port, "the local AWS endpoint", AWS_PORT) if aws_port else next(free),
@@ -128,4 +128,4 @@ def _plan(options: argparse.Namespace, home: Home) -> Plan:
     )
     if replaced is None:
         return plan
-    return Plan(home, plan.port, plan.aws_port, plan.dags, plan.plugins, replaced, pull=False)
+    return LaunchPlan(home, plan.port, plan.aws_port, plan.dags, plan.plugins, replaced, pull=False)

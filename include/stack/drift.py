@@ -13,9 +13,9 @@ from typing import Any
 from include.stack.aws import LocalAws
 from include.stack.drift_rows import shift
 from include.stack.errors import StackError
-from include.stack.launch import Plan, Stack
+from include.stack.launch import LaunchPlan, Stack
 from include.stack.progress import Printer
-from include.stack.rehearsal import IDLE_GRACE, PARSE_SECONDS, RUN_SECONDS, Order
+from include.stack.rehearsal import IDLE_GRACE, PARSE_SECONDS, RUN_SECONDS, RehearsalOrder
 from include.stack.rest import TERMINAL_RUN_STATES
 from include.stack.supervision import Signals
 
@@ -29,7 +29,7 @@ TRAINING, NORMAL, SHIFTED = "demo-training", "demo-normal", "demo-shifted"
 class DriftDemo:
     """One demonstration on a stack of its own, which is ended with everything in it."""
 
-    def __init__(self, order: Order, plan: Plan, printer: Printer, signals: Signals) -> None:
+    def __init__(self, order: RehearsalOrder, plan: LaunchPlan, printer: Printer, signals: Signals) -> None:
         self.order = order
         # A DAG that is unpaused runs its last interval first: a training that nobody asked for.
         self.plan = replace(plan, scheduled=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from include.stack.errors import StackError
 
-Rows = list[list[str]]
+TableRows = list[list[str]]
 #: What the preparing job writes for a category that training has not seen (ordinal encoding).
 UNSEEN = "-1.0"
 YEARS = 15.0
@@ -17,7 +17,7 @@ NULL_SHARE = 0.03
 SEED = 7
 
 
-def shift(rows: Rows, features: Sequence[dict[str, Any]]) -> dict[str, str]:
+def shift(rows: TableRows, features: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Change `rows` in place; returns column -> what was done to it. StackError if the model has too few columns.
 
     A number moves up (an `age` by 15 years, any other by its own spread), the most frequent category of a column gets a
@@ -37,7 +37,7 @@ def shift(rows: Rows, features: Sequence[dict[str, Any]]) -> dict[str, str]:
     return done
 
 
-def _numbers(rows: Rows, features: Sequence[dict[str, Any]]) -> list[int]:
+def _numbers(rows: TableRows, features: Sequence[dict[str, Any]]) -> list[int]:
     """Columns of numbers, those with the most different values first."""
     found = []
     for index, feature in enumerate(features):
@@ -47,30 +47,30 @@ def _numbers(rows: Rows, features: Sequence[dict[str, Any]]) -> list[int]:
     return [index for _, index in sorted(found)]
 
 
-def _move(rows: Rows, index: int, name: str) -> str:
+def _move(rows: TableRows, index: int, name: str) -> str:
     values = [float(row[index]) for row in rows if row[index]]
     by = YEARS if name == "age" else max(values) - min(values)
     _each(rows, index, lambda cell: repr(float(cell) + by) if cell else cell)
     return f"+ {by:g}"
 
 
-def _most_frequent(rows: Rows, index: int) -> tuple[str, int]:
+def _most_frequent(rows: TableRows, index: int) -> tuple[str, int]:
     return Counter(row[index] for row in rows).most_common(1)[0]
 
 
-def _rename(rows: Rows, index: int) -> str:
+def _rename(rows: TableRows, index: int) -> str:
     common, count = _most_frequent(rows, index)
     _each(rows, index, lambda cell: UNSEEN if cell == common else cell)
     return f"its most frequent category renamed ({count / len(rows):.0%} of the rows)"
 
 
-def _empty(rows: Rows, index: int) -> str:
+def _empty(rows: TableRows, index: int) -> str:
     chance = random.Random(SEED)  # noqa: S311 - a repeatable sample, not a secret
     for row in chance.sample(rows, max(1, round(len(rows) * NULL_SHARE))):
         row[index] = ""
     return f"{NULL_SHARE:.0%} empty"
 
 
-def _each(rows: Rows, index: int, change: Callable[[str], str]) -> None:
+def _each(rows: TableRows, index: int, change: Callable[[str], str]) -> None:
     for row in rows:
         row[index] = change(row[index])

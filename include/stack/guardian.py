@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from include.stack import keeper, restarts
-from include.stack.keeper import AWAITED, Program
+from include.stack.keeper import AWAITED, KeptProgram
 from include.stack.processes import (
     MARKER,
     Mark,
@@ -47,11 +47,11 @@ DEFAULT_GRACE = 5.0
 
 
 @dataclass
-class Component:
+class GuardedComponent:
     """One component, by the name under which the front knows it. `due`: when it is to be started (again)."""
 
     name: str
-    program: Program
+    program: KeptProgram
     life: Life
     keeper: int | None = None
     output: int | None = None
@@ -70,7 +70,7 @@ class Guardian:
         self.warden = warden
         self.detached = False
         self.stopping_until: float | None = None
-        self.components: dict[str, Component] = {}
+        self.components: dict[str, GuardedComponent] = {}
         self.commands = bytearray()
         self.selector = selectors.DefaultSelector()
         self.wakeup, waker = socket.socketpair()
@@ -170,7 +170,7 @@ class Guardian:
 
     def _add(self, name: str, ends: bool, **program: Any) -> None:
         """Take a component on, to be started at once."""
-        self.components[name] = Component(name, Program(**program), Life(program["log"], lasting=not ends))
+        self.components[name] = GuardedComponent(name, KeptProgram(**program), Life(program["log"], lasting=not ends))
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
@@ -178,7 +178,7 @@ class Guardian:
             if self.stopping_until is None and component.due is not None and component.due <= now:
                 self._start(component)
 
-    def _start(self, component: Component) -> None:
+    def _start(self, component: GuardedComponent) -> None:
         component.due = None
         component.begun = time.monotonic()
         try:
@@ -194,7 +194,7 @@ class Guardian:
             os.set_blocking(kept.output, False)
             self.selector.register(kept.output, selectors.EVENT_READ, lambda: self._forward(component))
 
-    def _forward(self, component: Component) -> None:
+    def _forward(self, component: GuardedComponent) -> None:
         """Tell what has been written since the last time; closes the pipe when nobody holds its other end."""
         with contextlib.suppress(BlockingIOError):
             while component.output is not None:
@@ -207,7 +207,7 @@ class Guardian:
         for line in lines:
             self.tell(event="output", name=component.name, line=line.decode(errors="replace"))
 
-    def _close(self, component: Component) -> None:
+    def _close(self, component: GuardedComponent) -> None:
         if component.output is not None:
             self.selector.unregister(component.output)
             os.close(component.output)
@@ -220,7 +220,7 @@ class Guardian:
                 code, component.keeper = ended[component.keeper], None
                 self._ended(component, code)
 
-    def _ended(self, component: Component, code: int | None, reason: str = "") -> None:
+    def _ended(self, component: GuardedComponent, code: int | None, reason: str = "") -> None:
         """Note the end of a component. One that should run is tried again, and what it has left is ended before."""
         life = component.life
         life.end(code, reason, time.monotonic() - component.begun, time.time())

@@ -26,7 +26,7 @@ AWAITED = frozenset({signal.SIGTERM, signal.SIGCHLD})
 
 
 @dataclass(frozen=True)
-class Program:
+class KeptProgram:
     """What is to be run. `capture`: its standard output is read by the guardian instead of going to its log."""
 
     argv: Sequence[str]
@@ -45,7 +45,7 @@ class Kept:
     output: int | None
 
 
-def start(program: Program, stack: str) -> Kept:
+def start(program: KeptProgram, stack: str) -> Kept:
     """Start a component below a keeper of its own; OSError if it cannot be executed."""
     guardian = os.getpid()
     answer, answering = os.pipe()
@@ -71,7 +71,7 @@ def start(program: Program, stack: str) -> Kept:
     raise OSError(number, os.strerror(number) if number else name, name)
 
 
-def _keep(program: Program, stack: str, guardian: int, answering: int, out: int | None) -> None:
+def _keep(program: KeptProgram, stack: str, guardian: int, answering: int, out: int | None) -> None:
     """Run the program, hand SIGTERM on to it, and end as it ends."""
     become_subreaper()
     die_with_parent(guardian)

@@ -21,14 +21,14 @@ from typing import IO
 import psutil
 
 from include.stack import airflow_settings
-from include.stack.airflow_settings import Aws
+from include.stack.airflow_settings import LocalAwsAccess
 from include.stack.errors import StackError, check_free_space
 from include.stack.ports import HOST
 from include.stack.processes import Mark, end_all
 from include.stack.progress import Printer
 from include.stack.rest import AirflowApi, one_line
 from include.stack.state import Home, process_facts, same_process, take_lock, write_private
-from include.stack.supervision import PROJECT, Component, Signals, Supervision
+from include.stack.supervision import PROJECT, ComponentSpec, Signals, Supervision
 
 START_SECONDS = 300.0
 """How long the stack may take to start; on a loaded machine many times the usual ten seconds."""
@@ -39,7 +39,7 @@ SETUP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class LaunchPlan:
     """What to start and where. The last four are different than the project's own only in tests.
 
     `scheduled`: whether a model file's cron starts runs of DAGs that are not paused.
@@ -63,7 +63,7 @@ class Plan:
 class Stack:
     """A started stack. `close` (or leaving the context) ends it unless it was detached."""
 
-    def __init__(self, plan: Plan, signals: Signals, printer: Printer) -> None:
+    def __init__(self, plan: LaunchPlan, signals: Signals, printer: Printer) -> None:
         self.plan = plan
         self.printer = printer
         self.setup_seconds = 0.0
@@ -147,7 +147,7 @@ class Stack:
             **links,
         )
 
-    def start(self) -> Aws:
+    def start(self) -> LocalAwsAccess:
         """Start everything; returns the way to the local AWS endpoint when Airflow takes triggers."""
         self._start_aws()
         self._prepare_database()
@@ -177,8 +177,8 @@ class Stack:
         self._record(detached=True, page=page, report=report.resolve().as_uri() if report else None)
         self.supervision.detach()
 
-    def _aws_ready(self) -> Aws | None:
-        return Aws.from_exports(self.supervision.output("localaws"))
+    def _aws_ready(self) -> LocalAwsAccess | None:
+        return LocalAwsAccess.from_exports(self.supervision.output("localaws"))
 
     def _start_aws(self) -> None:
         plan = self.plan
@@ -258,12 +258,12 @@ class Stack:
         self, name: str, argv: Sequence[str], env: dict[str, str], *, capture: bool = False, ends: bool = False
     ) -> None:
         log = self.plan.home.logs / f"{name}.log"
-        self.supervision.start(Component(name, argv, env, log, capture=capture), ends=ends)
+        self.supervision.start(ComponentSpec(name, argv, env, log, capture=capture), ends=ends)
 
 
 def status_page(localaws: Sequence[str], home: Home) -> str | None:
     """The link to the endpoint's status page as the endpoint itself tells it; None if it has none."""
-    aws = Aws.from_exports(home.exports.read_text().splitlines())
+    aws = LocalAwsAccess.from_exports(home.exports.read_text().splitlines())
     env = airflow_settings.inherited(os.environ) | {"PYTHONPATH": str(PROJECT)} | (aws.variables() if aws else {})
     done = subprocess.run([*localaws, "page"], env=env, capture_output=True, text=True, check=False, cwd=PROJECT)
     return done.stdout.strip() if done.returncode == 0 else None

@@ -14,7 +14,7 @@ from include.pipeline.load import load_model
 from include.stack import summary as summaries
 from include.stack.aws import Job, LocalAws
 from include.stack.errors import Interrupted, StackError
-from include.stack.launch import Plan, Stack
+from include.stack.launch import LaunchPlan, Stack
 from include.stack.links import reach
 from include.stack.ports import wait_free
 from include.stack.progress import Printer, TaskProgress
@@ -33,7 +33,7 @@ LOOKUP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Order:
+class RehearsalOrder:
     """What the user asked for."""
 
     model: str
@@ -67,7 +67,7 @@ class Order:
 class Rehearsal:
     """One run, from the start of the stack to its summary."""
 
-    def __init__(self, order: Order, plan: Plan, printer: Printer, signals: Signals) -> None:
+    def __init__(self, order: RehearsalOrder, plan: LaunchPlan, printer: Printer, signals: Signals) -> None:
         self.order = order
         self.plan = plan
         self.printer = printer

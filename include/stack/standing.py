@@ -11,13 +11,13 @@ import psutil
 
 from include.stack import restarts
 from include.stack.errors import StackError
-from include.stack.launch import Plan, Stack, stack_prefix, sweep
+from include.stack.launch import LaunchPlan, Stack, stack_prefix, sweep
 from include.stack.links import reach
 from include.stack.ports import wait_free
 from include.stack.processes import Mark, members
 from include.stack.progress import Printer
 from include.stack.restarts import Life, death_sentence
-from include.stack.state import Home, State, is_alive, take_lock
+from include.stack.state import Home, StateFolder, is_alive, take_lock
 from include.stack.supervision import Signals
 
 END_SECONDS = 60.0
@@ -33,7 +33,7 @@ def already_up(home: Home, printer: Printer) -> bool:
     return True
 
 
-def bring_up(plan: Plan, printer: Printer, signals: Signals) -> int:
+def bring_up(plan: LaunchPlan, printer: Printer, signals: Signals) -> int:
     """Start a stack and leave it running."""
     with Stack(plan, signals, printer) as stack:
         stack.start()
@@ -42,7 +42,7 @@ def bring_up(plan: Plan, printer: Printer, signals: Signals) -> int:
     return 0
 
 
-def bring_down(state: State, printer: Printer) -> int:
+def bring_down(state: StateFolder, printer: Printer) -> int:
     """End every detached stack of the state folder and make sure that nothing of it is left."""
     ended = [_end(Home(state, kind), printer) for kind in KINDS]
     if not any(ended):
@@ -83,7 +83,7 @@ def _check_ports(record: dict[str, Any] | None) -> None:
         raise StackError(f"The stack has ended but its port {taken[0]} is taken (by another program?).")
 
 
-def show_status(state: State, printer: Printer) -> int:
+def show_status(state: StateFolder, printer: Printer) -> int:
     """Say what is up; 0 if everything that should run does, 1 if nothing is up or a part of it has died."""
     found = [_status(Home(state, kind), printer) for kind in KINDS]
     known = [healthy for healthy in found if healthy is not None]

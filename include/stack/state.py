@@ -34,7 +34,7 @@ JWT_SECRET_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Secrets:
+class AirflowSecrets:
     """What only this state folder's Airflow may know; never printed, except the password by `up` for its user."""
 
     fernet_key: str
@@ -44,7 +44,7 @@ class Secrets:
     password: str
 
     @classmethod
-    def generate(cls) -> Secrets:
+    def generate(cls) -> AirflowSecrets:
         """New secrets from the system's random source."""
         return cls(
             fernet_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),
@@ -67,7 +67,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 @dataclass(frozen=True)
-class State:
+class StateFolder:
     """The state folder (`--state`)."""
 
     root: Path
@@ -86,17 +86,17 @@ class State:
                 f"The state folder {self.root} is a file, not a folder: remove it or name another folder with --state."
             ) from error
 
-    def secrets(self) -> Secrets:
+    def secrets(self) -> AirflowSecrets:
         """The secrets of this folder, made at first use. Raises `StackError` if the file is damaged."""
         path = self.root / "secrets.json"
         try:
             text = path.read_text()
         except FileNotFoundError:
-            made = Secrets.generate()
+            made = AirflowSecrets.generate()
             write_private(path, json.dumps(asdict(made)))
             return made
         try:
-            found = Secrets(**json.loads(text))
+            found = AirflowSecrets(**json.loads(text))
         except (ValueError, TypeError) as error:
             raise self.damaged(path, "is not complete") from error
         if len(found.jwt_secret) < JWT_SECRET_BYTES or not all(asdict(found).values()):
@@ -129,7 +129,7 @@ class State:
 class Home:
     """The sub-folder of one stack, `run` or `up`."""
 
-    state: State
+    state: StateFolder
     kind: str
 
     @property

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Component:
+class ComponentSpec:
     """What to start. `capture`: its standard output is read (`Supervision.output`) instead of going to its log."""
 
     name: str
@@ -178,7 +178,7 @@ class Supervision:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, component: Component, *, ends: bool = False) -> None:
+    def start(self, component: ComponentSpec, *, ends: bool = False) -> None:
         """Start `component`, again and again if it ends; with `ends` it is a step that is expected to end (migration,
         image build), or one that the caller starts anew."""
         self._logs[component.name] = component.log

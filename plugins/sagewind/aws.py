@@ -10,7 +10,7 @@ from typing import Any
 _MAKING = threading.Lock()
 
 
-class Aws:
+class AwsClients:
     """Clients of one connection and region. boto3 is imported on first use: never while a DAG file is parsed."""
 
     def __init__(self, connection: str, region: str | None) -> None:

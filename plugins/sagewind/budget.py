@@ -6,7 +6,7 @@ import threading
 import time
 
 
-class Budget:
+class TokenBucket:
     """A token bucket: `rate` calls a second, `burst` at once. Thread safe."""
 
     def __init__(self, rate: float, burst: int) -> None:
@@ -29,6 +29,6 @@ class Budget:
 
 
 #: Reads of job logs by one process: CloudWatch Logs allows some 10 GetLogEvents a second and account (its quotas page).
-LOGS = Budget(rate=4.0, burst=20)
+LOGS = TokenBucket(rate=4.0, burst=20)
 #: Descriptions for the sake of progress lines (the best training of a tuning job so far).
-PROGRESS = Budget(rate=0.5, burst=3)
+PROGRESS = TokenBucket(rate=0.5, burst=3)

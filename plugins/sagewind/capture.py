@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 from sagewind import s3
-from sagewind.aws import Aws
+from sagewind.aws import AwsClients
 
 #: Begin of the inference id of a verification's requests: captured, but not traffic of anybody's users.
 VERIFICATION = "sagewind-verify"
@@ -26,7 +26,7 @@ def hour_of(key: str) -> datetime | None:
         return None
 
 
-def in_window(aws: Aws, folder: str, start: datetime | None, end: datetime | None) -> Iterator[str]:
+def in_window(aws: AwsClients, folder: str, start: datetime | None, end: datetime | None) -> Iterator[str]:
     """URIs of capture objects whose hour overlaps [start, end); no bound where None. The analyzer filters by record."""
     bucket, _ = s3.split(folder)
     for item in s3.listing(aws, folder):
@@ -37,7 +37,7 @@ def in_window(aws: Aws, folder: str, start: datetime | None, end: datetime | Non
             yield f"s3://{bucket}/{item['Key']}"
 
 
-def labels(aws: Aws, folder: str, start: datetime | None) -> Iterator[str]:
+def labels(aws: AwsClients, folder: str, start: datetime | None) -> Iterator[str]:
     """URIs of ground-truth objects whose hour ends after `start` (all where it is None), as the merge reads them."""
     bucket, _ = s3.split(folder)
     for item in s3.listing(aws, folder):
@@ -48,18 +48,18 @@ def labels(aws: Aws, folder: str, start: datetime | None) -> Iterator[str]:
             yield f"s3://{bucket}/{item['Key']}"
 
 
-def first_key(aws: Aws, folder: str) -> str | None:
+def first_key(aws: AwsClients, folder: str) -> str | None:
     """The key of the first object below `folder` that is no folder's marker; None if there is none."""
     return next((item["Key"] for item in s3.listing(aws, folder) if not item["Key"].endswith("/")), None)
 
 
-def count_requests(aws: Aws, folder: str) -> int:
+def count_requests(aws: AwsClients, folder: str) -> int:
     """Captured requests below `folder`: one line each."""
     uris = in_window(aws, folder, None, None)
     return sum(len([line for line in s3.get_text(aws, uri).splitlines() if line.strip()]) for uri in uris)
 
 
-def of_users(aws: Aws, uris: list[str]) -> list[str]:
+def of_users(aws: AwsClients, uris: list[str]) -> list[str]:
     """Those objects that hold at least one request which is not a verification's.
 
     They may hold a verification's as well: the analyzer leaves those out record by record.
@@ -76,7 +76,7 @@ def _is_users(line: str) -> bool:
     return not str(inference_id).startswith(VERIFICATION)
 
 
-def write_manifest(aws: Aws, folder: str, uris: list[str], target: str) -> str:
+def write_manifest(aws: AwsClients, folder: str, uris: list[str], target: str) -> str:
     """Write an S3 manifest of the objects (format: AWS's S3DataSource, ManifestFile); returns its URI."""
     body = [{"prefix": folder + "/"}, *(uri.removeprefix(folder + "/") for uri in uris)]
     bucket, key = s3.split(target)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sagewind import settings, tags
-from sagewind.aws import Aws, is_missing
+from sagewind.aws import AwsClients, is_missing
 from sagewind.patience import until
 
-Verdict = Literal["serving", "changing", "failed"]
+EndpointVerdict = Literal["serving", "changing", "failed"]
 CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 
 
-def look(aws: Aws, name: str) -> dict[str, Any] | None:
+def look(aws: AwsClients, name: str) -> dict[str, Any] | None:
     """The endpoint's description, or None if there is none."""
     from botocore.exceptions import ClientError
 
@@ -26,7 +26,7 @@ def look(aws: Aws, name: str) -> dict[str, Any] | None:
     return found
 
 
-def judge(found: dict[str, Any] | None, name: str, config: str) -> tuple[Verdict, str]:
+def judge(found: dict[str, Any] | None, name: str, config: str) -> tuple[EndpointVerdict, str]:
     """Whether the endpoint serves with `config`, and a sentence that says why.
 
     `InService` with another config is a roll-back, `OutOfService` and `UpdateRollbackFailed` are failures: the
@@ -52,7 +52,7 @@ def incoming(found: dict[str, Any]) -> str | None:
     return summary.get("EndpointConfigName")
 
 
-def delete(aws: Aws, name: str) -> bool:
+def delete(aws: AwsClients, name: str) -> bool:
     """Delete the endpoint and wait until it is gone; False if there was none.
 
     One that is being created or updated cannot be deleted (AWS refuses it), so it is awaited first.
@@ -73,7 +73,7 @@ def delete(aws: Aws, name: str) -> bool:
     return True
 
 
-def settle(aws: Aws, name: str) -> bool:
+def settle(aws: AwsClients, name: str) -> bool:
     """Wait until the endpoint does not change any more; False if `endpoint_change_seconds` are over first.
 
     Holds a worker: for ends that are rare.
@@ -86,28 +86,28 @@ def settle(aws: Aws, name: str) -> bool:
     return until(settled, settings.ENDPOINT_CHANGE.read())
 
 
-def _config_arn(aws: Aws, config: str) -> str:
+def _config_arn(aws: AwsClients, config: str) -> str:
     found = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
     return str(found["EndpointConfigArn"])
 
 
-def config_time(aws: Aws, config: str) -> datetime:
+def config_time(aws: AwsClients, config: str) -> datetime:
     """When an endpoint config was made."""
     found = aws.client("sagemaker").describe_endpoint_config(EndpointConfigName=config)
     made: datetime = found["CreationTime"]
     return made.astimezone(UTC)
 
 
-def remember_previous(aws: Aws, config: str, previous: str) -> None:
+def remember_previous(aws: AwsClients, config: str, previous: str) -> None:
     """Write on `config` which config served before it."""
     tags.write(aws, _config_arn(aws, config), previous=previous)
 
 
-def previous_of(aws: Aws, config: str) -> str | None:
+def previous_of(aws: AwsClients, config: str) -> str | None:
     """The config that served before `config`, or None."""
     return tag_of(aws, config, "previous")
 
 
-def tag_of(aws: Aws, config: str, key: str) -> str | None:
+def tag_of(aws: AwsClients, config: str, key: str) -> str | None:
     """One of our tags on an endpoint config, or None."""
     return tags.read(aws, _config_arn(aws, config)).get(key)

@@ -33,11 +33,11 @@ class NoCapacity(JobLost):
         self.since = since
 
 
-class NotReady(AirflowException):
+class ResourceBusy(AirflowException):
     """Something else still holds the resource (an endpoint that is being updated): a retry may find it free."""
 
 
-class Refused(AirflowFailException):
+class TaskRefused(AirflowFailException):
     """The task may not go on: a gate is not met, a name is empty, a check found a difference."""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagewind.aws import Aws, is_missing
+from sagewind.aws import AwsClients, is_missing
 from sagewind.budget import LOGS
-from sagewind.kinds import JobKind
+from sagewind.kinds import JobApi
 
 #: Lines that are shown of a job that went well, and of one that did not.
 GOOD_LINES, BAD_LINES = 5, 50
@@ -15,7 +15,7 @@ GOOD_LINES, BAD_LINES = 5, 50
 _AT_ONCE = 1000
 
 
-def tail(aws: Aws, kind: JobKind, name: str, lines: int = BAD_LINES) -> list[str]:
+def tail(aws: AwsClients, kind: JobApi, name: str, lines: int = BAD_LINES) -> list[str]:
     """The last log lines of the job, oldest first; empty if it wrote none.
 
     A log that cannot be read (a role without CloudWatch, throttling) is one line that says so: how a job ended does not
@@ -29,7 +29,7 @@ def tail(aws: Aws, kind: JobKind, name: str, lines: int = BAD_LINES) -> list[str
         return [f"its log could not be read: {error}"]
 
 
-def _tail(aws: Aws, kind: JobKind, name: str, lines: int) -> list[str]:
+def _tail(aws: AwsClients, kind: JobApi, name: str, lines: int) -> list[str]:
     logs, found = aws.client("logs"), []
     for stream in _streams(aws, kind, name):
         events = logs.get_log_events(
@@ -40,7 +40,7 @@ def _tail(aws: Aws, kind: JobKind, name: str, lines: int) -> list[str]:
     return [message for _, message in sorted(found, key=lambda item: item[0])][-lines:]
 
 
-def _streams(aws: Aws, kind: JobKind, name: str) -> list[str]:
+def _streams(aws: AwsClients, kind: JobApi, name: str) -> list[str]:
     from botocore.exceptions import ClientError
 
     try:
@@ -52,7 +52,7 @@ def _streams(aws: Aws, kind: JobKind, name: str) -> list[str]:
     return [stream["logStreamName"] for stream in found["logStreams"]]
 
 
-def last_words(aws: Aws, kind: JobKind, record: dict[str, Any], lines: int = GOOD_LINES) -> list[str]:
+def last_words(aws: AwsClients, kind: JobApi, record: dict[str, Any], lines: int = GOOD_LINES) -> list[str]:
     """What a job that went well leaves in its task's log: what is billed, where its log is, its last lines.
 
     When many jobs end at once the lines are left out (the log says where they are): a wait must not be longer for them.
@@ -73,7 +73,7 @@ class Tail:
     tokens: dict[str, str] = field(default_factory=dict)
 
 
-def fresh(aws: Aws, kind: JobKind, name: str, seen: Tail) -> list[str]:
+def fresh(aws: AwsClients, kind: JobApi, name: str, seen: Tail) -> list[str]:
     """Lines that the job has written since the last look; none if the budget is used up (the next look has them)."""
     if not LOGS.take(1):
         return []

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from sagewind import endings, tags
-from sagewind.aws import Aws, is_missing
-from sagewind.kinds import ENDED, JobKind
+from sagewind.aws import AwsClients, is_missing
+from sagewind.kinds import ENDED, JobApi
 
 Description = dict[str, Any]
 #: How the reason of a tuning job begins that had no good training.
 _ALL_FAILED = "All training jobs failed"
 
 
-def look(aws: Aws, kind: JobKind, name: str) -> Description | None:
+def look(aws: AwsClients, kind: JobApi, name: str) -> Description | None:
     """The job's description, or None if there is no such job."""
     from botocore.exceptions import ClientError
 
@@ -28,12 +28,12 @@ def look(aws: Aws, kind: JobKind, name: str) -> Description | None:
     return found
 
 
-def ended(kind: JobKind, description: Description) -> bool:
+def ended(kind: JobApi, description: Description) -> bool:
     """True if the job will not change any more."""
     return description[kind.status_field] in ENDED
 
 
-def stop(aws: Aws, kind: JobKind, name: str, cause: str) -> bool:
+def stop(aws: AwsClients, kind: JobApi, name: str, cause: str) -> bool:
     """Ask the service to stop the job; False if it had ended, is stopping already or is not there.
 
     `cause` is written on the job first, so that whoever finds it stopped knows that it was one of us, and why; it is
@@ -58,7 +58,7 @@ def stop(aws: Aws, kind: JobKind, name: str, cause: str) -> bool:
     return True
 
 
-def progress(kind: JobKind, description: Description) -> str:
+def progress(kind: JobApi, description: Description) -> str:
     """One line that changes whenever something about the job is worth telling."""
     status = str(description[kind.status_field])
     if kind.name == "training":
@@ -74,7 +74,7 @@ def progress(kind: JobKind, description: Description) -> str:
     return status
 
 
-def with_cause(aws: Aws, kind: JobKind, description: Description) -> Description:
+def with_cause(aws: AwsClients, kind: JobApi, description: Description) -> Description:
     """The description of an ended job, with the reason that tells why it failed.
 
     A tuning job without a single good training says only that: why they failed stands with them. A reason that is the
@@ -86,18 +86,18 @@ def with_cause(aws: Aws, kind: JobKind, description: Description) -> Description
         HyperParameterTuningJobName=description[kind.name_field], StatusEquals="Failed", MaxResults=100
     )
     reasons = [str(item["FailureReason"]) for item in page["TrainingJobSummaries"] if item.get("FailureReason")]
-    reasons.sort(key=lambda reason: endings.of_reason(reason) is not endings.Cause.USER_CODE)  # stable
+    reasons.sort(key=lambda reason: endings.of_reason(reason) is not endings.EndingCause.USER_CODE)  # stable
     if not reasons:
         return description
     return {**description, "FailureReason": f"{reasons[0]} ({description['FailureReason']})"}
 
 
-def hand_over(aws: Aws, record: dict[str, Any]) -> None:
+def hand_over(aws: AwsClients, record: dict[str, Any]) -> None:
     """Write on the job that its task has returned it: a clear from then on wants another one."""
     tags.write(aws, record["arn"], handed="yes")
 
 
-def record(aws: Aws, kind: JobKind, description: Description, generation: int) -> dict[str, Any]:
+def record(aws: AwsClients, kind: JobApi, description: Description, generation: int) -> dict[str, Any]:
     """The small typed record of a job: plain JSON, no raw description.
 
     `seconds` is the running time and `billable_seconds` what is paid, both in seconds (None while unknown).
@@ -135,7 +135,7 @@ def _training(result: dict[str, Any], description: Description) -> None:
         result["metrics"][metric["MetricName"]] = float(metric["Value"])
 
 
-def _tuning(aws: Aws, result: dict[str, Any], description: Description) -> None:
+def _tuning(aws: AwsClients, result: dict[str, Any], description: Description) -> None:
     best = description.get("BestTrainingJob")
     if not best:
         return

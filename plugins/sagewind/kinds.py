@@ -15,7 +15,7 @@ ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 
 @dataclass(frozen=True)
-class JobKind:
+class JobApi:
     """One kind of job: boto3 method names and the fields of its requests and descriptions."""
 
     name: KindName
@@ -76,8 +76,8 @@ class JobKind:
         return int(request["StoppingCondition"]["MaxRuntimeInSeconds"] + start)
 
 
-KINDS: Mapping[KindName, JobKind] = {
-    "processing": JobKind(
+KINDS: Mapping[KindName, JobApi] = {
+    "processing": JobApi(
         name="processing",
         shown="SageMaker processing",
         create="create_processing_job",
@@ -93,7 +93,7 @@ KINDS: Mapping[KindName, JobKind] = {
         ended_field="ProcessingEndTime",
         console="processing-jobs",
     ),
-    "training": JobKind(
+    "training": JobApi(
         name="training",
         shown="SageMaker training",
         create="create_training_job",
@@ -109,7 +109,7 @@ KINDS: Mapping[KindName, JobKind] = {
         ended_field="TrainingEndTime",
         console="jobs",
     ),
-    "tuning": JobKind(
+    "tuning": JobApi(
         name="tuning",
         shown="SageMaker tuning",
         create="create_hyper_parameter_tuning_job",
@@ -126,7 +126,7 @@ KINDS: Mapping[KindName, JobKind] = {
         console="hyper-tuning-jobs",
         name_limit=TUNING_NAME_LIMIT,
     ),
-    "transform": JobKind(
+    "transform": JobApi(
         name="transform",
         shown="SageMaker batch transform",
         create="create_transform_job",

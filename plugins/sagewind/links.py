@@ -21,7 +21,7 @@ class JobLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """The address; empty until there is a job, and for an endpoint that is neither AWS's nor on this machine."""
-        job: Any = operator  # a JobOperator, which imports this module; a mapped one has no name of a job
+        job: Any = operator  # a JobOperator, whose module imports this one
         if getattr(job, "job_name", None) is None:
             return ""
         meta = job.aws.client("sagemaker").meta

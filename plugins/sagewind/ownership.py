@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from include.pipeline.names import environment, job_name
 from sagewind import tags
-from sagewind.errors import Refused
-from sagewind.kinds import JobKind
+from sagewind.errors import TaskRefused
+from sagewind.kinds import JobApi
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ class Owner:
             }
         )
 
-    def job_name(self, kind: JobKind, step: str, generation: int) -> str:
+    def job_name(self, kind: JobApi, step: str, generation: int) -> str:
         """Name of this task's job in the given generation."""
         return job_name(
             self.model,
@@ -84,7 +84,7 @@ Action = Literal["create", "attach", "next", "replace", "await_end"]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundJob:
     """What is known about the job of the current generation when a try begins.
 
     `status` is None if there is no such job. `same`: its fingerprint is the request's. `cleared`: somebody cleared the
@@ -101,11 +101,11 @@ class Found:
     stop: str = ""
 
 
-def decide(job: Found) -> Action:
+def decide(job: FoundJob) -> Action:
     """What to do about the job of the current generation.
 
     `create` and `attach` keep the generation, `next` starts another one, `replace` stops the job first, `await_end`
-    waits for the end of a stop that is under way. Refused if a job of the same name was made from another request
+    waits for the end of a stop that is under way. TaskRefused if a job of the same name was made from another request
     without a clear (O28).
     """
     if job.status is None:
@@ -121,9 +121,9 @@ def decide(job: Found) -> Action:
     return "attach"  # O3, O4, O6, O8, O12
 
 
-def _other_request(job: Found) -> Action:
+def _other_request(job: FoundJob) -> Action:
     if not job.cleared:
-        raise Refused(
+        raise TaskRefused(
             f"job {job.name} is {job.status} but was started from another request: clear the task to start it anew"
         )
     return "next" if job.status == "Completed" else "replace"
@@ -140,4 +140,4 @@ def check_rendered(request: Any, where: str = "request") -> None:
     elif isinstance(request, str):
         parts = request.replace("://", "/").split("/")
         if not request.strip() or "{{" in request or "None" in parts:
-            raise Refused(f"{where} is {request!r} after rendering: an earlier task did not return what it needs")
+            raise TaskRefused(f"{where} is {request!r} after rendering: an earlier task did not return what it needs")

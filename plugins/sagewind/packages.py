@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind.aws import Aws, error_code, is_missing
+from sagewind.aws import AwsClients, error_code, is_missing
 
 
-def ensure_group(aws: Aws, name: str, request: dict[str, Any], tags: list[dict[str, str]]) -> None:
+def ensure_group(aws: AwsClients, name: str, request: dict[str, Any], tags: list[dict[str, str]]) -> None:
     """The package group is there, or it is made."""
     from botocore.exceptions import ClientError
 
@@ -19,7 +19,7 @@ def ensure_group(aws: Aws, name: str, request: dict[str, Any], tags: list[dict[s
             raise
 
 
-def of_group(aws: Aws, group: str, **filters: Any) -> list[dict[str, Any]]:
+def of_group(aws: AwsClients, group: str, **filters: Any) -> list[dict[str, Any]]:
     """Summaries of the group's packages, newest first; none if there is no such group."""
     from botocore.exceptions import ClientError
 
@@ -36,7 +36,7 @@ def of_group(aws: Aws, group: str, **filters: Any) -> list[dict[str, Any]]:
         raise
 
 
-def newest_approved(aws: Aws, group: str) -> dict[str, Any] | None:
+def newest_approved(aws: AwsClients, group: str) -> dict[str, Any] | None:
     """Description of the approved package with the highest version, or None."""
     approved = of_group(aws, group, ModelApprovalStatus="Approved")
     if not approved:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sagewind import endpoints
-from sagewind.aws import Aws, is_missing
+from sagewind.aws import AwsClients, is_missing
 
 ResourceName = Literal["model", "endpoint_config", "endpoint", "package_group", "package", "monitoring_schedule"]
 
 
 @dataclass(frozen=True)
-class Resource:
+class ResourceApi:
     """One kind: boto3 method names and the fields of its requests and descriptions. `update` is empty if there is none.
 
     `name` is what Create and Describe take; a model package is deleted under another field than it is made under.
@@ -27,7 +27,7 @@ class Resource:
     delete: str
     update: str = ""
 
-    def look(self, aws: Aws, name: str) -> dict[str, Any] | None:
+    def look(self, aws: AwsClients, name: str) -> dict[str, Any] | None:
         """The resource's description, or None if there is no such resource."""
         try:
             found: dict[str, Any] = getattr(aws.client("sagemaker"), self.describe)(**{self.name: name})
@@ -37,7 +37,7 @@ class Resource:
             raise
         return found
 
-    def remove(self, aws: Aws, name: str) -> bool:
+    def remove(self, aws: AwsClients, name: str) -> bool:
         """Delete it; False if it was not there. An endpoint is awaited until it is gone: it bills until then."""
         if self.kind == "endpoint":
             return endpoints.delete(aws, name)
@@ -50,10 +50,10 @@ class Resource:
         return True
 
 
-def _resource(kind: ResourceName, word: str, *, update: str = "") -> Resource:
+def _resource(kind: ResourceName, word: str, *, update: str = "") -> ResourceApi:
     """The regular case: every call and field is the resource's name in another case."""
     snake = "_".join(part.lower() for part in _words(word))
-    return Resource(
+    return ResourceApi(
         kind=kind,
         name=f"{word}Name",
         arn=f"{word}Arn",
@@ -73,7 +73,7 @@ def _words(camel: str) -> list[str]:
     return words
 
 
-RESOURCES: Mapping[ResourceName, Resource] = {
+RESOURCES: Mapping[ResourceName, ResourceApi] = {
     found.kind: found
     for found in (
         _resource("model", "Model"),

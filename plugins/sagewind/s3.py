@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sagewind.aws import Aws, error_code, is_passing
-from sagewind.errors import Refused
+from sagewind.aws import AwsClients, error_code, is_passing
+from sagewind.errors import TaskRefused
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -16,8 +16,8 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def ensure_bucket(aws: Aws, bucket: str, *, made: bool) -> None:
-    """The bucket is there, or it is made (private, as AWS makes them) if `made`; Refused if it may not be."""
+def ensure_bucket(aws: AwsClients, bucket: str, *, made: bool) -> None:
+    """The bucket is there, or it is made (private, as AWS makes them) if `made`; TaskRefused if it may not be."""
     from botocore.exceptions import ClientError
 
     client = aws.client("s3")
@@ -27,11 +27,11 @@ def ensure_bucket(aws: Aws, bucket: str, *, made: bool) -> None:
         if is_passing(error):
             raise
         if error_code(error) != "404":
-            raise Refused(
+            raise TaskRefused(
                 f"bucket {bucket!r} cannot be used ({error}): check its name and the connection's rights"
             ) from None
         if not made:
-            raise Refused(f"bucket {bucket!r} of aws.bucket does not exist: make it or leave the key out") from None
+            raise TaskRefused(f"bucket {bucket!r} of aws.bucket does not exist: make it or leave the key out") from None
         region = aws.region_name
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
@@ -41,7 +41,7 @@ def ensure_bucket(aws: Aws, bucket: str, *, made: bool) -> None:
                 raise
 
 
-def put_all(aws: Aws, prefix: str, files: Mapping[str, bytes]) -> None:
+def put_all(aws: AwsClients, prefix: str, files: Mapping[str, bytes]) -> None:
     """Upload `files` below a prefix that is named after their content: what is there already is left."""
     bucket, key = split(prefix)
     client = aws.client("s3")
@@ -51,35 +51,35 @@ def put_all(aws: Aws, prefix: str, files: Mapping[str, bytes]) -> None:
             client.put_object(Bucket=bucket, Key=f"{key}/{name}", Body=content)
 
 
-def listing(aws: Aws, prefix: str) -> Iterator[dict[str, Any]]:
+def listing(aws: AwsClients, prefix: str) -> Iterator[dict[str, Any]]:
     """Objects below a prefix (Key, Size, LastModified ...)."""
     bucket, key = split(prefix)
     for page in aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key.rstrip("/") + "/"):
         yield from page.get("Contents", [])
 
 
-def clear(aws: Aws, prefix: str) -> None:
+def clear(aws: AwsClients, prefix: str) -> None:
     """Delete every object below a prefix."""
     bucket, _ = split(prefix)
     for item in list(listing(aws, prefix)):
         aws.client("s3").delete_object(Bucket=bucket, Key=item["Key"])
 
 
-def put_json(aws: Aws, uri: str, content: Any) -> None:
+def put_json(aws: AwsClients, uri: str, content: Any) -> None:
     """Write a JSON object."""
     bucket, key = split(uri)
     body = json.dumps(content, indent=1).encode()
     aws.client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
 
-def put_text(aws: Aws, uri: str, text: str) -> None:
+def put_text(aws: AwsClients, uri: str, text: str) -> None:
     """Write a text object."""
     bucket, key = split(uri)
     aws.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="text/csv")
 
 
-def get_text(aws: Aws, uri: str) -> str:
-    """Read a text object; Refused if it is not there."""
+def get_text(aws: AwsClients, uri: str) -> str:
+    """Read a text object; TaskRefused if it is not there."""
     from botocore.exceptions import ClientError
 
     bucket, key = split(uri)
@@ -87,19 +87,19 @@ def get_text(aws: Aws, uri: str) -> str:
         return str(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode())
     except ClientError as error:
         if error_code(error) in ("NoSuchKey", "404", "NoSuchBucket"):
-            raise Refused(f"{uri} is not there: the job that writes it ended without it") from None
+            raise TaskRefused(f"{uri} is not there: the job that writes it ended without it") from None
         raise
 
 
-def get_json(aws: Aws, uri: str) -> Any:
-    """Read a JSON object; Refused if it is not there or not JSON."""
+def get_json(aws: AwsClients, uri: str) -> Any:
+    """Read a JSON object; TaskRefused if it is not there or not JSON."""
     try:
         return json.loads(get_text(aws, uri))
     except json.JSONDecodeError as error:
-        raise Refused(f"{uri} is not JSON ({error}): the job that writes it went wrong") from None
+        raise TaskRefused(f"{uri} is not JSON ({error}): the job that writes it went wrong") from None
 
 
-def copy(aws: Aws, source: str, target: str) -> None:
+def copy(aws: AwsClients, source: str, target: str) -> None:
     """Copy one object inside S3."""
     from_bucket, from_key = split(source)
     bucket, key = split(target)

@@ -10,14 +10,14 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from include.pipeline.errors import SourceError
-from include.pipeline.source import Source
+from include.pipeline.source import DataSource
 from sagewind import s3
-from sagewind.aws import Aws, is_passing
+from sagewind.aws import AwsClients, is_passing
 
 _TIMEOUT = 60
 
 
-def snapshot(aws: Aws, source: Source, target: str) -> dict[str, Any]:
+def snapshot(aws: AwsClients, source: DataSource, target: str) -> dict[str, Any]:
     """Copy the source below `target`; returns {uri, files, bytes}. SourceError if there is nothing to copy."""
     takers = {"sklearn": _sklearn, "openml": _openml, "https": _https, "s3": _s3, "file": _file}
     s3.clear(aws, target)  # a cleared task may have another source now
@@ -28,23 +28,23 @@ def snapshot(aws: Aws, source: Source, target: str) -> dict[str, Any]:
     return {"uri": target, "files": len(sizes), "bytes": sum(sizes)}
 
 
-def _upload(aws: Aws, body: Any, target: str) -> None:
+def _upload(aws: AwsClients, body: Any, target: str) -> None:
     bucket, key = s3.split(target)
     aws.client("s3").upload_fileobj(body, bucket, key)
 
 
-def _upload_frame(aws: Aws, frame: Any, target: str) -> None:
+def _upload_frame(aws: AwsClients, frame: Any, target: str) -> None:
     _upload(aws, io.BytesIO(frame.to_csv(index=False).encode()), target)
 
 
-def _sklearn(aws: Aws, source: Source, target: str) -> None:
+def _sklearn(aws: AwsClients, source: DataSource, target: str) -> None:
     from sklearn import datasets
 
     frame = getattr(datasets, f"load_{source.name}")(as_frame=True).frame
     _upload_frame(aws, frame, f"{target}/{source.name}.csv")
 
 
-def _openml(aws: Aws, source: Source, target: str) -> None:
+def _openml(aws: AwsClients, source: DataSource, target: str) -> None:
     from sklearn.datasets import fetch_openml
     from sklearn.datasets._openml import OpenMLError
 
@@ -76,7 +76,7 @@ class _Whole:
         return data
 
 
-def _https(aws: Aws, source: Source, target: str) -> None:
+def _https(aws: AwsClients, source: DataSource, target: str) -> None:
     """A refusal by the server is the user's to mend; a cut or slow network is retried by Airflow."""
     name = Path(source.path).name or "data.csv"
     request = Request(source.uri, headers={"User-Agent": "sagewind"})  # noqa: S310 - the scheme is checked: https
@@ -89,7 +89,7 @@ def _https(aws: Aws, source: Source, target: str) -> None:
         raise SourceError(f"source {source.shown!r} was refused ({error}): check the address") from error
 
 
-def _s3(aws: Aws, source: Source, target: str) -> None:
+def _s3(aws: AwsClients, source: DataSource, target: str) -> None:
     """What S3 refuses is the user's to mend; throttling and a cut network are retried by Airflow."""
     from botocore.exceptions import ClientError, ParamValidationError
 
@@ -104,7 +104,7 @@ def _s3(aws: Aws, source: Source, target: str) -> None:
         ) from error
 
 
-def _copy_below(aws: Aws, bucket: str, prefix: str, target: str) -> None:
+def _copy_below(aws: AwsClients, bucket: str, prefix: str, target: str) -> None:
     pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
         for item in page.get("Contents", []):
@@ -116,7 +116,7 @@ def _copy_below(aws: Aws, bucket: str, prefix: str, target: str) -> None:
                 s3.copy(aws, f"s3://{bucket}/{item['Key']}", f"{target}/{rest or Path(item['Key']).name}")
 
 
-def _file(aws: Aws, source: Source, target: str) -> None:
+def _file(aws: AwsClients, source: DataSource, target: str) -> None:
     path = Path(source.path)
     # os.path: a name that is too long for the file system is not there; Path.exists() raises on it.
     if not os.path.exists(path):  # noqa: PTH110

@@ -7,7 +7,7 @@ from typing import Any
 
 from sagewind import endpoints, jobs
 from sagewind import tags as tagging
-from sagewind.aws import Aws, is_missing
+from sagewind.aws import AwsClients, is_missing
 from sagewind.kinds import KINDS
 
 _LISTS: dict[str, tuple[str, str]] = {
@@ -17,13 +17,13 @@ _LISTS: dict[str, tuple[str, str]] = {
     "model": ("list_models", "Models"),
     "package_group": ("list_model_package_groups", "ModelPackageGroupSummaryList"),
 }
-Item = dict[str, Any]
+ListedItem = dict[str, Any]
 
 
 class Sweep:
     """One clean-up: `deleted` holds what went, `failed` a sentence for each thing that did not; it always goes on."""
 
-    def __init__(self, aws: Aws) -> None:
+    def __init__(self, aws: AwsClients) -> None:
         self.aws = aws
         self.deleted: list[dict[str, str]] = []
         self.failed: list[str] = []
@@ -32,7 +32,7 @@ class Sweep:
     def _sagemaker(self) -> Any:
         return self.aws.client("sagemaker")
 
-    def listing(self, kind: str, **filters: Any) -> Iterator[Item]:
+    def listing(self, kind: str, **filters: Any) -> Iterator[ListedItem]:
         """Summaries of everything of one kind."""
         operation, field = _LISTS[kind]
         for page in self._sagemaker.get_paginator(operation).paginate(**filters):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sagewind import jobs, tags
-from sagewind.aws import Aws
-from sagewind.kinds import JobKind
+from sagewind.aws import AwsClients
+from sagewind.kinds import JobApi
 
 #: States of a task instance after which its job has no owner any more.
 OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
@@ -47,7 +47,7 @@ def owner_of(marks: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def newer_try(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> bool:
+def newer_try(aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]) -> bool:
     """True if a try after this one has attached to the job: each try writes its number on the job that it holds."""
     found = jobs.look(aws, kind, name)
     if found is None:
@@ -56,7 +56,7 @@ def newer_try(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> bool
     return held.isdigit() and int(held) > int(owner["try_number"])
 
 
-def stop_if_over(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> str:
+def stop_if_over(aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]) -> str:
     """Stop the job of a task that is really over and that no newer try holds; returns what was done, as a sentence.
 
     To be called in a thread: Airflow cancels a trigger's `on_kill` after 30 seconds (`[triggerer]
@@ -73,7 +73,7 @@ def stop_if_over(aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> s
     return f"there is no {what}" if found is None else f"{what} is {found[kind.status_field]} already"
 
 
-def stop_and_tell(log: Any, aws: Aws, kind: JobKind, name: str, owner: dict[str, Any]) -> None:
+def stop_and_tell(log: Any, aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]) -> None:
     """`stop_if_over`, with what was done in the task's log; so is a refusal, which is raised too."""
     try:
         log.info(stop_if_over(aws, kind, name, owner))

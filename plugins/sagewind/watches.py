@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sagewind import capture, endings, endpoints, jobs, tags
-from sagewind.aws import Aws
+from sagewind.aws import AwsClients
 from sagewind.kinds import KINDS, KindName
 
-Verdict = Literal["waiting", "good", "bad"]
+WaitVerdict = Literal["waiting", "good", "bad"]
 
 
 @dataclass(frozen=True)
 class Seen:
     """One look: whether to go on waiting, a line for the log, and the record that the task returns at its end."""
 
-    verdict: Verdict
+    verdict: WaitVerdict
     line: str
     record: dict[str, Any] | None = None
 
 
-def job(aws: Aws, *, kind: KindName, job_name: str) -> Seen:
+def job(aws: AwsClients, *, kind: KindName, job_name: str) -> Seen:
     """A job that another task, run or system started: good only if it is `Completed`."""
     found = jobs.look(aws, KINDS[kind], job_name)
     if found is None:
@@ -36,7 +36,7 @@ def job(aws: Aws, *, kind: KindName, job_name: str) -> Seen:
     return job_ended(aws, kind, found)
 
 
-def job_ended(aws: Aws, kind: KindName, found: dict[str, Any]) -> Seen:
+def job_ended(aws: AwsClients, kind: KindName, found: dict[str, Any]) -> Seen:
     """The end of a job from its description."""
     found = jobs.with_cause(aws, KINDS[kind], found)
     record = jobs.record(aws, KINDS[kind], found, 0)
@@ -46,7 +46,7 @@ def job_ended(aws: Aws, kind: KindName, found: dict[str, Any]) -> Seen:
     return Seen("bad", ending.sentence, {**record, "cause": ending.cause.value})
 
 
-def endpoint(aws: Aws, *, endpoint: str, config: str) -> Seen:
+def endpoint(aws: AwsClients, *, endpoint: str, config: str) -> Seen:
     """An endpoint: good only if it is in service with this config."""
     verdict, sentence = endpoints.judge(endpoints.look(aws, endpoint), endpoint, config)
     if verdict == "serving":
@@ -54,7 +54,7 @@ def endpoint(aws: Aws, *, endpoint: str, config: str) -> Seen:
     return Seen("waiting" if verdict == "changing" else "bad", sentence)
 
 
-def approval(aws: Aws, *, package_arn: str) -> Seen:
+def approval(aws: AwsClients, *, package_arn: str) -> Seen:
     """A person's word on a model package."""
     found = aws.client("sagemaker").describe_model_package(ModelPackageName=package_arn)
     status, remark = found["ModelApprovalStatus"], found.get("ApprovalDescription", "")
@@ -66,7 +66,7 @@ def approval(aws: Aws, *, package_arn: str) -> Seen:
     return Seen("waiting", f"waiting for the approval of {package_arn}", record)
 
 
-def captured(aws: Aws, *, folder: str, requests: int) -> Seen:
+def captured(aws: AwsClients, *, folder: str, requests: int) -> Seen:
     """Captured traffic, which the service writes with a delay: good once there is enough."""
     found = capture.count_requests(aws, folder)
     record = {"requests": found, "folder": folder}
@@ -74,7 +74,7 @@ def captured(aws: Aws, *, folder: str, requests: int) -> Seen:
     return Seen("good" if found >= requests else "waiting", line, record)
 
 
-def monitoring_execution(aws: Aws, *, schedule: str, after: str) -> Seen:
+def monitoring_execution(aws: AwsClients, *, schedule: str, after: str) -> Seen:
     """The newest execution of a monitoring schedule that was due at or after `after` (ISO time, empty for any).
 
     `CompletedWithViolations` is good: the check did what it is for, the record says what it found. The provider has no

@@ -48,7 +48,7 @@ def test_the_empty_dag_has_the_shape(tmp_path: Path) -> None:
 
 
 def test_rows_take_the_jobs_off() -> None:
-    measured = overhead.Measured(tasks=10, ours=[50, 60], jobs=[20, 25], empty=[15, 15])
+    measured = overhead.OverheadSeconds(tasks=10, ours=[50, 60], jobs=[20, 25], empty=[15, 15])
     whole, each = measured.rows()
     assert (whole.ours, whole.floor, each.ours) == ([30, 35], [15, 15], [3.0, 3.5])
     assert whole.ratio == pytest.approx(32.5 / 15)

@@ -15,14 +15,14 @@ from typing import Any
 import boto3
 import pytest
 
-from benchmarks.endless import Server
-from benchmarks.waiting import Measured, cpu_seconds
+from benchmarks.endless import EndlessServer
+from benchmarks.waiting import WaitingSeconds, cpu_seconds
 from localaws_benchmarks.table import render
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server(0)
+def server() -> Iterator[EndlessServer]:
+    server = EndlessServer(0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -32,7 +32,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def sagemaker(server: Server) -> Any:
+def sagemaker(server: EndlessServer) -> Any:
     return boto3.client(
         "sagemaker",
         endpoint_url=f"http://127.0.0.1:{server.server_port}",
@@ -42,7 +42,7 @@ def sagemaker(server: Server) -> Any:
     )
 
 
-def test_jobs_run_until_they_are_finished_and_every_call_is_counted(server: Server, sagemaker: Any) -> None:
+def test_jobs_run_until_they_are_finished_and_every_call_is_counted(server: EndlessServer, sagemaker: Any) -> None:
     for number in range(120):
         found = sagemaker.describe_training_job(TrainingJobName=f"few-{number}")
         assert found["TrainingJobStatus"] == "InProgress"
@@ -71,7 +71,7 @@ def test_cpu_of_children_that_have_ended_counts() -> None:
 
 
 def test_rows_put_ours_beside_the_stock_operator() -> None:
-    measured = Measured({"stock": [4.0], "ours": [3.0]}, {"stock": [2.0], "ours": [1.0]})
+    measured = WaitingSeconds({"stock": [4.0], "ours": [3.0]}, {"stock": [2.0], "ours": [1.0]})
     wall, cpu = measured.rows()
     assert (wall.ratio, cpu.ratio) == (0.75, 0.5)
     assert "CPU per step" in render("t", "f", [wall, cpu])

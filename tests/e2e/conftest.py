@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from include.stack import ports
-from include.stack.airflow_settings import Aws
+from include.stack.airflow_settings import LocalAwsAccess
 from include.stack.rest import AirflowApi
-from include.stack.state import Home, State
+from include.stack.state import Home, StateFolder
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 1500.0  # several runs share a machine that may be slow
@@ -106,7 +106,7 @@ def leftovers(state: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            marked = process.environ().get("SAGEWIND_STACK", "").startswith(State(state).id)
+            marked = process.environ().get("SAGEWIND_STACK", "").startswith(StateFolder(state).id)
             if (marked or str(state) in " ".join(process.cmdline())) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
         except psutil.Error:
@@ -125,13 +125,13 @@ class Running:
     def __init__(self, checkout: Checkout, state: Path) -> None:
         self.checkout = checkout
         self.state = state
-        home = Home(State(state), "up")
+        home = Home(StateFolder(state), "up")
         record = home.read_record()
         assert record is not None
         self.secrets = home.state.secrets()
         self.api = AirflowApi(record["url"])
         self.api.login(self.secrets.user, self.secrets.password)
-        aws = Aws.from_exports(home.exports.read_text().splitlines())
+        aws = LocalAwsAccess.from_exports(home.exports.read_text().splitlines())
         assert aws is not None
         self.session = boto3.Session(aws.access_key, aws.secret_key, region_name=aws.region)
         self.endpoint_url = aws.endpoint_url

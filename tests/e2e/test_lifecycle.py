@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from include.stack.airflow_settings import Aws
+from include.stack.airflow_settings import LocalAwsAccess
 from tests.e2e.conftest import ROOT, Checkout, leftovers
 
 pytestmark = pytest.mark.timeout(1800)
@@ -51,7 +51,7 @@ def nothing_left(state: Path) -> None:
     command = [sys.executable, "-m", "localaws", "--port", "0", "--state", str(state / "run/localaws")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        aws = Aws.from_exports([server.stdout.readline() for _ in range(4)])
+        aws = LocalAwsAccess.from_exports([server.stdout.readline() for _ in range(4)])
         assert aws is not None
         session = boto3.Session(aws.access_key, aws.secret_key, region_name=aws.region)
         sagemaker = session.client("sagemaker", endpoint_url=aws.endpoint_url)

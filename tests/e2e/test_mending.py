@@ -14,11 +14,11 @@ from botocore.exceptions import BotoCoreError
 
 from include.pipeline.names import run_hash
 from include.stack import restarts
-from include.stack.airflow_settings import Aws
+from include.stack.airflow_settings import LocalAwsAccess
 from include.stack.aws import DESCRIBE, Job, LocalAws
 from include.stack.errors import Unanswered
 from include.stack.restarts import Life
-from include.stack.state import Home, State
+from include.stack.state import Home, StateFolder
 from tests.e2e.conftest import Checkout, Running, wait_for
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
@@ -32,8 +32,8 @@ class Mending:
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        self.home = Home(State(running.state), "up")
-        aws = Aws.from_exports(self.home.exports.read_text().splitlines())
+        self.home = Home(StateFolder(running.state), "up")
+        aws = LocalAwsAccess.from_exports(self.home.exports.read_text().splitlines())
         assert aws is not None
         self.aws = LocalAws(aws)
 

@@ -21,11 +21,11 @@ import psutil
 from botocore.config import Config
 
 from include.stack import airflow_settings, ports
-from include.stack.airflow_settings import Aws
+from include.stack.airflow_settings import LocalAwsAccess
 from include.stack.errors import StackError
 from include.stack.rest import AirflowApi
-from include.stack.state import Home, State, take_lock
-from include.stack.supervision import Component, Signals, Supervision
+from include.stack.state import Home, StateFolder, take_lock
+from include.stack.supervision import ComponentSpec, Signals, Supervision
 from tests.e2e.conftest import Checkout
 from tests.faults import settings
 from tests.faults.database import Database
@@ -63,7 +63,7 @@ class Stack:
         self.port, self.aws_port, database_port = ports.choose(3)
         self.checkout = Checkout(self.folder / "checkout")
         self.database = Database(self.folder / "postgres", database_port)
-        self.home = Home(State(self.folder / "state"), "up")
+        self.home = Home(StateFolder(self.folder / "state"), "up")
         self.calls = self.folder / "calls.jsonl"
         self.home.state.prepare()
         self.home.make_folders()
@@ -120,7 +120,7 @@ class Stack:
             raise StackError(f"airflow db migrate ended with {code}: see {self.log('migrate')}")
         self.start("api-server")
         self.start("dag-processor")
-        self.aws: Aws = poll(self._aws, "localaws", settings.START_SECONDS)
+        self.aws: LocalAwsAccess = poll(self._aws, "localaws", settings.START_SECONDS)
         self.start("scheduler")
         for name in TRIGGERERS:
             self.start(name)
@@ -130,8 +130,8 @@ class Stack:
         self.api.warm_up()
         poll(lambda: self.database.rows("SELECT 1 FROM dag LIMIT 1"), "the DAGs", settings.START_SECONDS)
 
-    def _aws(self) -> Aws | None:
-        return Aws.from_exports(self.supervision.output("localaws-1"))
+    def _aws(self) -> LocalAwsAccess | None:
+        return LocalAwsAccess.from_exports(self.supervision.output("localaws-1"))
 
     def _ended(self, name: str) -> str | None:
         code = self.supervision.exited(f"{name}-1")
@@ -143,7 +143,7 @@ class Stack:
         id_, argv = f"{name}-{number}", self._command(name)
         environment = {"PATH": os.environ["PATH"]} if name == "postgres" else self._environment(name)
         cwd = Path("/") if name == "postgres" else self.checkout.root
-        component = Component(id_, argv, environment, self.log(name), cwd=cwd, capture=name == "localaws")
+        component = ComponentSpec(id_, argv, environment, self.log(name), cwd=cwd, capture=name == "localaws")
         self.supervision.start(component, ends=True)
         poll(
             lambda: id_ in self.supervision.pids() or self.supervision.exited(id_) is not None,

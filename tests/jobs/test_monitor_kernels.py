@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from include.jobs.monitor import kll, scala_order
 from include.jobs.monitor.batches import texts_of
-from include.jobs.monitor.column import Column
+from include.jobs.monitor.column import ColumnState
 from include.jobs.monitor.profile import profiles
 from include.jobs.monitor.texts import Texts, binary_of
 from include.jobs.monitor.vectorised import Vectorised, xxh64
@@ -43,15 +43,15 @@ SIGNED = st.sampled_from([0.0, -0.0, 1.0, -1.0]) | st.floats(-5, 5)
 ONCE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def state_of(pieces, kernels, domain=None) -> Column:
-    column = Column("c", domain)
+def state_of(pieces, kernels, domain=None) -> ColumnState:
+    column = ColumnState("c", domain)
     for piece in pieces:
         column.add_texts(texts_of(piece), kernels)
     column.finish()
     return column
 
 
-def described(column: Column) -> str:
+def described(column: ColumnState) -> str:
     counts = column.counts()
     return json.dumps(
         {
@@ -154,7 +154,7 @@ def test_typed_values_are_hashed_like_their_bytes(kernels) -> None:
 @pytest.mark.parametrize("kernels", [Compiled(), Vectorised()], ids=["compiled", "numpy"])
 def test_a_slice_with_nulls_and_empty_texts(kernels) -> None:
     array = pa.array(["x", None, "", "5", "y"]).slice(1)
-    column = Column("c")
+    column = ColumnState("c")
     column.add_texts(Texts(array, False), kernels)
     column.finish()
     assert (column.missing, column.integral, column.text) == (1, 1, 2)

@@ -10,7 +10,7 @@ from scipy import stats
 
 from include.jobs.monitor import drift, hyperloglog, kll, vectorised
 from include.jobs.monitor.batches import texts_of
-from include.jobs.monitor.column import Column
+from include.jobs.monitor.column import ColumnState
 from include.jobs.monitor.kll import Distribution, Sketch
 from include.jobs.monitor.profile import ColumnProfile, profiles
 from include.jobs.monitor.vectorised import Vectorised, xxh64
@@ -26,7 +26,7 @@ VECTORS = {
 
 
 def profile_of(cells) -> ColumnProfile:
-    column = Column("c")
+    column = ColumnState("c")
     column.add_texts(texts_of(cells), Vectorised())
     return profiles([column])[0]
 

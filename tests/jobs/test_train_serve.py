@@ -110,7 +110,7 @@ def test_missing_cells_reach_an_estimator_that_can_use_them(tmp_path, monkeypatc
         path = tmp_path / name / "rows.csv"
         path.write_text(path.read_text().replace("nan", ""))
     train.main(["--estimator", "hist_gradient_boosting", "--max_iter", "2"])
-    with pytest.raises(train.UserError, match="logistic_regression cannot be trained on this data: .*NaN"):
+    with pytest.raises(train.TrainUserError, match="logistic_regression cannot be trained on this data: .*NaN"):
         train.main(["--estimator", "logistic_regression"])
 
 
@@ -126,7 +126,7 @@ def test_missing_cells_reach_an_estimator_that_can_use_them(tmp_path, monkeypatc
     ],
 )
 def test_wrong_hyperparameters(tumour, arguments, sentence) -> None:
-    with pytest.raises(train.UserError, match=sentence):
+    with pytest.raises(train.TrainUserError, match=sentence):
         train.main(arguments)
 
 
@@ -140,7 +140,7 @@ def test_wrong_hyperparameters(tumour, arguments, sentence) -> None:
 def test_labels_that_cannot_be_learned(tmp_path, monkeypatch, train_labels, validation_labels, sentence) -> None:
     labels = [label for pair in zip(train_labels, validation_labels, strict=True) for label in pair]
     write_channels(tmp_path, [[1.0], [2.0], [3.0], [4.0]], labels, monkeypatch)
-    with pytest.raises(train.UserError, match=sentence):
+    with pytest.raises(train.TrainUserError, match=sentence):
         train.main(["--problem", "multiclass"])
 
 

@@ -49,7 +49,7 @@ def test_model_quality_takes_labels(tmp_path: Path, content: dict[str, Any]) -> 
     monitor = {"checks": ["data_quality", "model_quality"], "ground_truth": "s3://lake/labels/house", "label_delay": 36}
     spec = load(tmp_path, {**content, "monitor": monitor})
     assert (spec.monitor.ground_truth, spec.monitor.label_delay) == ("s3://lake/labels/house", 36)
-    assert "s3://" in json.loads(json_schema())["$defs"]["Monitor"]["properties"]["ground_truth"]["pattern"]
+    assert "s3://" in json.loads(json_schema())["$defs"]["MonitorSpec"]["properties"]["ground_truth"]["pattern"]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from include.jobs import metric_names
 from include.pipeline import bundle, dry_run, metrics, plan
 from include.pipeline.errors import ModelFileError
 from include.pipeline.load import load_model
-from include.pipeline.spec import Aws, Train
+from include.pipeline.spec import AwsSpec, TrainSpec
 
 
 def make(run_id: str = "r", rehearsal: bool = False, **aws: object) -> dict:
     spec = load_model("tumor")
     return plan.make(
-        spec.model_copy(update={"aws": Aws(**aws)}),
+        spec.model_copy(update={"aws": AwsSpec(**aws)}),
         dag_id="d",
         run_id=run_id,
         account="123456789012",
@@ -51,8 +51,8 @@ def test_a_rehearsal_touches_no_production_name() -> None:
     [("eu-west-1", "arn:aws:iam::1:role/R"), ("cn-north-1", "arn:aws-cn:iam::1:role/R")],
 )
 def test_role_arn(region: str, arn: str) -> None:
-    assert plan.role_arn(Aws(role="R"), "1", region) == arn
-    assert plan.role_arn(Aws(role="arn:aws:iam::2:role/X"), "1", region) == "arn:aws:iam::2:role/X"
+    assert plan.role_arn(AwsSpec(role="R"), "1", region) == arn
+    assert plan.role_arn(AwsSpec(role="arn:aws:iam::2:role/X"), "1", region) == "arn:aws:iam::2:role/X"
 
 
 def test_the_tarball_repeats_its_bytes_and_reads_back() -> None:
@@ -69,7 +69,7 @@ def test_the_bundle_changes_with_its_content() -> None:
 
 
 def test_a_missing_script_is_named() -> None:
-    train = Train(framework="sklearn", script="include/jobs/nothing.py")
+    train = TrainSpec(framework="sklearn", script="include/jobs/nothing.py")
     with pytest.raises(ModelFileError, match=r"train.script is 'include/jobs/nothing.py': there is no such file"):
         bundle.script_files(train)
 

@@ -26,7 +26,7 @@ END = datetime(2026, 3, 2, 4, tzinfo=UTC)
     ],
 )
 def test_what_is_understood(uri: str, scheme: str, name: str, path: str, query: dict[str, str]) -> None:
-    assert source.parse(uri) == source.Source(uri, scheme, name, path, query)
+    assert source.parse(uri) == source.DataSource(uri, scheme, name, path, query)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent
 
 from sagewind import aws, errors, joblogs
-from sagewind.budget import Budget
-from sagewind.endings import Cause
+from sagewind.budget import TokenBucket
+from sagewind.endings import EndingCause
 from sagewind.kinds import KINDS
 from sagewind.operators.job import JobOperator
 from sagewind.retrying import MOST_RETRIES
@@ -39,7 +39,7 @@ class Ending:
 
     name: str
     script: Script
-    cause: Cause | None = None
+    cause: EndingCause | None = None
     raises: type[Exception] | None = None
     retry: str = NEVER
     pause: float = 0.0
@@ -66,11 +66,13 @@ STOPS = ("Starting", "Starting", "Training", "Stopping")
 GOOD = (" is Completed",)
 ENDINGS = (
     Ending("completed", Script(), says=(*GOOD, *SAID)),
-    Ending("failed by user code", failed(USER), Cause.USER_CODE, errors.JobFailed, says=(f"failed: {USER}", *SAID)),
+    Ending(
+        "failed by user code", failed(USER), EndingCause.USER_CODE, errors.JobFailed, says=(f"failed: {USER}", *SAID)
+    ),
     Ending(
         "failed for capacity",
         failed(CAPACITY),
-        Cause.CAPACITY,
+        EndingCause.CAPACITY,
         errors.NoCapacity,
         AGAIN,
         60,
@@ -79,7 +81,7 @@ ENDINGS = (
     Ending(
         "failed for capacity, all its trainings",
         Script("Failed", fields={"FailureReason": ALL_FAILED}, trainings=(CAPACITY, CAPACITY)),
-        Cause.CAPACITY,
+        EndingCause.CAPACITY,
         errors.NoCapacity,
         AGAIN,
         60,
@@ -89,7 +91,7 @@ ENDINGS = (
     Ending(
         "failed by user code, one of its trainings",
         Script("Failed", fields={"FailureReason": ALL_FAILED}, trainings=(CAPACITY, USER)),
-        Cause.USER_CODE,
+        EndingCause.USER_CODE,
         errors.JobFailed,
         says=(f"failed: {USER} ({ALL_FAILED})", *SAID),
         kinds=("tuning",),
@@ -97,7 +99,7 @@ ENDINGS = (
     Ending(
         "failed by AWS",
         failed(AWS_ERROR),
-        Cause.INFRASTRUCTURE,
+        EndingCause.INFRASTRUCTURE,
         errors.JobLost,
         AGAIN,
         10,
@@ -106,14 +108,14 @@ ENDINGS = (
     Ending(
         "stopped by a person",
         Script("Stopped", alive=STOPS),
-        Cause.PERSON,
+        EndingCause.PERSON,
         errors.JobFailed,
         says=("was stopped by somebody", *SAID),
     ),
     Ending(
         "stopped at its time limit",
         Script("Stopped", "MaxRuntimeExceeded", alive=STOPS, ran=600),
-        Cause.TIME_LIMIT,
+        EndingCause.TIME_LIMIT,
         errors.JobFailed,
         says=("was stopped at its time limit", "raise max_minutes", *SAID),
         kinds=("processing", "training", "tuning"),
@@ -121,7 +123,7 @@ ENDINGS = (
     Ending(
         "stopped at the spot limit",
         Script("Stopped", "MaxWaitTimeExceeded", alive=STOPS),
-        Cause.SPOT_LIMIT,
+        EndingCause.SPOT_LIMIT,
         errors.JobFailed,
         says=("got no spot instance for long enough", "checkpoints are in s3://bucket/checkpoints", *SAID),
         kinds=("training",),
@@ -129,7 +131,7 @@ ENDINGS = (
     Ending(
         "stopped while capacity was pending",
         Script("Stopped", alive=("Starting", "Starting", "Pending", "Pending", "Pending", "Stopping")),
-        Cause.PENDING_LIMIT,
+        EndingCause.PENDING_LIMIT,
         errors.NoCapacity,
         AGAIN,
         60,
@@ -139,14 +141,14 @@ ENDINGS = (
     Ending(
         "stopped by us",
         Script("Stopped", alive=STOPS, stop_tag="task failed"),
-        Cause.US,
+        EndingCause.US,
         errors.JobFailed,
         says=("was stopped by Sagewind (task failed)", *SAID),
     ),
     Ending(
         "disappears",
         Script(deleted=True),
-        Cause.DISAPPEARED,
+        EndingCause.DISAPPEARED,
         errors.JobLost,
         AGAIN,
         10,
@@ -172,7 +174,7 @@ ENDINGS = (
     Ending(
         "failed by user code, its log refused",
         Script("Failed", "Failed", {"FailureReason": USER}, log_fault=("AccessDeniedException", 400)),
-        Cause.USER_CODE,
+        EndingCause.USER_CODE,
         errors.JobFailed,
         says=(f"failed: {USER}", REFUSED),
         sensor_says=(f"failed: {USER}",),
@@ -316,7 +318,7 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     for name in ("POLL_FIRST", "POLL_LONGEST", "POLL_AHEAD", "FAULT_FIRST", "FAULT_LONGEST"):
         patch.setenv(f"AIRFLOW__SAGEWIND__{name}_SECONDS", "0.001")
     patch.setattr(poller, "_POLLERS", {})
-    plenty = Budget(rate=1e6, burst=1_000_000)
+    plenty = TokenBucket(rate=1e6, burst=1_000_000)
     patch.setattr(joblogs, "LOGS", plenty)
     patch.setattr(job_trigger, "PROGRESS", plenty)
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from localaws import shapes
-from sagewind.kinds import KINDS, JobKind
+from sagewind.kinds import KINDS, JobApi
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = "123456789012"
@@ -57,7 +57,7 @@ class Script:
 class Job:
     """One job: its request, its script and how often it was asked about."""
 
-    kind: JobKind
+    kind: JobApi
     name: str
     request: Fields
     script: Script
@@ -178,7 +178,7 @@ class World:
             raise error("ValidationException", 400, operation, "Requested resource not found.")
         return found.description(shape)
 
-    def _create(self, kind: JobKind, request: dict[str, Any]) -> dict[str, Any]:
+    def _create(self, kind: JobApi, request: dict[str, Any]) -> dict[str, Any]:
         name = request[kind.name_field]
         if name in self.jobs:
             raise error("ResourceInUse", 400, "Create", f"{name} already exists")
@@ -201,7 +201,7 @@ class World:
             code, status = self._faults.pop(0)
             raise error(code, status, operation, "not now")
 
-    def _list(self, kind: JobKind, request: dict[str, Any], shape: Any) -> list[dict[str, Any]]:
+    def _list(self, kind: JobApi, request: dict[str, Any], shape: Any) -> list[dict[str, Any]]:
         found = []
         for job in self.jobs.values():
             seen = job.script.pictures
@@ -262,7 +262,7 @@ def error(code: str, status: int, operation: str, text: str) -> ClientError:
     return ClientError(response, operation)  # type: ignore[arg-type]
 
 
-def _kind_of(operation: str) -> JobKind:
+def _kind_of(operation: str) -> JobApi:
     for kind in KINDS.values():
         if xform_name(operation) in (kind.create, kind.describe, kind.list, kind.stop):
             return kind

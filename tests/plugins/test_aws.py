@@ -31,7 +31,7 @@ def test_waits_that_ask_at_once_share_one_client(monkeypatch: pytest.MonkeyPatch
 
     def ask(_: int) -> object:
         together.wait()
-        return aws.Aws("c", None).client("sagemaker")
+        return aws.AwsClients("c", None).client("sagemaker")
 
     with ThreadPoolExecutor(8) as pool:
         clients = set(pool.map(ask, range(8)))

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from sagewind import capture, s3
-from sagewind.aws import Aws
-from sagewind.errors import Refused
+from sagewind.aws import AwsClients
+from sagewind.errors import TaskRefused
 from sagewind.operators.checks import BatchCheckOperator, VerdictOperator
 
-AWS = Aws("c", None)
+AWS = AwsClients("c", None)
 COMMON = {"model": "m", "connection": "c", "plan_task": None}
 
 
@@ -92,12 +92,12 @@ def test_lost_rows_are_a_failure(task, scores: str | None, says: str) -> None:
     s3.clear(AWS, "s3://captured/bad/out")
     if scores is not None:
         s3.put_text(AWS, "s3://captured/bad/out/a.csv.out", scores)
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(TaskRefused, match=says):
         check(task, "bad")
 
 
 def test_no_rows_at_all_are_a_failure(task) -> None:
-    with pytest.raises(Refused, match="holds no rows"):
+    with pytest.raises(TaskRefused, match="holds no rows"):
         check(task, "nothing")
 
 
@@ -113,9 +113,9 @@ VIOLATION = {"feature_name": "age", "constraint_check_type": "baseline_drift_che
 def test_verdicts(task) -> None:
     assert verdict(task, []) == {"verdict": "ok", "violations": [], "rows": 7}
     assert verdict(task, [VIOLATION])["verdict"] == "violations"
-    with pytest.raises(Refused, match="normal traffic violates the baseline in age"):
+    with pytest.raises(TaskRefused, match="normal traffic violates the baseline in age"):
         verdict(task, [VIOLATION], expect="ok")
     task.xcoms["shift_batch"] = {"columns": ["age"]}
     assert verdict(task, [VIOLATION], expect="shifted")["verdict"] == "violations"
-    with pytest.raises(Refused, match=r"\['age'\] were shifted, the monitor names \[\]"):
+    with pytest.raises(TaskRefused, match=r"\['age'\] were shifted, the monitor names \[\]"):
         verdict(task, [], expect="shifted")

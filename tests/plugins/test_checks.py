@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.checks import shift_columns
 
 FEATURES = [
@@ -30,5 +30,5 @@ def test_varying_numeric_columns_move_out_of_their_range_and_keep_their_type() -
 
 
 def test_too_few_varying_columns_is_said() -> None:
-    with pytest.raises(Refused, match="2 numeric columns vary, 3 are needed"):
+    with pytest.raises(TaskRefused, match="2 numeric columns vary, 3 are needed"):
         shift_columns(table(), FEATURES, 3)

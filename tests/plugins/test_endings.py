@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sagewind import endings
-from sagewind.endings import Cause, classify
+from sagewind.endings import EndingCause, classify
 from sagewind.kinds import KINDS
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,15 +34,15 @@ def description(kind: str, status: str, *, ran: float = 10, limit: int = 600, **
 @pytest.mark.parametrize(
     ("reason", "cause"),
     [
-        ("AlgorithmError: ExecuteUserScriptError: CapacityError in my own code, exit code: 1", Cause.USER_CODE),
-        ("ClientError: No S3 objects found under S3 URL", Cause.USER_CODE),
-        ("", Cause.USER_CODE),
-        ("CapacityError: Unable to provision requested ML compute capacity. Please retry", Cause.CAPACITY),
-        ("ResourceLimitExceeded: The account-level service limit is 1 Instances", Cause.QUOTA),
-        ("InternalServerError: We encountered an internal error. Please try again.", Cause.INFRASTRUCTURE),
+        ("AlgorithmError: ExecuteUserScriptError: CapacityError in my own code, exit code: 1", EndingCause.USER_CODE),
+        ("ClientError: No S3 objects found under S3 URL", EndingCause.USER_CODE),
+        ("", EndingCause.USER_CODE),
+        ("CapacityError: Unable to provision requested ML compute capacity. Please retry", EndingCause.CAPACITY),
+        ("ResourceLimitExceeded: The account-level service limit is 1 Instances", EndingCause.QUOTA),
+        ("InternalServerError: We encountered an internal error. Please try again.", EndingCause.INFRASTRUCTURE),
     ],
 )
-def test_a_failed_job(kind: str, reason: str, cause: Cause) -> None:
+def test_a_failed_job(kind: str, reason: str, cause: EndingCause) -> None:
     ending = classify(KINDS[kind], description(kind, "Failed", FailureReason=reason), None)
     assert ending.cause is cause
     assert f"{kind} job j failed" in ending.sentence
@@ -57,43 +57,47 @@ def test_a_programs_own_sentence_is_the_reason() -> None:
 @pytest.mark.parametrize(
     ("fields", "stopped_by", "cause", "says"),
     [
-        ({"SecondaryStatus": "Stopped"}, None, Cause.PERSON, "stopped by somebody"),
-        ({"SecondaryStatus": "Stopped"}, "teardown", Cause.US, "stopped by Sagewind (teardown)"),
-        ({"SecondaryStatus": "Stopped"}, "limit", Cause.TIME_LIMIT, "raise max_minutes"),
+        ({"SecondaryStatus": "Stopped"}, None, EndingCause.PERSON, "stopped by somebody"),
+        ({"SecondaryStatus": "Stopped"}, "teardown", EndingCause.US, "stopped by Sagewind (teardown)"),
+        ({"SecondaryStatus": "Stopped"}, "limit", EndingCause.TIME_LIMIT, "raise max_minutes"),
         (
             {"SecondaryStatus": "MaxRuntimeExceeded", "ModelArtifacts": {"S3ModelArtifacts": "s3://b/model.tar.gz"}},
             None,
-            Cause.TIME_LIMIT,
+            EndingCause.TIME_LIMIT,
             "s3://b/model.tar.gz",
         ),
         (
             {"SecondaryStatus": "MaxWaitTimeExceeded", "CheckpointConfig": {"S3Uri": "s3://b/checkpoints"}},
             None,
-            Cause.SPOT_LIMIT,
+            EndingCause.SPOT_LIMIT,
             "s3://b/checkpoints",
         ),
         (
             {"SecondaryStatusTransitions": [{"Status": s} for s in ("Starting", "Pending", "Stopping", "Stopped")]},
             None,
-            Cause.PENDING_LIMIT,
+            EndingCause.PENDING_LIMIT,
             "waited too long for capacity",
         ),
     ],
 )
-def test_a_stopped_training(fields: dict[str, Any], stopped_by: str | None, cause: Cause, says: str) -> None:
+def test_a_stopped_training(fields: dict[str, Any], stopped_by: str | None, cause: EndingCause, says: str) -> None:
     ending = classify(KINDS["training"], description("training", "Stopped", **fields), stopped_by)
     assert ending.cause is cause
     assert says in ending.sentence
 
 
 @pytest.mark.parametrize("kind", ["processing", "tuning"])
-@pytest.mark.parametrize(("ran", "cause"), [(599.2, Cause.TIME_LIMIT), (300.0, Cause.PERSON)])
-def test_kinds_without_a_secondary_status_are_judged_by_their_time(kind: str, ran: float, cause: Cause) -> None:
+@pytest.mark.parametrize(("ran", "cause"), [(599.2, EndingCause.TIME_LIMIT), (300.0, EndingCause.PERSON)])
+def test_kinds_without_a_secondary_status_are_judged_by_their_time(kind: str, ran: float, cause: EndingCause) -> None:
     assert classify(KINDS[kind], description(kind, "Stopped", ran=ran), None).cause is cause
 
 
 def test_every_cause_has_a_way_to_go_on() -> None:
     assert endings.WAITS_FOR_CAPACITY.isdisjoint(endings.TRIED_AGAIN)
-    assert {Cause.USER_CODE, Cause.PERSON, Cause.US, Cause.TIME_LIMIT, Cause.SPOT_LIMIT} == (
-        set(Cause) - endings.WAITS_FOR_CAPACITY - endings.TRIED_AGAIN
-    )
+    assert {
+        EndingCause.USER_CODE,
+        EndingCause.PERSON,
+        EndingCause.US,
+        EndingCause.TIME_LIMIT,
+        EndingCause.SPOT_LIMIT,
+    } == (set(EndingCause) - endings.WAITS_FOR_CAPACITY - endings.TRIED_AGAIN)

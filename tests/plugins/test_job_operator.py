@@ -16,7 +16,7 @@ from airflow.triggers.base import TaskSuccessEvent
 from include.pipeline.names import run_hash
 from localaws_tests.conftest import IMAGE_URI, ROLE, wait_for
 from sagewind import taskstate
-from sagewind.errors import JobFailed, Refused
+from sagewind.errors import JobFailed, TaskRefused
 from sagewind.operators.job import JobOperator
 from sagewind.triggers import job as job_trigger
 
@@ -126,7 +126,7 @@ def test_clearing_a_finished_task_starts_the_next_generation(sagemaker, task) ->
 def test_a_job_of_another_request_is_not_taken_for_ours(task, sagemaker) -> None:
     trigger = start(task, program=ENDLESS)
     task.retry()
-    with pytest.raises(Refused, match="was started from another request"):
+    with pytest.raises(TaskRefused, match="was started from another request"):
         operator(program=QUICK).execute(task.context)
     sagemaker.stop_processing_job(ProcessingJobName=trigger.name)
 

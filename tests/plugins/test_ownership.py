@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localaws.shapes import validate
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.kinds import ENDED, KINDS
-from sagewind.ownership import Found, Owner, check_rendered, decide, fingerprint
+from sagewind.ownership import FoundJob, Owner, check_rendered, decide, fingerprint
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 
@@ -41,20 +41,20 @@ DECISIONS = {
 @pytest.mark.parametrize("row", DECISIONS)
 def test_what_becomes_of_the_job_of_this_generation(row: str) -> None:
     found, action = DECISIONS[row]
-    assert decide(Found(name="job", **found)) == action
+    assert decide(FoundJob(name="job", **found)) == action
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Completed", "Stopping"])
 def test_o28_another_request_under_the_same_name_is_an_error_unless_somebody_cleared(status: str) -> None:
-    with pytest.raises(Refused, match="started from another request: clear the task"):
-        decide(Found(name="job", status=status, same=False))
+    with pytest.raises(TaskRefused, match="started from another request: clear the task"):
+        decide(FoundJob(name="job", status=status, same=False))
 
 
 statuses = st.sampled_from([None, "InProgress", "Stopping", "Completed", "Failed", "Stopped"])
 
 
-@given(st.builds(Found, name=st.just("job"), status=statuses, same=st.just(True)))
-def test_a_job_that_is_alive_is_never_left_beside_another_one(found: Found) -> None:
+@given(st.builds(FoundJob, name=st.just("job"), status=statuses, same=st.just(True)))
+def test_a_job_that_is_alive_is_never_left_beside_another_one(found: FoundJob) -> None:
     """`next` starts a job without ending the present one: only if that has ended."""
     if decide(found) == "next":
         assert found.status in ENDED
@@ -103,7 +103,7 @@ def test_tags_name_the_owner() -> None:
 
 @pytest.mark.parametrize("value", ["", " ", "None", "s3://None/a", "s3://b/None/c", "{{ plan.prefix }}"])
 def test_a_request_with_a_hole_is_refused_and_says_where(value: str) -> None:
-    with pytest.raises(Refused, match=r"request\.Inputs\[1\]\.S3Uri is "):
+    with pytest.raises(TaskRefused, match=r"request\.Inputs\[1\]\.S3Uri is "):
         check_rendered({"Inputs": [{"S3Uri": "s3://b/k"}, {"S3Uri": value}]})
 
 

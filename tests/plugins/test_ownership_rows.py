@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from localaws_tests.conftest import wait_for
 from sagewind import jobs, taskstate
-from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused
+from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused
 from sagewind.kinds import KINDS
 from sagewind.operators.base import pulled
 from sagewind.sensors.job import JobSensor
@@ -142,7 +142,7 @@ BROKEN = {"error": "Trigger failure", "traceback": ["Traceback:\n", "  File ...\
 
 def test_a_watch_that_broke_off_says_why(task) -> None:
     watch = JobSensor(task_id="watch", connection="c", kind="processing", job_name="n")
-    with pytest.raises(Refused, match=r"the watch broke off \(ValueError: no region\): clear this task"):
+    with pytest.raises(TaskRefused, match=r"the watch broke off \(ValueError: no region\): clear this task"):
         watch.resume_execution("__fail__", BROKEN, task.context)
 
 
@@ -153,13 +153,15 @@ def test_a_watch_that_broke_off_at_its_limit_stays_a_timeout(task) -> None:
 
 
 def test_the_record_of_a_task_that_was_marked_successful_is_missed_with_a_sentence(task) -> None:
-    with pytest.raises(Refused, match="task train left no record, as it did not run or was marked successful by hand"):
+    with pytest.raises(
+        TaskRefused, match="task train left no record, as it did not run or was marked successful by hand"
+    ):
         pulled(task.context, "train")
 
 
 def test_a_wait_that_broke_off_is_tried_again_and_attaches(sagemaker, task, monkeypatch) -> None:
     trigger = start(task, program=ENDLESS)
-    with pytest.raises(NotReady, match=r"broke off \(ValueError: no region\): the next try attaches"):
+    with pytest.raises(ResourceBusy, match=r"broke off \(ValueError: no region\): the next try attaches"):
         operator(program=ENDLESS).resume_execution("__fail__", BROKEN, task.context)
     task.retry()
     assert start(task, program=ENDLESS).name == trigger.name

@@ -11,12 +11,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sagewind import endpoints, s3
-from sagewind.aws import Aws
-from sagewind.errors import Refused
+from sagewind.aws import AwsClients
+from sagewind.errors import TaskRefused
 from sagewind.operators.flow import DriftOperator
 from sagewind.operators.quality import JudgedVersionOperator, LabelledTrafficOperator, QualityVerdictOperator
 
-AWS = Aws("c", None)
+AWS = AwsClients("c", None)
 COMMON: dict[str, Any] = {"model": "m", "connection": "c"}
 BUCKET = "quality"
 WINDOW = {"start": "2026-03-03T00:00:00+00:00", "end": "2026-03-04T00:00:00+00:00"}
@@ -100,13 +100,15 @@ def test_label_files_in_another_layout_are_named(task, key) -> None:
     prefix = f"astray-{key.count('/')}"
     request(prefix, "03/05")
     s3.put_text(AWS, f"s3://{BUCKET}/{prefix}/labels/{key}", "a label")
-    with pytest.raises(Refused, match=f"no file .* is taken for labels, for instance {prefix}/labels/{key}: name them"):
+    with pytest.raises(
+        TaskRefused, match=f"no file .* is taken for labels, for instance {prefix}/labels/{key}: name them"
+    ):
         labelled(task, prefix)
 
 
 def test_labels_that_cannot_be_listed_are_an_error(task) -> None:
     request("gone", "03/05")
-    with pytest.raises(Refused, match="monitor.ground_truth s3://no-such-bucket/labels cannot be listed"):
+    with pytest.raises(TaskRefused, match="monitor.ground_truth s3://no-such-bucket/labels cannot be listed"):
         labelled(task, "gone", ground_truth="s3://no-such-bucket/labels")
 
 
@@ -127,7 +129,7 @@ def judged(
         "ModelMetrics": {"ModelQuality": quality},
     }
     registry = SimpleNamespace(describe_model_package=lambda ModelPackageName: package)
-    monkeypatch.setattr(Aws, "client", lambda *_: registry)
+    monkeypatch.setattr(AwsClients, "client", lambda *_: registry)
     monkeypatch.setattr(endpoints, "look", lambda *_: {"EndpointConfigName": "config"})
     monkeypatch.setattr(endpoints, "tag_of", lambda *_: REGISTRY)
     monkeypatch.setattr(endpoints, "config_time", lambda *_: datetime.fromisoformat(since))
@@ -157,14 +159,14 @@ def test_a_version_that_is_younger_than_the_window_is_not_judged(task, monkeypat
 
 
 def test_a_version_without_a_baseline_of_its_quality_is_named(task, monkeypatch) -> None:
-    with pytest.raises(Refused, match=r"endpoint m serves version 4, .* without constraints .*: run m_training"):
+    with pytest.raises(TaskRefused, match=r"endpoint m serves version 4, .* without constraints .*: run m_training"):
         judged(task, monkeypatch, "2026-01-01T00:00:00+00:00", {"Statistics": QUALITY["Statistics"]})
 
 
 def test_when_a_config_was_made_is_asked_of_aws(monkeypatch) -> None:
     made = datetime(2026, 3, 1, tzinfo=UTC).astimezone()
     client = SimpleNamespace(describe_endpoint_config=lambda EndpointConfigName: {"CreationTime": made})
-    monkeypatch.setattr(Aws, "client", lambda *_: client)
+    monkeypatch.setattr(AwsClients, "client", lambda *_: client)
     found = endpoints.config_time(AWS, "config")
     assert found == made
     assert found.utcoffset() == timedelta(0)
@@ -214,7 +216,7 @@ def test_a_verdict_over_fewer_records_than_were_lost_is_none(task) -> None:
     found = quality_verdict(task, "some", [], unusable_records=6, **lost)
     assert (found["verdict"], found["unusable"]) == ("ok", 6)
     says = "7 records or labels could not be used, the first: a.jsonl line 1: the label 'YES' is none; 7 could, too few"
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(TaskRefused, match=says):
         quality_verdict(task, "half", [], unusable_records=4, unreadable_labels=3, **lost)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws
-from sagewind.errors import NotReady, Refused
+from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.resource import (
     DeleteOperator,
     ResourceOperator,
@@ -113,7 +113,9 @@ def test_a_group_is_shared_by_retries_and_refused_to_another_request(server) -> 
     assert run(made("one")) == first
     marks = {tag["Key"]: tag["Value"] for tag in server.sagemaker.list_tags(ResourceArn=first["arn"])["Tags"]}
     assert (marks["sagewind:team"], marks["sagewind:dag"]) == ("a", "dag")
-    with pytest.raises(Refused, match="package_group shop was made from another request and SageMaker cannot change"):
+    with pytest.raises(
+        TaskRefused, match="package_group shop was made from another request and SageMaker cannot change"
+    ):
         run(made("two"))
     assert run(DeleteOperator(resource="package_group", name="shop", **COMMON))["deleted"] is True
     assert server.sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
@@ -125,7 +127,7 @@ def test_deleting_what_is_not_there_is_done(kind: str) -> None:
 
 
 def test_deleting_needs_a_name() -> None:
-    with pytest.raises(Refused, match="name is ''"):
+    with pytest.raises(TaskRefused, match="name is ''"):
         run(DeleteOperator(resource="model", name="", **COMMON))
 
 
@@ -142,7 +144,7 @@ def test_tags_are_set_and_removed(server) -> None:  # noqa: F811
 
 def test_scaling_is_put_once_and_taken_away(server) -> None:  # noqa: F811
     options = {"least": 1, "most": 3, "invocations_per_instance": 70.0, "variant": "main", **COMMON}
-    with pytest.raises(NotReady, match="endpoint shop does not exist"):
+    with pytest.raises(ResourceBusy, match="endpoint shop does not exist"):
         run(ScalingOperator(endpoint="shop", **options))
     data = server.put_model_data("shop/model.tar.gz", "2")
     container = {"Image": IMAGE, "ModelDataUrl": data}

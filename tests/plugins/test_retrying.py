@@ -9,7 +9,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagewind.errors import JobLost, NoCapacity, NotReady
+from sagewind.errors import JobLost, NoCapacity, ResourceBusy
 from sagewind.retrying import MOST_RETRIES, STATE_KEY, JobRetryPolicy, pause_after
 from sagewind.settings import CAPACITY_FIRST, CAPACITY_LONGEST, RETRY_DELAY, RETRY_DELAY_LONGEST
 
@@ -58,4 +58,4 @@ def test_o17_what_aws_lost_is_tried_again_a_few_times(times: int, action: RetryA
 )
 def test_other_faults_do_not_live_off_the_retries_for_capacity(try_number, max_tries, no_capacity, action) -> None:
     context = {"task_state_store": {STATE_KEY: {"no_capacity": no_capacity}}}
-    assert POLICY.evaluate(NotReady("busy"), try_number, max_tries, context).action is action
+    assert POLICY.evaluate(ResourceBusy("busy"), try_number, max_tries, context).action is action

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.pipeline.names import run_hash
 from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws, endpoints
-from sagewind.errors import NotReady, Refused
+from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.resource import ResourceOperator
 from sagewind.operators.serving import DeployOperator, RestoreOperator
 from sagewind.operators.teardown import TeardownOperator
@@ -49,7 +49,7 @@ def release(server, run: str, factor: str, endpoint: str) -> dict[str, Any]:  # 
     deployed = DeployOperator(task_id="deploy", endpoint=endpoint, config=config["name"], **COMMON).execute(
         task.context
     )
-    assert endpoints.settle(aws.Aws("c", None), endpoint)
+    assert endpoints.settle(aws.AwsClients("c", None), endpoint)
     task.xcoms = {"create_model": model, "endpoint_config": config, "deploy": deployed}
     return {"task": task, "model": model["name"], "config": config["name"], "deploy": deployed}
 
@@ -100,7 +100,7 @@ def test_a_good_deployment_removes_only_what_it_superseded(server) -> None:  # n
 def test_restoring_a_first_deployment_deletes_the_endpoint(server) -> None:  # noqa: F811
     made = release(server, "only", "2", "fresh")
     assert restore(made, "fresh") == {"name": "fresh", "config": None}
-    assert endpoints.look(aws.Aws("c", None), "fresh") is None
+    assert endpoints.look(aws.AwsClients("c", None), "fresh") is None
 
 
 def test_a_run_that_deployed_nothing_restores_nothing(server) -> None:  # noqa: F811
@@ -116,7 +116,7 @@ def test_a_rehearsal_leaves_nothing_even_if_no_task_returned(server) -> None:  #
     made["task"].xcoms = {}
     gone = teardown(made, "", everything=True)
     assert {item["kind"] for item in gone["deleted"]} == {"endpoint", "endpoint config", "model"}
-    assert endpoints.look(aws.Aws("c", None), name) is None
+    assert endpoints.look(aws.AwsClients("c", None), name) is None
     assert not {made["model"], made["config"]} & left(server)
 
 
@@ -125,14 +125,14 @@ def test_keep_keeps(server) -> None:  # noqa: F811
     assert teardown(made, "", everything=True, keep="True") == {"deleted": [], "kept": True}
     assert server.invoke("keeper", "1,1").strip() == "4.0"
     made["task"].states = {"complete": "skipped"}
-    with pytest.raises(Refused, match="it is no success"):
+    with pytest.raises(TaskRefused, match="it is no success"):
         teardown(made, "", everything=True, keep="True")
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one_serving(server) -> None:  # noqa: F811
     first = release(server, "sound", "2", "robust")
     broken = release(server, "broken", "no number", "robust")
-    found = endpoints.look(aws.Aws("c", None), "robust")
+    found = endpoints.look(aws.AwsClients("c", None), "robust")
     verdict, sentence = endpoints.judge(found, "robust", broken["config"])
     assert verdict == "failed"
     assert "rolled back" in sentence
@@ -152,9 +152,9 @@ def test_a_run_that_somebody_ended_is_no_success_although_all_is_deleted(server)
     name = f"m-rehearsal-{run_hash('dag', 'ended')}"
     made = release(server, "ended", "2", name)
     made["task"].states = {"complete": "skipped"}
-    with pytest.raises(Refused, match="it is no success"):
+    with pytest.raises(TaskRefused, match="it is no success"):
         teardown(made, "", everything=True)
-    assert endpoints.look(aws.Aws("c", None), name) is None
+    assert endpoints.look(aws.AwsClients("c", None), name) is None
 
 
 def changing(**more: Any) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def changing(**more: Any) -> dict[str, Any]:
 def test_an_endpoint_that_another_run_changes_is_awaited_and_then_left(server, monkeypatch) -> None:  # noqa: F811
     monkeypatch.setenv("AIRFLOW__SAGEWIND__ENDPOINT_CHANGE_SECONDS", "0")
     monkeypatch.setattr(endpoints, "look", lambda *_: changing())
-    with pytest.raises(NotReady, match="is still Updating"):
+    with pytest.raises(ResourceBusy, match="is still Updating"):
         DeployOperator(task_id="deploy", endpoint="e", config="c", **COMMON).execute(Task("r").context)
 
 

@@ -16,11 +16,11 @@ from include.pipeline.errors import SourceError
 from include.pipeline.load import load_model
 from include.pipeline.spec import ModelSpec
 from sagewind import s3, sources
-from sagewind.aws import Aws
-from sagewind.errors import Refused
+from sagewind.aws import AwsClients
+from sagewind.errors import TaskRefused
 from sagewind.operators.ingest import IngestOperator
 
-AWS = Aws("c", None)
+AWS = AwsClients("c", None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,10 +160,12 @@ def test_a_run_that_takes_no_data_needs_no_window_for_it(task) -> None:
     tumor = load_model("tumor")
     spec = tumor.model_copy(update={"data": tumor.data.model_copy(update={"source": "s3://lake/{window_start}"})})
     assert "snapshot" not in ingest(task, "", spec, with_data=False)
-    with pytest.raises(Refused, match="wants window_start, but this run has no interval: .* or give it another source"):
+    with pytest.raises(
+        TaskRefused, match="wants window_start, but this run has no interval: .* or give it another source"
+    ):
         ingest(task, "", spec)
 
 
 def test_a_bad_source_is_one_sentence_and_no_retry(task) -> None:
-    with pytest.raises(Refused, match="use one of sklearn://"):
+    with pytest.raises(TaskRefused, match="use one of sklearn://"):
         ingest(task, "ftp://host/a.csv")

@@ -10,7 +10,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
 from sagewind import errors
-from sagewind.endings import Cause
+from sagewind.endings import EndingCause
 from sagewind.retrying import MOST_RETRIES
 from tests.plugins.matrix import AGAIN, CELLS, NEVER, OPERATORS, SAID, WAYS, Ending, Outcome, Stage, hurry, set_stage
 
@@ -56,7 +56,7 @@ def check_operator(ending: Ending, outcome: Outcome, stage: Stage, way: str) -> 
         return
     assert outcome.raised is not None
     assert type(outcome.raised) is ending.raises
-    if ending.cause is not Cause.DISAPPEARED:  # of which there is no record
+    if ending.cause is not EndingCause.DISAPPEARED:  # of which there is no record
         assert outcome.xcoms["job"]["cause"] == ending.cause
     # AirflowFailException is never tried again, and no policy is asked about it.
     assert isinstance(outcome.raised, AirflowFailException) is (ending.retry == NEVER)
@@ -73,7 +73,7 @@ def check_sensor(ending: Ending, outcome: Outcome, stage: Stage, way: str) -> No
     if ending.good:
         assert outcome.record is not None
         assert outcome.record["status"] == "Completed"
-    elif ending.cause is not Cause.DISAPPEARED:
+    elif ending.cause is not EndingCause.DISAPPEARED:
         assert outcome.xcoms["return_value"]["cause"] == ending.cause
     if outcome.raised is not None:
-        assert type(outcome.raised) is errors.Refused
+        assert type(outcome.raised) is errors.TaskRefused

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.verify import difference, mini_batches, numbers, score_lines
 
 
@@ -34,7 +34,7 @@ def test_a_line_per_row_keeps_its_classes_together() -> None:
 
 @pytest.mark.parametrize("body", ["", "0.1\n0.2", "0.1,0.2,0.3,0.4"])
 def test_another_number_of_scores_is_refused(body: str) -> None:
-    with pytest.raises(Refused, match="3 rows were sent"):
+    with pytest.raises(TaskRefused, match="3 rows were sent"):
         score_lines(body, 3)
 
 

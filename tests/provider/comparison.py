@@ -230,7 +230,7 @@ def endpoint_row(what: str, status: str, config: str, reason: bool) -> dict[str,
         patch.setattr(aws, "_client", lambda connection, region, service: world.client(service))
         sensor = sensors.SageMakerEndpointSensor(task_id="wait", endpoint_name="e", aws_conn_id=None)
         stock = told(world, partial(sensor.poke, {}))
-        seen = look_at_endpoint(aws.Aws("c", None), endpoint="e", config="wanted")
+        seen = look_at_endpoint(aws.AwsClients("c", None), endpoint="e", config="wanted")
     verdict = GREEN if seen.verdict == "good" else f"failed: {seen.line}"
     return {"endpoint": f"{what} (`{status}`)", "stock sensor": stock, "Sagewind sensor": verdict}
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from include.stack.errors import Interrupted, StackError
 from include.stack.launch import stack_prefix, sweep
 from include.stack.progress import Printer
-from include.stack.state import Home, State, process_facts, take_lock
-from include.stack.supervision import Component, Signals, Supervision
+from include.stack.state import Home, StateFolder, process_facts, take_lock
+from include.stack.supervision import ComponentSpec, Signals, Supervision
 
 HERE = str(Path(__file__))
 PR_SET_DUMPABLE = 4
@@ -93,7 +93,7 @@ def front(state: str, token: str, stop_at: str, kinds: str, *ports: str) -> None
     """The stages are `locked`, `spawned`, `half`, `ready`. At `detached` the front leaves the stack and ends."""
     signals = Signals()
     signals.install()
-    home = Home(State(Path(state)), "run")
+    home = Home(StateFolder(Path(state)), "run")
     lock = take_lock(home)
     home.make_folders()
     sweep(home)
@@ -118,7 +118,7 @@ def front(state: str, token: str, stop_at: str, kinds: str, *ports: str) -> None
             for index, (kind, port) in enumerate(zip(kinds.split(","), ports, strict=True)):
                 argv = [sys.executable, HERE, kind, token, port]
                 name = f"{kind}-{port}"
-                supervision.start(Component(name, argv, dict(os.environ), home.logs / f"{name}.log", capture=True))
+                supervision.start(ComponentSpec(name, argv, dict(os.environ), home.logs / f"{name}.log", capture=True))
                 supervision.wait(name, partial(said_by, supervision, name), 120)
                 stage("half" if index == 0 else "ready")
             if stop_at == "detached":

@@ -17,7 +17,7 @@ from include.pipeline.load import load_model
 from include.stack import rehearsal
 from include.stack.errors import Interrupted, StackError
 from include.stack.progress import Printer
-from include.stack.rehearsal import Order, Rehearsal
+from include.stack.rehearsal import Rehearsal, RehearsalOrder
 from include.workflows.lifecycle import lifecycle_dag
 
 
@@ -31,12 +31,12 @@ from include.workflows.lifecycle import lifecycle_dag
 )
 def test_a_source_that_cannot_be_read_stops_before_airflow_starts(source: str, says: str) -> None:
     with pytest.raises(StackError, match=says):
-        Order("tumor", source=source).validate()
+        RehearsalOrder("tumor", source=source).validate()
 
 
 def test_a_model_file_and_a_source_that_can_be_read_pass() -> None:
-    Order("tumor", source="file:///data/rows.csv").validate()
-    Order("tumor").validate()
+    RehearsalOrder("tumor", source="file:///data/rows.csv").validate()
+    RehearsalOrder("tumor").validate()
 
 
 class RecordingStack:
@@ -74,7 +74,7 @@ def test_a_run_is_asked_for_as_the_trigger_form_does_it(
     monkeypatch.setattr(rehearsal, "LocalAws", lambda _: None)
     stack: Any = RecordingStack()
     unused: Any = SimpleNamespace(url="http://airflow")
-    run = Rehearsal(Order("tumor", reports=tmp_path, **options), unused, Printer(io.StringIO()), unused)
+    run = Rehearsal(RehearsalOrder("tumor", reports=tmp_path, **options), unused, Printer(io.StringIO()), unused)
     before = datetime.now(UTC)
     run._execute(stack)
     ((dag_id, run_id, sent, date),) = stack.triggered
@@ -105,7 +105,7 @@ class InterruptedStack:
 def test_an_interrupted_run_says_so_in_its_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "Stack", InterruptedStack)
     unused: Any = None
-    run = Rehearsal(Order("tumor", reports=tmp_path), unused, Printer(io.StringIO()), unused)
+    run = Rehearsal(RehearsalOrder("tumor", reports=tmp_path), unused, Printer(io.StringIO()), unused)
     with pytest.raises(Interrupted):
         run.run()
     summary = json.loads((run.folder / "summary.json").read_text())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from include.stack import airflow_settings
-from include.stack.airflow_settings import Aws
-from include.stack.state import Home, State
+from include.stack.airflow_settings import LocalAwsAccess
+from include.stack.state import Home, StateFolder
 
 LINES = [
     "export AWS_ENDPOINT_URL=http://127.0.0.1:4566",
@@ -23,7 +23,7 @@ LINES = [
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    made = Home(State(tmp_path), "run")
+    made = Home(StateFolder(tmp_path), "run")
     made.make_folders()
     return made
 
@@ -34,14 +34,16 @@ def environment(home: Home) -> dict[str, str]:
 
 
 def test_exports_are_complete_or_not_yet_there() -> None:
-    assert Aws.from_exports(LINES[:3]) is None
-    assert Aws.from_exports(["a log line", *LINES]) == Aws("http://127.0.0.1:4566", "AKIA", "s3cr=et", "eu-west-1")
+    assert LocalAwsAccess.from_exports(LINES[:3]) is None
+    assert LocalAwsAccess.from_exports(["a log line", *LINES]) == LocalAwsAccess(
+        "http://127.0.0.1:4566", "AKIA", "s3cr=et", "eu-west-1"
+    )
 
 
 def test_connection_is_what_airflow_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import Connection
 
-    aws = Aws.from_exports(LINES)
+    aws = LocalAwsAccess.from_exports(LINES)
     assert aws is not None
     connection = Connection.from_json(aws.connection(), conn_id="aws_default")
     assert (connection.conn_type, connection.login, connection.password) == ("aws", "AKIA", "s3cr=et")

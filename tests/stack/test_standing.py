@@ -14,7 +14,7 @@ import pytest
 from include.stack import restarts, standing
 from include.stack.progress import Printer
 from include.stack.restarts import Life
-from include.stack.state import Home, State, process_facts
+from include.stack.state import Home, StateFolder, process_facts
 
 URL = "http://127.0.0.1:8080"
 PAGE = "http://aws:secret@127.0.0.1:4566/"
@@ -24,7 +24,7 @@ NOW = time.mktime((2026, 11, 20, 12, 0, 0, 0, 0, -1))
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A stack whose guardian is this process, at noon."""
-    made = Home(State(tmp_path), "up")
+    made = Home(StateFolder(tmp_path), "up")
     made.make_folders()
     me = process_facts(os.getpid())
     made.write_record(guardian=me, warden=me, detached=True, url=URL, aws="http://127.0.0.1:4566", page=PAGE)

@@ -17,11 +17,11 @@ import pytest
 
 from include.stack import ports
 from include.stack.errors import StackError, check_free_space, disk_full
-from include.stack.state import JWT_SECRET_BYTES, Home, State, is_alive, process_facts, take_lock
+from include.stack.state import JWT_SECRET_BYTES, Home, StateFolder, is_alive, process_facts, take_lock
 
 
 def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
-    state = State(tmp_path / "state")
+    state = StateFolder(tmp_path / "state")
     state.prepare()
     secrets = state.secrets()
     assert secrets == state.secrets()
@@ -35,7 +35,7 @@ def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
 def test_half_written_secrets_name_the_folder_to_delete(tmp_path: Path, text: str) -> None:
     (tmp_path / "secrets.json").write_text(text)
     with pytest.raises(StackError, match=f"delete the folder {tmp_path}"):
-        State(tmp_path).secrets()
+        StateFolder(tmp_path).secrets()
 
 
 def test_truncated_database_names_the_folder_to_delete(tmp_path: Path) -> None:
@@ -46,19 +46,19 @@ def test_truncated_database_names_the_folder_to_delete(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE many (text TEXT)")
         connection.executemany("INSERT INTO many VALUES (?)", [("x" * 1000,)] * 200)
         connection.commit()
-    State(tmp_path).check_database(database)
+    StateFolder(tmp_path).check_database(database)
     os.truncate(database, database.stat().st_size // 2)
     with pytest.raises(StackError, match=f"delete the folder {tmp_path}"):
-        State(tmp_path).check_database(database)
+        StateFolder(tmp_path).check_database(database)
     database.write_bytes(b"")
     with pytest.raises(StackError, match="not a usable SQLite database"):
-        State(tmp_path).check_database(database)
+        StateFolder(tmp_path).check_database(database)
 
 
 def test_state_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(StackError, match="is a file, not a folder"):
-        State(tmp_path / "state").prepare()
+        StateFolder(tmp_path / "state").prepare()
 
 
 def test_full_disk(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 def test_lock_names_its_holder(tmp_path: Path) -> None:
-    home = Home(State(tmp_path), "run")
+    home = Home(StateFolder(tmp_path), "run")
     with closing(take_lock(home)):
         home.write_record(front=process_facts(os.getpid()), detached=False)
         with pytest.raises(StackError, match=f"in use by process {os.getpid()}"):
@@ -97,7 +97,7 @@ def test_a_process_is_recognised_by_more_than_its_number() -> None:
 
 
 def test_damaged_record_counts_as_none(tmp_path: Path) -> None:
-    home = Home(State(tmp_path), "run")
+    home = Home(StateFolder(tmp_path), "run")
     home.root.mkdir()
     home.record.write_text('{"front": ')
     assert home.read_record() is None

@@ -23,7 +23,7 @@ from include.stack import ports, restarts
 from include.stack.progress import Printer
 from include.stack.restarts import Life
 from include.stack.standing import bring_down, show_status
-from include.stack.state import Home, State
+from include.stack.state import Home, StateFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -44,7 +44,7 @@ class Front:
 
     def __init__(self, state: Path, stop_at: str = "never", kinds: tuple[str, ...] = ("server", "escaping")) -> None:
         self.state = state
-        self.home = Home(State(state), "run")
+        self.home = Home(StateFolder(state), "run")
         self.token = f"dummy-{secrets.token_hex(8)}"
         self.ports = ports.choose(len(kinds))
         said = [str(state), self.token, stop_at, ",".join(kinds), *map(str, self.ports)]
@@ -72,7 +72,7 @@ class Front:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 mark = process.environ().get("SAGEWIND_STACK", "")
-                ours = mark.startswith(f"{State(self.state).id}.") or self.token in process.cmdline()
+                ours = mark.startswith(f"{StateFolder(self.state).id}.") or self.token in process.cmdline()
                 if ours and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(" ".join(process.cmdline()))
         return found
@@ -239,7 +239,7 @@ def test_a_detached_stack_mends_itself_and_the_status_tells(start: Callable[...,
     assert code == 0
     assert said.startswith(f"run: {name} was started again once, last at ")
     assert said.endswith(f", because it was killed by signal 9 (log: {log}).")
-    assert bring_down(State(front.state), Printer(io.StringIO())) == 0
+    assert bring_down(StateFolder(front.state), Printer(io.StringIO())) == 0
     front.check_gone()
     assert not front.home.components.exists()
 
@@ -247,7 +247,7 @@ def test_a_detached_stack_mends_itself_and_the_status_tells(start: Callable[...,
 def status(front: Front) -> tuple[int, list[str]]:
     """Exit code of `make status` and what it says of the components."""
     out = io.StringIO()
-    code = show_status(State(front.state), Printer(out))
+    code = show_status(StateFolder(front.state), Printer(out))
     return code, [line for line in out.getvalue().splitlines() if line.startswith("run:")][1:]
 
 

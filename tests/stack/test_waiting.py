@@ -13,8 +13,8 @@ import pytest
 
 from include.stack.errors import ComponentDied, StackError, Unanswered
 from include.stack.progress import Printer
-from include.stack.state import Home, State, take_lock
-from include.stack.supervision import HOPELESS, Component, Signals, Supervision
+from include.stack.state import Home, StateFolder, take_lock
+from include.stack.supervision import HOPELESS, ComponentSpec, Signals, Supervision
 from tests.e2e.conftest import wait_for
 
 
@@ -25,7 +25,7 @@ def screen() -> io.StringIO:
 
 @pytest.fixture
 def supervision(tmp_path: Path, screen: io.StringIO) -> Iterator[Supervision]:
-    home = Home(State(tmp_path), "run")
+    home = Home(StateFolder(tmp_path), "run")
     home.make_folders()
     log, printer = home.logs / "guardian.log", Printer(screen, clock=lambda: 0.0)
     with (
@@ -103,9 +103,9 @@ def test_a_start_gives_up_a_component_that_ended_three_times_a_run_later(
 
 def test_a_step_may_end_well_and_no_other_way(supervision: Supervision, tmp_path: Path) -> None:
     for name in map(str, range(20)):  # some of them end before anybody waits for their end
-        step = Component(name, ["true"], {"PATH": "/usr/bin:/bin"}, tmp_path / "step.log")
+        step = ComponentSpec(name, ["true"], {"PATH": "/usr/bin:/bin"}, tmp_path / "step.log")
         supervision.start(step, ends=True)
         assert supervision.wait("the step", partial(supervision.exited, name), 300) == 0
-    supervision.start(Component("bad", ["/no/such/program"], {}, tmp_path / "bad.log"), ends=True)
+    supervision.start(ComponentSpec("bad", ["/no/such/program"], {}, tmp_path / "bad.log"), ends=True)
     with pytest.raises(ComponentDied, match=r"^The component bad could not be started \(No such file .*/no/such/prog"):
         supervision.wait("the step", lambda: supervision.exited("bad"), 300)

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowDagCycleException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include.pipeline.load import load_model
-from include.pipeline.spec import ModelSpec, Monitor
+from include.pipeline.spec import ModelSpec, MonitorSpec
 from include.workflows import graph
 from include.workflows.batch_scoring import batch_scoring_dag
 from include.workflows.lifecycle import lifecycle_dag
@@ -51,7 +51,9 @@ GROUPS = {
 def specs() -> dict[str, ModelSpec]:
     """Models that make every task: tuned and not, approved by a person, without an endpoint, judged by labels."""
     tumor, both = load_model("tumor"), ["data_quality", "model_quality"]
-    monitor = Monitor.model_validate({"checks": both, "ground_truth": "s3://lake/labels", "on_violation": "retrain"})
+    monitor = MonitorSpec.model_validate(
+        {"checks": both, "ground_truth": "s3://lake/labels", "on_violation": "retrain"}
+    )
     return {
         "tumor": tumor,
         "census": load_model("census"),

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG, TriggerRule
 
 from include.pipeline.load import load_model
-from include.pipeline.spec import Monitor
+from include.pipeline.spec import MonitorSpec
 from include.workflows.monitoring import monitoring_dag
 
 LABELS = "s3://lake/labels"
@@ -19,7 +19,7 @@ QUALITY = ["labelled_traffic", "judged_version", "quality_check", "quality_verdi
 
 def dag_of(**monitor: Any) -> DAG:
     """The DAG of tumor with another monitor section."""
-    spec = load_model("tumor").model_copy(update={"monitor": Monitor(**monitor)})
+    spec = load_model("tumor").model_copy(update={"monitor": MonitorSpec(**monitor)})
     return monitoring_dag(spec)
 
 

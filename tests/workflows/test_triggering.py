@@ -17,13 +17,13 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from include.pipeline import source
 from include.pipeline.load import load_model
-from include.pipeline.spec import Monitor
+from include.pipeline.spec import MonitorSpec
 from include.workflows.batch_scoring import batch_scoring_dag
 from include.workflows.housekeeping import housekeeping_dag
 from include.workflows.lifecycle import lifecycle_dag
 from include.workflows.monitoring import monitoring_dag
 from include.workflows.training import training_dag
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 
 MONDAYS = "0 3 * * 1"
 #: A Wednesday and a Tuesday: when somebody looks at the form, and a date that somebody may write into it.
@@ -41,10 +41,10 @@ def dags(cron: str | None) -> dict[str, DAG]:
         update={
             "schedule": cron,
             "batch": tumor.batch.model_copy(update={"schedule": cron}),
-            "monitor": Monitor(schedule=cron),
+            "monitor": MonitorSpec(schedule=cron),
         }
     )
-    watched = spec.model_copy(update={"monitor": Monitor(schedule=cron, on_violation="retrain")})
+    watched = spec.model_copy(update={"monitor": MonitorSpec(schedule=cron, on_violation="retrain")})
     return {
         "training": training_dag(spec),
         "training-or-drift": training_dag(watched),
@@ -133,20 +133,20 @@ def test_a_window_that_is_given_counts_and_the_run_has_the_rest(dag: DAG) -> Non
     ],
 )
 def test_an_empty_window_that_somebody_asked_for_is_refused(dag: DAG, conf: dict[str, str], says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(TaskRefused, match=says):
         window(dag, asked(dag, NOW, **conf))
 
 
 def test_an_end_before_the_runs_interval_is_refused_too() -> None:
     dag = EVERY["monitoring-cron"]
-    with pytest.raises(Refused, match=r"window_start is 2026-02-23T03:00:00\+00:00 \(not given: the run has it\)"):
+    with pytest.raises(TaskRefused, match=r"window_start is 2026-02-23T03:00:00\+00:00 \(not given: the run has it\)"):
         window(dag, asked(dag, NOW, window_end="2026-01-01T00:00:00Z"))
 
 
 @pytest.mark.parametrize("name", [*WITH_CRON, "lifecycle"])
 def test_an_interval_that_runs_backwards_is_refused(name: str) -> None:
     run = SimpleNamespace(data_interval_start=NOW, data_interval_end=PAST, run_after=NOW)
-    with pytest.raises(Refused, match="the window is empty"):
+    with pytest.raises(TaskRefused, match="the window is empty"):
         window(EVERY[name], run)
 
 
@@ -167,7 +167,7 @@ def test_a_conf_key_that_the_dag_does_not_have_is_refused_by_the_first_tasks(nam
     dag = EVERY[name]
     assert dag.roots
     for param, task in itertools.product(dag.params, dag.roots):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(TaskRefused) as refused:
             task.execute({"dag_run": SimpleNamespace(conf={param: None, f"{param}s": 1, "zzz": 2})})
         said = str(refused.value)
         assert said.startswith(f"{dag.dag_id} takes no conf key '{param}s' (did you mean '{param}'?), 'zzz': it takes ")
@@ -252,5 +252,7 @@ def test_a_field_refuses_what_cannot_be(dag: DAG, name: str, good: list[Any], ba
 def test_a_day_that_no_calendar_has_is_told_by_the_task_where_airflow_lets_it_pass() -> None:
     run = SimpleNamespace(data_interval_start=None, data_interval_end=None, run_after=NOW)
     run.params = {"window_end": "2026-02-30T00:00:00Z"}
-    with pytest.raises(Refused, match="window_end is '2026-02-30T00:00:00Z': write an ISO time such as 2026-01-31T06"):
+    with pytest.raises(
+        TaskRefused, match="window_end is '2026-02-30T00:00:00Z': write an ISO time such as 2026-01-31T06"
+    ):
         window(EVERY["monitoring"], run)

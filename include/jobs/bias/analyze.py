@@ -19,17 +19,17 @@ import numpy as np
 from include.jobs import contract, dataset
 from include.jobs.bias import config as configuration
 from include.jobs.bias import drift, metrics, report
-from include.jobs.bias.columns import Column, Selected, require_some, select, text_of
-from include.jobs.bias.config import Config, Facet
+from include.jobs.bias.columns import CodedColumn, Selected, require_some, select, text_of
+from include.jobs.bias.config import BiasConfig, Facet
 from include.jobs.bias.drift import POST, PRE, Key
-from include.jobs.bias.metrics import Bools, Floats, Rows
-from include.jobs.bias.result import Result
+from include.jobs.bias.metrics import Bools, FacetRows, Floats
+from include.jobs.bias.result import BiasResult
 from include.jobs.job import UserError, read_json, write_json
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality import output, records, settings
 from include.jobs.quality.outcomes import number
-from include.jobs.quality.payload import BadRecord
-from include.jobs.quality.records import Sample, Source, Tally
+from include.jobs.quality.payload import UnusableRecord
+from include.jobs.quality.records import RecordSource, RecordTally, Sample
 
 PROGRAM = "model-bias"
 DATA = f"{contract.ROOT}/processing/input/data"
@@ -38,20 +38,20 @@ STAGES = {PRE: "Pre-training", POST: "Post-Training"}
 
 
 @dataclass
-class Table:
+class BiasTable:
     """The rows that take part: labels, predictions (labels or scores) and inputs by column."""
 
-    label: Column
-    predicted: Column
+    label: CodedColumn
+    predicted: CodedColumn
     scores: array[float] = field(default_factory=lambda: array("d"))
-    inputs: dict[str, Column] = field(default_factory=dict)
+    inputs: dict[str, CodedColumn] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     rows: int = 0
 
     def add(self, sample: Sample, leave_out: frozenset[str]) -> None:
-        """Take a row; BadRecord if its label or prediction is missing or no such thing."""
+        """Take a row; UnusableRecord if its label or prediction is missing or no such thing."""
         if sample.label is not None and not text_of(sample.label):
-            raise BadRecord("the label is empty")
+            raise UnusableRecord("the label is empty")
         guess, score = sample.prediction, math.nan
         if guess is None and isinstance(sample.probability, list):
             scores = [number(each, "class score") for each in sample.probability]
@@ -59,21 +59,21 @@ class Table:
         elif guess is None and sample.probability is not None:
             score = number(sample.probability, "probability")
         elif guess is not None and not text_of(guess):
-            raise BadRecord("the predicted label is empty")
+            raise UnusableRecord("the predicted label is empty")
         self.names = self.names or list(sample.inputs)
         self.label.add(sample.label)
         self.predicted.add(guess)
         self.scores.append(score)
         for name in sample.inputs:
             if name not in self.inputs and name not in leave_out:
-                self.inputs[name] = Column(name)
+                self.inputs[name] = CodedColumn(name)
                 for _ in range(self.rows):
                     self.inputs[name].add(None)
         for name, column in self.inputs.items():
             column.add(sample.inputs.get(name))
         self.rows += 1
 
-    def column(self, which: str | int, settings_name: str, named: Config) -> Column:
+    def column(self, which: str | int, settings_name: str, named: BiasConfig) -> CodedColumn:
         """An input column by name or index; UserError naming the columns that there are."""
         name = named.name(which)
         if name not in self.inputs and name.isdigit() and int(name) < len(self.names):
@@ -101,7 +101,7 @@ def main() -> None:
     _write(result, config)
 
 
-def source(config: Config) -> Source:
+def source(config: BiasConfig) -> RecordSource:
     """Where the rows come from, by environment and configuration."""
     text = os.environ.get(contract.DATASET_FORMAT) or configuration.table_format(config)
     kind, options = dataset.dataset_format(text)
@@ -117,7 +117,7 @@ def source(config: Config) -> Source:
     predicted = wanted.inference or (
         None if config.predicted_label is None or captured else _attribute(config, config.predicted_label)
     )
-    return Source(
+    return RecordSource(
         folder=settings.folder(contract.DATASET_SOURCE, DATA),
         kind=kind,
         options=options,
@@ -128,28 +128,28 @@ def source(config: Config) -> Source:
             threshold=threshold,
             features=wanted.features or config.features,
         ),
-        window=Window.of_environment(),
+        window=CaptureWindow.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         headers=headers,
         labelled=kind != dataset.CAPTURE,
     )
 
 
-def _attribute(config: Config, column: str | int) -> str:
+def _attribute(config: BiasConfig, column: str | int) -> str:
     return str(column) if config.dataset_type == "application/jsonlines" else config.name(column)
 
 
-def analyse(config: Config, where: Source, kinds: Mapping[str, bool] | None) -> Result:
+def analyse(config: BiasConfig, where: RecordSource, kinds: Mapping[str, bool] | None) -> BiasResult:
     """All metrics of all facets; UserError if there is nothing to analyse.
 
     `kinds` says of label and facets whether the baseline compared them with a threshold; None in a baseline, in which a
     value that selects no row is the user's error.
     """
-    tally, table = Tally(), Table(Column(config.label_name()), Column("predicted label"))
+    tally, table = RecordTally(), BiasTable(CodedColumn(config.label_name()), CodedColumn("predicted label"))
     for sample in records.read(where, tally):
         try:
             table.add(sample, _no_features(where, list(sample.inputs)))
-        except BadRecord as error:
+        except UnusableRecord as error:
             tally.reject(sample.where, str(error))
             continue
         tally.used += 1
@@ -163,17 +163,17 @@ def analyse(config: Config, where: Source, kinds: Mapping[str, bool] | None) -> 
             "(this job starts no endpoint)"
         )
     group = table.column(config.group_variable, "group_variable", config) if config.group_variable is not None else None
-    everything = Rows(
+    everything = FacetRows(
         facet=np.zeros(table.rows, dtype=bool),
         label=None if label is None else label.rows,
         predicted=predicted,
         group=None if group is None else group.array,
     )
     text = ",".join(map(str, config.label_values)) if label is None else label.text
-    return _measured(config, table, everything, text, Result({}, {}, tally, notes, {}), kinds)
+    return _measured(config, table, everything, text, BiasResult({}, {}, tally, notes, {}), kinds)
 
 
-def _no_features(where: Source, names: list[str]) -> frozenset[str]:
+def _no_features(where: RecordSource, names: list[str]) -> frozenset[str]:
     """The columns of a table that are label or prediction; a captured request has none."""
     if where.kind in (dataset.CAPTURE, dataset.MERGED):
         return frozenset()
@@ -184,7 +184,9 @@ def _no_features(where: Source, names: list[str]) -> frozenset[str]:
     )
 
 
-def _labels(config: Config, table: Table, notes: list[str], kinds: Mapping[str, bool] | None) -> Selected | None:
+def _labels(
+    config: BiasConfig, table: BiasTable, notes: list[str], kinds: Mapping[str, bool] | None
+) -> Selected | None:
     if not table.label.values:
         notes.append("there is no ground truth: metrics that need it are not defined")
         return None
@@ -198,14 +200,16 @@ def _labels(config: Config, table: Table, notes: list[str], kinds: Mapping[str, 
     return found
 
 
-def _quantity(config: Config, table: Table, kinds: Mapping[str, bool] | None) -> bool:
+def _quantity(config: BiasConfig, table: BiasTable, kinds: Mapping[str, bool] | None) -> bool:
     """Whether labels and predictions are compared with a threshold."""
     known = (kinds or {}).get(table.label.name)
     column = table.label if table.label.values else table.predicted
     return column.quantity(config.label_values) if known is None else known
 
 
-def _predictions(config: Config, table: Table, threshold: float, kinds: Mapping[str, bool] | None) -> Bools | None:
+def _predictions(
+    config: BiasConfig, table: BiasTable, threshold: float, kinds: Mapping[str, bool] | None
+) -> Bools | None:
     """Which rows are predicted positive: the predicted label is one of the positive values, or the score is above."""
     scores = np.frombuffer(table.scores, dtype=np.float64)
     if not table.predicted.values:
@@ -216,8 +220,13 @@ def _predictions(config: Config, table: Table, threshold: float, kinds: Mapping[
 
 
 def _measured(
-    config: Config, table: Table, everything: Rows, label: str, result: Result, kinds: Mapping[str, bool] | None
-) -> Result:
+    config: BiasConfig,
+    table: BiasTable,
+    everything: FacetRows,
+    label: str,
+    result: BiasResult,
+    kinds: Mapping[str, bool] | None,
+) -> BiasResult:
     stages = {PRE: config.pre_training} if config.pre_training else {}
     if everything.predicted is not None and config.post_training:
         stages[POST] = config.post_training
@@ -239,7 +248,9 @@ def _measured(
     return result
 
 
-def _selections(config: Config, table: Table, kinds: Mapping[str, bool] | None) -> Iterator[tuple[Column, Selected]]:
+def _selections(
+    config: BiasConfig, table: BiasTable, kinds: Mapping[str, bool] | None
+) -> Iterator[tuple[CodedColumn, Selected]]:
     for facet in config.facets:
         column = table.column(facet.column, "facet", config)
         known = (kinds or {}).get(column.name)
@@ -250,7 +261,7 @@ def _selections(config: Config, table: Table, kinds: Mapping[str, bool] | None) 
             yield column, selected
 
 
-def _groups(facet: Facet, column: Column) -> list[tuple[Any, ...]]:
+def _groups(facet: Facet, column: CodedColumn) -> list[tuple[Any, ...]]:
     if facet.values:
         return [facet.values]
     if column.quantity(()):
@@ -269,9 +280,9 @@ def _features(numeric: Mapping[str, Floats | None], facet: str) -> Floats | None
     return np.column_stack([numbers for numbers in columns if numbers is not None])
 
 
-def _without_gaps(rows: Rows, selected: Selected, features: Floats | None) -> Rows:
+def _without_gaps(rows: FacetRows, selected: Selected, features: Floats | None) -> FacetRows:
     kept = ~selected.missing
-    return Rows(
+    return FacetRows(
         facet=selected.rows[kept],
         label=None if rows.label is None else rows.label[kept],
         predicted=None if rows.predicted is None else rows.predicted[kept],
@@ -280,7 +291,7 @@ def _without_gaps(rows: Rows, selected: Selected, features: Floats | None) -> Ro
     )
 
 
-def _write(result: Result, config: Config) -> None:
+def _write(result: BiasResult, config: BiasConfig) -> None:
     folder = settings.folder(contract.OUTPUT_PATH, OUTPUT)
     write_json(folder / configuration.ANALYSIS_JSON, result.analysis)
     if result.violations is not None:
@@ -294,15 +305,15 @@ def _write(result: Result, config: Config) -> None:
     output.tell(PROGRAM, [*result.tally.notes(), *result.notes], texts)
 
 
-def _metrics(result: Result, config: Config) -> Iterator[output.Metric]:
+def _metrics(result: BiasResult, config: BiasConfig) -> Iterator[output.MetricDatum]:
     configured = {config.name(facet.column): facet.text for facet in config.facets}
     labels = ",".join(map(str, config.label_values))
     for key, value in drift.metrics(result.analysis):
         if value is not None:
-            yield output.Metric(f"bias_metric_{key.metric}", value, _dimensions(key, config, configured, labels))
+            yield output.MetricDatum(f"bias_metric_{key.metric}", value, _dimensions(key, config, configured, labels))
 
 
-def _dimensions(key: Key, config: Config, configured: Mapping[str, str], labels: str) -> dict[str, str]:
+def _dimensions(key: Key, config: BiasConfig, configured: Mapping[str, str], labels: str) -> dict[str, str]:
     return {
         "BiasStage": STAGES[key.stage],
         "Label": config.label_name(),

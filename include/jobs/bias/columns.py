@@ -26,7 +26,7 @@ MISSING = -1
 
 
 @dataclass
-class Column:
+class CodedColumn:
     """Cells by code: each distinct text once, -1 where a cell is empty."""
 
     name: str
@@ -76,7 +76,7 @@ class Selected:
     missing: NDArray[np.bool_]
 
 
-def select(column: Column, given: Sequence[Any], what: str, *, quantity: bool | None = None) -> Selected:
+def select(column: CodedColumn, given: Sequence[Any], what: str, *, quantity: bool | None = None) -> Selected:
     """The rows of a column that `given` selects, perhaps none; UserError if a threshold cannot be compared.
 
     `quantity` decides how the values are taken where another column does (predictions are taken as labels are).
@@ -90,7 +90,7 @@ def select(column: Column, given: Sequence[Any], what: str, *, quantity: bool | 
     return Selected(chosen[column.array], ",".join(wanted), missing)
 
 
-def require_some(selected: Selected, column: Column, what: str) -> None:
+def require_some(selected: Selected, column: CodedColumn, what: str) -> None:
     """UserError if nothing is selected, naming what the column holds."""
     if not selected.rows.any():
         shown = ", ".join(column.texts[:8]) or "nothing"
@@ -100,7 +100,7 @@ def require_some(selected: Selected, column: Column, what: str) -> None:
         )
 
 
-def _above(column: Column, given: Sequence[Any], what: str) -> tuple[Bools, str]:
+def _above(column: CodedColumn, given: Sequence[Any], what: str) -> tuple[Bools, str]:
     text = text_of(given[0])
     if not is_number(text):
         raise UserError(f"{what} {column.name!r} holds numbers: give a number as its threshold, not {given[0]!r}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from include.jobs import contract
-from include.jobs.bias.metrics import POST_TRAINING, PRE_TRAINING, Metric
+from include.jobs.bias.metrics import POST_TRAINING, PRE_TRAINING, BiasMetric
 from include.jobs.job import UserError, read_json
 
 ANALYSIS_CONFIG = "analysis_config"
@@ -42,7 +42,7 @@ class Facet:
 
 
 @dataclass(frozen=True)
-class Config:
+class BiasConfig:
     """What is to be computed. `headers` are the columns' names, empty if the data brings its own."""
 
     headers: tuple[str, ...]
@@ -53,8 +53,8 @@ class Config:
     facets: tuple[Facet, ...]
     group_variable: str | int | None
     features: str | None
-    pre_training: tuple[Metric, ...]
-    post_training: tuple[Metric, ...]
+    pre_training: tuple[BiasMetric, ...]
+    post_training: tuple[BiasMetric, ...]
     post_required: bool
     dataset_type: str
 
@@ -75,7 +75,7 @@ class Config:
         return self.name(self.label)
 
 
-def load() -> Config:
+def load() -> BiasConfig:
     """The configuration of the input `config`; UserError names the key that is missing or wrong."""
     return parse(read_json(find(), "the analysis configuration"))
 
@@ -90,7 +90,7 @@ def find() -> Path:
     return folder / FILE if (folder / FILE).exists() or not others else others[0]
 
 
-def parse(document: Mapping[str, Any]) -> Config:
+def parse(document: Mapping[str, Any]) -> BiasConfig:
     """Typed form of the configuration's JSON."""
     facets = document.get("facet")
     if not isinstance(facets, list) or not facets:
@@ -100,7 +100,7 @@ def parse(document: Mapping[str, Any]) -> Config:
         raise UserError(f"{FILE}: label_values_or_threshold is missing: name the positive outcome, such as [1]")
     methods = document.get("methods") or {}
     both = "pre_training_bias" not in methods and "post_training_bias" not in methods
-    return Config(
+    return BiasConfig(
         headers=tuple(map(str, document.get("headers") or ())),
         label=_column(document, "label"),
         label_values=values,
@@ -116,7 +116,7 @@ def parse(document: Mapping[str, Any]) -> Config:
     )
 
 
-def table_format(config: Config) -> str:
+def table_format(config: BiasConfig) -> str:
     """The `dataset_format` that stands for the configuration's dataset_type."""
     if config.dataset_type not in FORMATS:
         raise UserError(f"{FILE}: dataset_type is {config.dataset_type!r}: use one of {', '.join(FORMATS)}")
@@ -151,7 +151,7 @@ def _number(document: Mapping[str, Any], key: str) -> float | None:
     raise UserError(f"{FILE}: {key} is {value!r}: give a number such as 0.5")
 
 
-def _chosen(methods: Mapping[str, Any], key: str, known: Sequence[Metric]) -> tuple[Metric, ...]:
+def _chosen(methods: Mapping[str, Any], key: str, known: Sequence[BiasMetric]) -> tuple[BiasMetric, ...]:
     if key not in methods:
         return ()
     wanted = (methods[key] or {}).get("methods", "all")

@@ -39,7 +39,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Violation:
+class BiasViolation:
     """One entry of constraint_violations.json; `facet_value` is the group as the configuration names it."""
 
     key: Key
@@ -109,7 +109,7 @@ def distance(metric: str, value: float) -> float:
 
 def check(
     baseline: Mapping[str, Any], current: Mapping[str, Any], values: Mapping[str, str]
-) -> tuple[list[Violation], list[str]]:
+) -> tuple[list[BiasViolation], list[str]]:
     """The violations, and what could not be compared, in words; `values` are the configured ones by facet."""
     now = {key.place(): (key, value) for key, value in metrics(current)}
     found, unchecked = [], []
@@ -121,5 +121,5 @@ def check(
             unchecked.append(key.words())
         elif distance(key.metric, here[1]) > distance(key.metric, before):
             text = f"Metric value {here[1]} doesn't meet the baseline constraint requirement {before}"
-            found.append(Violation(here[0], values.get(key.facet) or here[0].value, text))
+            found.append(BiasViolation(here[0], values.get(key.facet) or here[0].value, text))
     return found, unchecked

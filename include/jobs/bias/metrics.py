@@ -29,7 +29,7 @@ class Undefined(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
+class FacetRows:
     """The rows of one facet: who is in group d, and whatever else is known of them.
 
     `features` are the numeric model inputs without facet, label and prediction, or None where one is no number.
@@ -43,7 +43,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ConfusionMatrix:
     """The confusion matrix of one group, by y and y'."""
 
     true_pos: int
@@ -78,12 +78,12 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Metric:
+class BiasMetric:
     """A metric's name, the description that analysis.json gives it, and how it is computed."""
 
     name: str
     description: str
-    value: Callable[[Rows], float]
+    value: Callable[[FacetRows], float]
 
 
 def ratio(numerator: float, denominator: float) -> float:
@@ -98,116 +98,116 @@ def difference(left: float, right: float) -> float:
     return 0.0 if left == right else left - right
 
 
-def class_imbalance(rows: Rows) -> float:
+def class_imbalance(rows: FacetRows) -> float:
     """CI = (n_a - n_d) / (n_a + n_d)."""
     in_d, in_a = _sizes(rows)
     return (in_a - in_d) / (in_a + in_d)
 
 
-def label_proportions(rows: Rows) -> float:
+def label_proportions(rows: FacetRows) -> float:
     """DPL = n_a(1)/n_a - n_d(1)/n_d."""
     return _proportions(rows, _label(rows))
 
 
-def kullback_leibler(rows: Rows) -> float:
+def kullback_leibler(rows: FacetRows) -> float:
     """KL = sum over y of P_a(y) ln(P_a(y) / P_d(y))."""
     in_a, in_d = _shared_outcomes(rows)
     return float(np.sum(in_a * np.log(in_a / in_d)))
 
 
-def jensen_shannon(rows: Rows) -> float:
+def jensen_shannon(rows: FacetRows) -> float:
     """JS = (KL(P_a, P) + KL(P_d, P)) / 2 with P = (P_a + P_d) / 2."""
     in_a, in_d = _shared_outcomes(rows)
     middle = (in_a + in_d) / 2
     return float(np.sum(in_a * np.log(in_a / middle)) + np.sum(in_d * np.log(in_d / middle))) / 2
 
 
-def lp_norm(rows: Rows) -> float:
+def lp_norm(rows: FacetRows) -> float:
     """LP = (sum over y of |P_a(y) - P_d(y)|^2)^(1/2)."""
     return float(np.linalg.norm(_outcome_gaps(rows)))
 
 
-def total_variation(rows: Rows) -> float:
+def total_variation(rows: FacetRows) -> float:
     """TVD = (sum over y of |P_a(y) - P_d(y)|) / 2."""
     return float(np.sum(np.abs(_outcome_gaps(rows)))) / 2
 
 
-def kolmogorov_smirnov(rows: Rows) -> float:
+def kolmogorov_smirnov(rows: FacetRows) -> float:
     """KS = max over y of |P_a(y) - P_d(y)|."""
     return float(np.max(np.abs(_outcome_gaps(rows))))
 
 
-def label_disparity(rows: Rows) -> float:
+def label_disparity(rows: FacetRows) -> float:
     """CDDL = (1/n) sum over groups i of n_i DD_i, DD = n_d(0)/n(0) - n_d(1)/n(1)."""
     return _disparity(rows, _label(rows))
 
 
-def predicted_proportions(rows: Rows) -> float:
+def predicted_proportions(rows: FacetRows) -> float:
     """DPPL = n'_a(1)/n_a - n'_d(1)/n_d."""
     return _proportions(rows, _predicted(rows))
 
 
-def disparate_impact(rows: Rows) -> float:
+def disparate_impact(rows: FacetRows) -> float:
     """DI = (n'_d(1)/n_d) / (n'_a(1)/n_a)."""
     in_d, in_a = _sizes(rows)
     predicted = _predicted(rows)
     return ratio(float(np.sum(predicted & rows.facet)) / in_d, float(np.sum(predicted & ~rows.facet)) / in_a)
 
 
-def conditional_acceptance(rows: Rows) -> float:
+def conditional_acceptance(rows: FacetRows) -> float:
     """DCA (DCAcc in the guide) = n_a(1)/n'_a(1) - n_d(1)/n'_d(1)."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_a.positives, in_a.accepted), ratio(in_d.positives, in_d.accepted))
 
 
-def conditional_rejection(rows: Rows) -> float:
+def conditional_rejection(rows: FacetRows) -> float:
     """DCR = n_d(0)/n'_d(0) - n_a(0)/n'_a(0)."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_d.negatives, in_d.rejected), ratio(in_a.negatives, in_a.rejected))
 
 
-def specificity(rows: Rows) -> float:
+def specificity(rows: FacetRows) -> float:
     """SD = TN_d/(TN_d + FP_d) - TN_a/(TN_a + FP_a)."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_d.true_neg, in_d.negatives), ratio(in_a.true_neg, in_a.negatives))
 
 
-def recall(rows: Rows) -> float:
+def recall(rows: FacetRows) -> float:
     """RD = TP_a/(TP_a + FN_a) - TP_d/(TP_d + FN_d)."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_a.true_pos, in_a.positives), ratio(in_d.true_pos, in_d.positives))
 
 
-def acceptance_rates(rows: Rows) -> float:
+def acceptance_rates(rows: FacetRows) -> float:
     """DAR = TP_a/n'_a(1) - TP_d/n'_d(1)."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_a.true_pos, in_a.accepted), ratio(in_d.true_pos, in_d.accepted))
 
 
-def rejection_rates(rows: Rows) -> float:
+def rejection_rates(rows: FacetRows) -> float:
     """DRR = TN_d/n'_d(0) - TN_a/n'_a(0)."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_d.true_neg, in_d.rejected), ratio(in_a.true_neg, in_a.rejected))
 
 
-def accuracy(rows: Rows) -> float:
+def accuracy(rows: FacetRows) -> float:
     """AD = (TP_a + TN_a)/n_a - (TP_d + TN_d)/n_d."""
     in_a, in_d = _counts(rows)
     return (in_a.true_pos + in_a.true_neg) / in_a.rows - (in_d.true_pos + in_d.true_neg) / in_d.rows
 
 
-def treatment_equality(rows: Rows) -> float:
+def treatment_equality(rows: FacetRows) -> float:
     """TE = FN_d/FP_d - FN_a/FP_a."""
     in_a, in_d = _counts(rows)
     return difference(ratio(in_d.false_neg, in_d.false_pos), ratio(in_a.false_neg, in_a.false_pos))
 
 
-def predicted_disparity(rows: Rows) -> float:
+def predicted_disparity(rows: FacetRows) -> float:
     """CDDPL: as CDDL, of y'."""
     return _disparity(rows, _predicted(rows))
 
 
-def flip_test(rows: Rows) -> float:
+def flip_test(rows: FacetRows) -> float:
     """FT = (F+ - F-)/n_d: F+ are rows of d with y' = 1 whose nearest rows of a mostly have y' = 0, F- the reverse.
 
     The guide words the signs the other way round; Clarify's library, whose values are published, counts them so.
@@ -226,7 +226,7 @@ def flip_test(rows: Rows) -> float:
     return float(np.sum(actual & ~expected) - np.sum(~actual & expected)) / in_d
 
 
-def generalized_entropy(rows: Rows) -> float:
+def generalized_entropy(rows: FacetRows) -> float:
     """GE = sum over rows of ((b/b')^2 - 1) / (2 n), with the benefit b = y' - y + 1 and b' its mean; no facet in it."""
     benefit = _predicted(rows).astype(np.float64) - _label(rows).astype(np.float64) + 1
     mean = float(benefit.mean())
@@ -237,33 +237,33 @@ def generalized_entropy(rows: Rows) -> float:
 
 # In the order of analysis.json, which is that of the names.
 PRE_TRAINING = (
-    Metric("CDDL", "Conditional Demographic Disparity in Labels (CDDL)", label_disparity),
-    Metric("CI", "Class Imbalance (CI)", class_imbalance),
-    Metric("DPL", "Difference in Positive Proportions in Labels (DPL)", label_proportions),
-    Metric("JS", "Jensen-Shannon Divergence (JS)", jensen_shannon),
-    Metric("KL", "Kullback-Liebler Divergence (KL)", kullback_leibler),
-    Metric("KS", "Kolmogorov-Smirnov Distance (KS)", kolmogorov_smirnov),
-    Metric("LP", "L-p Norm (LP)", lp_norm),
-    Metric("TVD", "Total Variation Distance (TVD)", total_variation),
+    BiasMetric("CDDL", "Conditional Demographic Disparity in Labels (CDDL)", label_disparity),
+    BiasMetric("CI", "Class Imbalance (CI)", class_imbalance),
+    BiasMetric("DPL", "Difference in Positive Proportions in Labels (DPL)", label_proportions),
+    BiasMetric("JS", "Jensen-Shannon Divergence (JS)", jensen_shannon),
+    BiasMetric("KL", "Kullback-Liebler Divergence (KL)", kullback_leibler),
+    BiasMetric("KS", "Kolmogorov-Smirnov Distance (KS)", kolmogorov_smirnov),
+    BiasMetric("LP", "L-p Norm (LP)", lp_norm),
+    BiasMetric("TVD", "Total Variation Distance (TVD)", total_variation),
 )
 POST_TRAINING = (
-    Metric("AD", "Accuracy Difference (AD)", accuracy),
-    Metric("CDDPL", "Conditional Demographic Disparity in Predicted Labels (CDDPL)", predicted_disparity),
-    Metric("DAR", "Difference in Acceptance Rates (DAR)", acceptance_rates),
-    Metric("DCA", "Difference in Conditional Acceptance (DCA)", conditional_acceptance),
-    Metric("DCR", "Difference in Conditional Rejection (DCR)", conditional_rejection),
-    Metric("DI", "Disparate Impact (DI)", disparate_impact),
-    Metric("DPPL", "Difference in Positive Proportions in Predicted Labels (DPPL)", predicted_proportions),
-    Metric("DRR", "Difference in Rejection Rates (DRR)", rejection_rates),
-    Metric("FT", "Flip Test (FT)", flip_test),
-    Metric("GE", "Generalized Entropy (GE)", generalized_entropy),
-    Metric("RD", "Recall Difference (RD)", recall),
-    Metric("SD", "Specificity Difference (SD)", specificity),
-    Metric("TE", "Treatment Equality (TE)", treatment_equality),
+    BiasMetric("AD", "Accuracy Difference (AD)", accuracy),
+    BiasMetric("CDDPL", "Conditional Demographic Disparity in Predicted Labels (CDDPL)", predicted_disparity),
+    BiasMetric("DAR", "Difference in Acceptance Rates (DAR)", acceptance_rates),
+    BiasMetric("DCA", "Difference in Conditional Acceptance (DCA)", conditional_acceptance),
+    BiasMetric("DCR", "Difference in Conditional Rejection (DCR)", conditional_rejection),
+    BiasMetric("DI", "Disparate Impact (DI)", disparate_impact),
+    BiasMetric("DPPL", "Difference in Positive Proportions in Predicted Labels (DPPL)", predicted_proportions),
+    BiasMetric("DRR", "Difference in Rejection Rates (DRR)", rejection_rates),
+    BiasMetric("FT", "Flip Test (FT)", flip_test),
+    BiasMetric("GE", "Generalized Entropy (GE)", generalized_entropy),
+    BiasMetric("RD", "Recall Difference (RD)", recall),
+    BiasMetric("SD", "Specificity Difference (SD)", specificity),
+    BiasMetric("TE", "Treatment Equality (TE)", treatment_equality),
 )
 
 
-def compute(metrics: Iterable[Metric], rows: Rows) -> list[dict[str, object]]:
+def compute(metrics: Iterable[BiasMetric], rows: FacetRows) -> list[dict[str, object]]:
     """Entries of analysis.json: name, description, value; an undefined metric has the value null and an `error`.
 
     An infinite value is the text "Infinity" or "-Infinity", as Clarify writes it.
@@ -271,7 +271,7 @@ def compute(metrics: Iterable[Metric], rows: Rows) -> list[dict[str, object]]:
     return [_entry(metric, rows) for metric in metrics]
 
 
-def _entry(metric: Metric, rows: Rows) -> dict[str, object]:
+def _entry(metric: BiasMetric, rows: FacetRows) -> dict[str, object]:
     entry: dict[str, object] = {"name": metric.name, "description": metric.description, "value": None}
     try:
         value = metric.value(rows)
@@ -280,7 +280,7 @@ def _entry(metric: Metric, rows: Rows) -> dict[str, object]:
     return {**entry, "value": value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")}
 
 
-def _sizes(rows: Rows) -> tuple[int, int]:
+def _sizes(rows: FacetRows) -> tuple[int, int]:
     in_d = int(rows.facet.sum())
     in_a = len(rows.facet) - in_d
     if not in_d:
@@ -290,38 +290,38 @@ def _sizes(rows: Rows) -> tuple[int, int]:
     return in_d, in_a
 
 
-def _label(rows: Rows) -> Bools:
+def _label(rows: FacetRows) -> Bools:
     if rows.label is None:
         raise Undefined("there is no ground truth")
     return rows.label
 
 
-def _predicted(rows: Rows) -> Bools:
+def _predicted(rows: FacetRows) -> Bools:
     if rows.predicted is None:
         raise Undefined("there are no predictions")
     return rows.predicted
 
 
-def _proportions(rows: Rows, positive: Bools) -> float:
+def _proportions(rows: FacetRows, positive: Bools) -> float:
     in_d, in_a = _sizes(rows)
     return float(np.sum(positive & ~rows.facet)) / in_a - float(np.sum(positive & rows.facet)) / in_d
 
 
-def _counts(rows: Rows) -> tuple[Counts, Counts]:
+def _counts(rows: FacetRows) -> tuple[ConfusionMatrix, ConfusionMatrix]:
     """The confusion matrices of a and of d."""
     _sizes(rows)
     label, predicted = _label(rows), _predicted(rows)
 
-    def of(members: Bools) -> Counts:
+    def of(members: Bools) -> ConfusionMatrix:
         y, guess = label[members], predicted[members]
-        return Counts(
+        return ConfusionMatrix(
             int(np.sum(y & guess)), int(np.sum(~y & guess)), int(np.sum(y & ~guess)), int(np.sum(~y & ~guess))
         )
 
     return of(~rows.facet), of(rows.facet)
 
 
-def _shared_outcomes(rows: Rows) -> tuple[Floats, Floats]:
+def _shared_outcomes(rows: FacetRows) -> tuple[Floats, Floats]:
     """P_a and P_d over the outcomes that occur in both groups."""
     in_d, in_a = _sizes(rows)
     label = _label(rows)
@@ -334,12 +334,12 @@ def _shared_outcomes(rows: Rows) -> tuple[Floats, Floats]:
     return kept[:, 0], kept[:, 1]
 
 
-def _outcome_gaps(rows: Rows) -> Floats:
+def _outcome_gaps(rows: FacetRows) -> Floats:
     in_a, in_d = _shared_outcomes(rows)
     return in_a - in_d
 
 
-def _disparity(rows: Rows, positive: Bools) -> float:
+def _disparity(rows: FacetRows, positive: Bools) -> float:
     if rows.group is None:
         raise Undefined("there is no group variable: name it as group_variable in the analysis configuration")
     if positive.all() or not positive.any():

@@ -8,7 +8,7 @@ from typing import Any
 from include.jobs import page
 from include.jobs.bias import drift
 from include.jobs.bias.drift import POST, PRE, Key
-from include.jobs.bias.result import Result
+from include.jobs.bias.result import BiasResult
 from include.jobs.quality import report
 from include.jobs.svg import number
 
@@ -40,7 +40,7 @@ MEANING = {
 }
 
 
-def render(result: Result) -> str:
+def render(result: BiasResult) -> str:
     """The whole page."""
     baseline = result.violations is None
     title = "Baseline of bias" if baseline else "Bias of data and predictions"
@@ -54,7 +54,7 @@ def render(result: Result) -> str:
     return page.document(title, f"{result.tally.used:,} rows", sections, FOOTER)
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: BiasResult) -> str:
     if result.violations is None:
         return page.verdict(True, "Baseline made", "Later metrics may not be farther from balance than these.")
     if result.violations:
@@ -68,7 +68,7 @@ def _verdict(result: Result) -> str:
     return page.verdict(True, "No violations: as balanced as in the baseline", f"{result.tally.used:,} rows checked.")
 
 
-def _decided(result: Result, before: dict[tuple[str, str, str, str], float | None]) -> list[str]:
+def _decided(result: BiasResult, before: dict[tuple[str, str, str, str], float | None]) -> list[str]:
     """The violations with the numbers that decided; nothing where there are none."""
     if not result.violations:
         return []
@@ -83,7 +83,7 @@ def _decided(result: Result, before: dict[tuple[str, str, str, str], float | Non
 
 
 def _group(
-    result: Result,
+    result: BiasResult,
     stage: str,
     heading: str,
     facet: str,

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.jobs.bias.drift import Violation
-from include.jobs.quality.records import Tally
+from include.jobs.bias.drift import BiasViolation
+from include.jobs.quality.records import RecordTally
 
 
 @dataclass
-class Result:
+class BiasResult:
     """What one run found. `violations` is None for a baseline."""
 
     analysis: dict[str, Any]
     baseline: Mapping[str, Any]
-    tally: Tally
+    tally: RecordTally
     notes: list[str]
     sizes: dict[tuple[str, str], tuple[int, int]]
-    violations: list[Violation] | None = None
+    violations: list[BiasViolation] | None = None
     unchecked: list[str] = field(default_factory=list)

@@ -20,15 +20,15 @@ from include.jobs.bias.analyze import DATA, OUTPUT
 from include.jobs.bias.config import ANALYSIS_JSON, FORMATS
 from include.jobs.explain import config as configuration
 from include.jobs.explain import explainers, features, report
-from include.jobs.explain.config import Config
+from include.jobs.explain.config import ExplainConfig
 from include.jobs.explain.explainers import Attributions
 from include.jobs.explain.ndcg import ndcg
-from include.jobs.explain.result import Result
+from include.jobs.explain.result import ExplainResult
 from include.jobs.job import UserError, read_json, write_json
 from include.jobs.metrics import Floats
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality import output, settings
-from include.jobs.quality.records import Source, Tally
+from include.jobs.quality.records import RecordSource, RecordTally
 
 PROGRAM = "model-explainability"
 VERSION = "1.0"
@@ -52,7 +52,7 @@ def main() -> None:
     _write(result)
 
 
-def source(config: Config) -> Source:
+def source(config: ExplainConfig) -> RecordSource:
     """Where the rows come from, by environment and configuration; neither labels nor responses are needed."""
     text = os.environ.get(contract.DATASET_FORMAT)
     if not text:
@@ -66,12 +66,12 @@ def source(config: Config) -> Source:
         }
         headers = [name for name in headers if name not in left_out]
     wanted = settings.attributes()
-    return Source(
+    return RecordSource(
         folder=settings.folder(contract.DATASET_SOURCE, DATA),
         kind=kind,
         options=options,
         attributes=settings.Attributes(features=wanted.features or config.features),
-        window=Window.of_environment(),
+        window=CaptureWindow.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         headers=headers,
         labelled=False,
@@ -79,13 +79,13 @@ def source(config: Config) -> Source:
     )
 
 
-def _left_out(config: Config) -> list[str | int]:
+def _left_out(config: ExplainConfig) -> list[str | int]:
     return [*([] if config.label is None else [config.label]), *config.excluded]
 
 
-def explain(config: Config, where: Source) -> Result:
+def explain(config: ExplainConfig, where: RecordSource) -> ExplainResult:
     """Global attributions of the model in the input `model` on the rows of the source."""
-    tally = Tally()
+    tally = RecordTally()
     captured = where.kind in (dataset.CAPTURE, dataset.MERGED)
     most = config.max_rows or max(configuration.MOST_ROWS.values())
     sampler = features.sample(where, [] if captured else _left_out(config), most, config.seed, tally)
@@ -107,7 +107,9 @@ def explain(config: Config, where: Source) -> Result:
     return summarize(config, found, sampler.names, tally, len(rows))
 
 
-def summarize(config: Config, found: Attributions, names: list[str], tally: Tally, explained: int) -> Result:
+def summarize(
+    config: ExplainConfig, found: Attributions, names: list[str], tally: RecordTally, explained: int
+) -> ExplainResult:
     """Global attributions from local ones; UserError if the model gave none that are numbers."""
     if not np.isfinite(found.values).all():
         raise UserError(
@@ -125,7 +127,7 @@ def summarize(config: Config, found: Attributions, names: list[str], tally: Tall
         "rows_explained": explained,
         "features": len(names),
     }
-    result = Result(
+    result = ExplainResult(
         labels={text: dict(zip(names, together[:, i].tolist(), strict=True)) for i, text in enumerate(texts)},
         expected=dict(zip(texts, found.expected.tolist(), strict=True)),
         tally=tally,
@@ -180,7 +182,7 @@ def _require_same(path: Path, now: Mapping[str, Any]) -> None:
             )
 
 
-def compare(result: Result) -> None:
+def compare(result: ExplainResult) -> None:
     """Fill in the nDCG of every label that both sides have; note the others and features that only one side has."""
     baseline = result.baseline or {}
     for label in sorted({*baseline, *result.labels}):
@@ -213,7 +215,7 @@ def _write_local(values: Floats, names: list[str]) -> None:
     (folder / "out.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _write(result: Result) -> None:
+def _write(result: ExplainResult) -> None:
     folder = settings.folder(contract.OUTPUT_PATH, OUTPUT)
     labels = {
         label: {"global_shap_values": values, "expected_value": result.expected[label]}
@@ -231,9 +233,9 @@ def _write(result: Result) -> None:
     output.tell(PROGRAM, [*result.tally.notes(), *result.notes], texts)
 
 
-def _metrics(result: Result) -> Iterator[output.Metric]:
+def _metrics(result: ExplainResult) -> Iterator[output.MetricDatum]:
     for label, values in result.labels.items():
         common = {"ExplainabilityMethod": "KernelShap", "Label": label}
         for name, value in values.items():
-            yield output.Metric(f"feature_{name}", value, {**common, "ValueType": "GlobalShapValues"})
-        yield output.Metric("ExpectedValue", result.expected[label], {**common, "ValueType": "ExpectedValue"})
+            yield output.MetricDatum(f"feature_{name}", value, {**common, "ValueType": "GlobalShapValues"})
+        yield output.MetricDatum("ExpectedValue", result.expected[label], {**common, "ValueType": "ExpectedValue"})

@@ -13,7 +13,7 @@ from include.jobs.explain import explainers, kernel
 from include.jobs.job import UserError, read_json
 from include.jobs.metrics import Floats
 from include.jobs.quality.outcomes import number
-from include.jobs.quality.payload import BadRecord
+from include.jobs.quality.payload import UnusableRecord
 
 AGGREGATIONS = ("mean_abs", "median", "mean_sq")
 #: Rows that are explained at most unless `max_rows` says otherwise; TreeSHAP is fast, Kernel SHAP asks the model often.
@@ -21,7 +21,7 @@ MOST_ROWS = {explainers.TREE: 50_000, explainers.KERNEL: 500}
 
 
 @dataclass(frozen=True)
-class Config:
+class ExplainConfig:
     """What is to be explained and how. `algorithm` and `max_rows` are settings of our own below `methods.shap`."""
 
     headers: tuple[str, ...]
@@ -65,12 +65,12 @@ class Config:
         return self.label_headers[index] if index < len(self.label_headers) else f"label{index}"
 
 
-def load() -> Config:
+def load() -> ExplainConfig:
     """The configuration of the input `config`; UserError names the key that is missing or wrong."""
     return parse(read_json(find(), "the analysis configuration"))
 
 
-def parse(document: Mapping[str, Any]) -> Config:
+def parse(document: Mapping[str, Any]) -> ExplainConfig:
     """Typed form of the configuration's JSON."""
     shap = (document.get("methods") or {}).get("shap")
     if not isinstance(shap, Mapping):
@@ -79,7 +79,7 @@ def parse(document: Mapping[str, Any]) -> Config:
     dataset_type = str(document.get("dataset_type") or "text/csv")
     if dataset_type not in FORMATS:
         raise UserError(f"{FILE}: dataset_type is {dataset_type!r}: use one of {', '.join(FORMATS)}")
-    return Config(
+    return ExplainConfig(
         headers=tuple(map(str, document.get("headers") or ())),
         label=document.get("label"),
         excluded=tuple(document.get("excluded_columns") or ()),
@@ -105,7 +105,7 @@ def _background(given: Any) -> tuple[tuple[float, ...], ...]:
     rows: list[Any] = [row.get("features") if isinstance(row, Mapping) else row for row in given]
     try:
         return tuple(tuple(number(cell, "value") for cell in row) for row in rows)
-    except (BadRecord, TypeError) as error:
+    except (UnusableRecord, TypeError) as error:
         raise UserError(f"{FILE}: methods.shap.baseline holds a row that is none of numbers ({error})") from error
 
 

@@ -12,8 +12,8 @@ from include.jobs.job import UserError
 from include.jobs.metrics import Floats
 from include.jobs.quality import records
 from include.jobs.quality.outcomes import number
-from include.jobs.quality.payload import BadRecord
-from include.jobs.quality.records import Source, Tally
+from include.jobs.quality.payload import UnusableRecord
+from include.jobs.quality.records import RecordSource, RecordTally
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Sampler:
         return np.stack([self.rows[index] for index in np.sort(self.random.permutation(len(self.rows))[:count])])
 
 
-def sample(where: Source, left_out: Sequence[str | int], most: int, seed: int, tally: Tally) -> Sampler:
+def sample(where: RecordSource, left_out: Sequence[str | int], most: int, seed: int, tally: RecordTally) -> Sampler:
     """A sample of the source's rows; a row with a cell that is no number is rejected, an empty cell is NaN."""
     sampler = Sampler(most, np.random.default_rng(seed))
     for row in records.read(where, tally):
@@ -51,7 +51,7 @@ def sample(where: Source, left_out: Sequence[str | int], most: int, seed: int, t
             sampler.names = _names(list(row.inputs), left_out)
         try:
             sampler.add(_numbers(row.inputs, sampler.names))
-        except BadRecord as error:
+        except UnusableRecord as error:
             tally.reject(row.where, str(error))
             continue
         tally.used += 1
@@ -77,7 +77,7 @@ def _names(columns: list[str], left_out: Sequence[str | int]) -> list[str]:
 def _numbers(row: Mapping[str, Any], names: Sequence[str]) -> Floats:
     missing = [name for name in names if name not in row]
     if missing:
-        raise BadRecord(f"the feature {missing[0]!r} is missing")
+        raise UnusableRecord(f"the feature {missing[0]!r} is missing")
     return np.array([_cell(row[name], name) for name in names], dtype=np.float64)
 
 

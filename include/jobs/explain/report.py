@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from include.jobs import page, svg
 from include.jobs.explain.ndcg import THRESHOLD
-from include.jobs.explain.result import Result
+from include.jobs.explain.result import ExplainResult
 from include.jobs.quality import report
 from include.jobs.svg import number
 
@@ -19,7 +19,7 @@ READING = (
 )
 
 
-def render(result: Result) -> str:
+def render(result: ExplainResult) -> str:
     """The whole page."""
     title = "Baseline of feature attributions" if result.baseline is None else "What the predictions rest on"
     subtitle = f"{result.how['rows_explained']:,} rows · {result.how['features']} features · {result.how['unit']}"
@@ -32,7 +32,7 @@ def render(result: Result) -> str:
     return page.document(title, subtitle, sections, FOOTER)
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: ExplainResult) -> str:
     if result.baseline is None:
         return page.verdict(True, "Baseline made", "Later attributions are ranked against these.")
     if result.drifted:
@@ -49,7 +49,7 @@ def _verdict(result: Result) -> str:
     )
 
 
-def _scores(result: Result) -> str:
+def _scores(result: ExplainResult) -> str:
     rows = [
         (label, f"{score:.4f}", str(THRESHOLD), page.yes_no(score >= THRESHOLD, "same ranking", "drifted"))
         for label, score in result.scores.items()

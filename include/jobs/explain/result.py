@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from include.jobs.explain.ndcg import THRESHOLD
-from include.jobs.quality.records import Tally
+from include.jobs.quality.records import RecordTally
 
 
 @dataclass
-class Result:
+class ExplainResult:
     """What one run found: global attributions and expected value by label. `scores` are the nDCG of a check."""
 
     labels: dict[str, dict[str, float]]
     expected: dict[str, float]
-    tally: Tally
+    tally: RecordTally
     how: dict[str, Any]
     baseline: dict[str, dict[str, float]] | None = None
     scores: dict[str, float] = field(default_factory=dict)

@@ -14,7 +14,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Batch:
+class ColumnBatch:
     """Consecutive rows by column; a column that is not there is missing in all of them."""
 
     rows: int
@@ -22,7 +22,7 @@ class Batch:
 
 
 @dataclass
-class Seen:
+class ReaderRemarks:
     """What a reader had to report: counts by sentence, and the first examples."""
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Seen:
         if example and len(self.examples) < SHOWN:
             self.examples.append(example)
 
-    def merge(self, other: Seen) -> None:
+    def merge(self, other: ReaderRemarks) -> None:
         """Take in what another reader reported."""
         for what, count in other.counts.items():
             self.add(what, count=count)
@@ -45,7 +45,7 @@ class Seen:
         return [f"{count} {what}" for what, count in self.counts.items()] + self.examples
 
 
-def utf8(name: str, array: pa.Array, seen: Seen) -> pa.Array:
+def utf8(name: str, array: pa.Array, seen: ReaderRemarks) -> pa.Array:
     """The array with whatever is not UTF-8 replaced by U+FFFD, as Java reads it; such cells are counted."""
     texts = Texts(array, True)
     if not len(texts.lengths):

@@ -16,11 +16,11 @@ from typing import Any
 
 from include.jobs.config import parse_time
 from include.jobs.job import UserError
-from include.jobs.monitor.batches import Seen
+from include.jobs.monitor.batches import ReaderRemarks
 from include.jobs.monitor.read_csv import opened
-from include.jobs.monitor.rows import BadRecord, Row, text_of
+from include.jobs.monitor.rows import Row, UnreadableRecord, text_of
 from include.jobs.monitor.scripts import InferenceRecord
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 
 ENDPOINT_INPUT, ENDPOINT_OUTPUT = "endpointInput", "endpointOutput"
 BATCH_OUTPUT = "batchTransformOutput"
@@ -38,7 +38,7 @@ class Captured:
     """
 
     index_names: Sequence[str]
-    window: Window
+    window: CaptureWindow
     excluded: str = ""
     output_last: bool = False
     preprocess: Callable[[InferenceRecord], list[Row]] | None = None
@@ -48,7 +48,7 @@ class Captured:
     left_out: int = 0
     corrupt: int = 0
 
-    def read(self, paths: Sequence[Path], seen: Seen) -> Iterator[Row]:
+    def read(self, paths: Sequence[Path], seen: ReaderRemarks) -> Iterator[Row]:
         """All rows in the window, file by file."""
         for path in paths:
             with opened(path) as file:
@@ -56,7 +56,7 @@ class Captured:
                     if line.strip():
                         yield from self._line(line, f"line {number} of {path.name}", seen)
 
-    def _line(self, line: bytes, where: str, seen: Seen) -> list[Row]:
+    def _line(self, line: bytes, where: str, seen: ReaderRemarks) -> list[Row]:
         try:
             rows = self._record(json.loads(line), where)
         # A user's script may raise anything; what it cannot read is a bad record like any other.
@@ -72,7 +72,7 @@ class Captured:
 
     def _record(self, record: Any, where: str) -> list[Row]:
         if not isinstance(record, dict):
-            raise BadRecord(f"it holds a {type(record).__name__}, no object")
+            raise UnreadableRecord(f"it holds a {type(record).__name__}, no object")
         metadata = record["eventMetadata"]
         moment = parse_time(str(metadata["inferenceTime"]), f"inferenceTime in {where}")
         if not self.window.holds(moment):
@@ -116,12 +116,14 @@ def _rows(data: Mapping[str, Any], index_names: Sequence[str]) -> Iterator[Row]:
         yield from parts[0]
         return
     if len({len(part) for part in parts}) != 1:
-        raise BadRecord(f"{' and '.join(index_names)} have {' and '.join(str(len(part)) for part in parts)} rows")
+        raise UnreadableRecord(
+            f"{' and '.join(index_names)} have {' and '.join(str(len(part)) for part in parts)} rows"
+        )
     for pieces in zip(*parts, strict=True):
         if all(isinstance(piece, Mapping) for piece in pieces):
             yield {name: cell for piece in pieces if isinstance(piece, Mapping) for name, cell in piece.items()}
         elif any(isinstance(piece, Mapping) for piece in pieces):
-            raise BadRecord("a side with names cannot be joined to one without")
+            raise UnreadableRecord("a side with names cannot be joined to one without")
         else:
             yield [cell for piece in pieces for cell in piece]
 
@@ -140,7 +142,7 @@ def _payload(part: Mapping[str, Any]) -> list[Row]:
         ]
     if encoding == "JSON":
         return _json_rows(json.loads(text) if isinstance(text, str) else text)
-    raise BadRecord(f"the encoding {encoding!r} is not known (CSV, JSON, BASE64)")
+    raise UnreadableRecord(f"the encoding {encoding!r} is not known (CSV, JSON, BASE64)")
 
 
 def _json_rows(value: Any) -> list[Row]:
@@ -164,4 +166,4 @@ def _json_row(row: Any) -> Row:
         return {str(name): text_of(value) for name, value in row.items()}
     if isinstance(row, list):
         return [text_of(value) for value in row]
-    raise BadRecord(f"a row is a {type(row).__name__}, it must be a list or an object")
+    raise UnreadableRecord(f"a row is a {type(row).__name__}, it must be a list or an object")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.jobs.monitor import drift
-from include.jobs.monitor.constraints import Constraint
+from include.jobs.monitor.constraints import FeatureConstraint
 from include.jobs.monitor.kll import Distribution
 from include.jobs.monitor.profile import ColumnProfile
 
@@ -22,7 +22,7 @@ STANDARD_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
-class Violation:
+class DataQualityViolation:
     """One entry of constraint_violations.json."""
 
     feature_name: str
@@ -69,7 +69,7 @@ class Distance:
 
 
 def distances(
-    constraints: Sequence[Constraint],
+    constraints: Sequence[FeatureConstraint],
     statistics: Mapping[str, Mapping[str, Any]],
     profiles: Mapping[str, ColumnProfile],
 ) -> dict[str, Distance]:
@@ -84,7 +84,7 @@ def distances(
     return found
 
 
-def _distance(constraint: Constraint, baseline: Mapping[str, Any], profile: ColumnProfile) -> Distance | None:
+def _distance(constraint: FeatureConstraint, baseline: Mapping[str, Any], profile: ColumnProfile) -> Distance | None:
     settings = constraint.settings
     numbers = baseline.get("numerical_statistics")
     if numbers and profile.numeric:
@@ -113,10 +113,10 @@ def category_counts(baseline: Mapping[str, Any]) -> dict[str, float]:
 
 
 def violations(
-    constraints: Sequence[Constraint], profiles: Mapping[str, ColumnProfile], drifted: Mapping[str, Distance]
-) -> list[Violation]:
+    constraints: Sequence[FeatureConstraint], profiles: Mapping[str, ColumnProfile], drifted: Mapping[str, Distance]
+) -> list[DataQualityViolation]:
     """All violations, feature by feature in the baseline's order, then those of the set of columns."""
-    found: list[Violation] = []
+    found: list[DataQualityViolation] = []
     for constraint in constraints:
         profile = profiles.get(constraint.name)
         if profile is not None and constraint.settings.evaluate:
@@ -124,11 +124,13 @@ def violations(
     return found + list(_of_columns(constraints, profiles))
 
 
-def _of_feature(constraint: Constraint, profile: ColumnProfile, distance: Distance | None) -> Iterator[Violation]:
+def _of_feature(
+    constraint: FeatureConstraint, profile: ColumnProfile, distance: Distance | None
+) -> Iterator[DataQualityViolation]:
     name = constraint.name
     match = profile.share_of(constraint.inferred_type)
     if match < constraint.settings.datatype_threshold:
-        yield Violation(
+        yield DataQualityViolation(
             name,
             "data_type_check",
             "Data type match requirement is not met. "
@@ -138,7 +140,7 @@ def _of_feature(constraint: Constraint, profile: ColumnProfile, distance: Distan
         )
     rows = profile.present + profile.missing
     if profile.completeness < least_completeness(constraint.completeness, rows):
-        yield Violation(
+        yield DataQualityViolation(
             name,
             "completeness_check",
             "Data completeness requirement is not met. "
@@ -146,10 +148,12 @@ def _of_feature(constraint: Constraint, profile: ColumnProfile, distance: Distan
             f"Observed: Only {profile.completeness * 100}% of data is present.",
         )
     if distance is not None and distance.exceeded:
-        yield Violation(name, "baseline_drift_check", distance.words())
+        yield DataQualityViolation(name, "baseline_drift_check", distance.words())
     share = _share_in_domain(constraint, profile)
     if share < constraint.settings.domain_threshold:
-        yield Violation(name, "categorical_values_check", f"Value: {share} does not meet the constraint requirement!")
+        yield DataQualityViolation(
+            name, "categorical_values_check", f"Value: {share} does not meet the constraint requirement!"
+        )
 
 
 def least_completeness(baseline: float, rows: int) -> float:
@@ -159,22 +163,26 @@ def least_completeness(baseline: float, rows: int) -> float:
     return baseline - STANDARD_ERRORS * math.sqrt(baseline * (1 - baseline) / rows)
 
 
-def _share_in_domain(constraint: Constraint, profile: ColumnProfile) -> float:
+def _share_in_domain(constraint: FeatureConstraint, profile: ColumnProfile) -> float:
     """Share of the values that the baseline knew; 1.0 where the baseline allows any."""
     if constraint.domain is None or not profile.present:
         return 1.0
     return profile.in_domain / profile.present
 
 
-def _of_columns(constraints: Sequence[Constraint], profiles: Mapping[str, ColumnProfile]) -> Iterator[Violation]:
+def _of_columns(
+    constraints: Sequence[FeatureConstraint], profiles: Mapping[str, ColumnProfile]
+) -> Iterator[DataQualityViolation]:
     known = {constraint.name for constraint in constraints}
     numbers = (
         f"Number of columns in current dataset: {len(profiles)}, "
         f"Number of columns in baseline constraints: {len(constraints)}"
     )
     if known - set(profiles):
-        yield Violation(
+        yield DataQualityViolation(
             "Missing columns", "missing_column_check", f"There are missing columns in current dataset. {numbers}"
         )
     if set(profiles) - known:
-        yield Violation("Extra columns", "extra_column_check", f"There are extra columns in current dataset. {numbers}")
+        yield DataQualityViolation(
+            "Extra columns", "extra_column_check", f"There are extra columns in current dataset. {numbers}"
+        )

@@ -8,14 +8,14 @@ import numpy as np
 
 from include.jobs.monitor import hyperloglog, kll
 from include.jobs.monitor.kernels import Kernels
-from include.jobs.monitor.tally import REMEMBERED, Tally
+from include.jobs.monitor.tally import REMEMBERED, ValueTally
 from include.jobs.monitor.texts import Floats, Numbers, Texts
 from include.jobs.monitor.vectorised import wrapped
 
 SUM, COUNT, MEAN, SQUARES, LEAST, MOST = range(6)
 
 
-class Column:
+class ColumnState:
     """State of one column; values of `domain` are counted however many others there are."""
 
     def __init__(self, name: str, domain: Iterable[str] | None = None) -> None:
@@ -30,7 +30,7 @@ class Column:
         self.integer_sum = 0
         self.too_large = False
         self.registers = hyperloglog.empty()
-        self.tally = Tally(domain or ())
+        self.tally = ValueTally(domain or ())
         self.has_domain = domain is not None
         self.moments: Floats = np.array([0.0, 0.0, 0.0, 0.0, np.inf, -np.inf])
         self.sketch = kll.Sketch()
@@ -106,7 +106,7 @@ class Column:
             self.tally.table.read(self.tally)
             self.tally.table = None
 
-    def merge(self, later: Column) -> None:
+    def merge(self, later: ColumnState) -> None:
         """Take in the state of later rows: registers by maximum, moments as Spark merges them, sketches as Deequ does.
 
         Both must be finished.

@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Constraint:
+class FeatureConstraint:
     """What the baseline says of one feature. `domain` is None if the feature may hold any value."""
 
     name: str
@@ -87,7 +87,7 @@ def _suggest(profile: ColumnProfile) -> dict[str, Any]:
     return entry
 
 
-def read(document: Mapping[str, Any], categorical_method: str | None = None) -> list[Constraint]:
+def read(document: Mapping[str, Any], categorical_method: str | None = None) -> list[FeatureConstraint]:
     """The features of a constraints document in their order; UserError names what it lacks.
 
     `categorical_method` (the setting of the environment) goes before what the document says.
@@ -104,9 +104,9 @@ def read(document: Mapping[str, Any], categorical_method: str | None = None) -> 
         ) from error
 
 
-def _read(entry: Mapping[str, Any], common: Mapping[str, Any]) -> Constraint:
+def _read(entry: Mapping[str, Any], common: Mapping[str, Any]) -> FeatureConstraint:
     domains = (entry.get("string_constraints") or {}).get("domains")
-    return Constraint(
+    return FeatureConstraint(
         name=str(entry["name"]),
         inferred_type=str(entry["inferred_type"]),
         completeness=float(entry["completeness"]),

@@ -15,25 +15,25 @@ from include.jobs import contract
 from include.jobs.dataset import metric_time, required
 from include.jobs.job import UserError, read_json, write_json, write_message
 from include.jobs.monitor import checks, cloudwatch, constraints, drift_file, inputs, profile, report, scripts
-from include.jobs.monitor.constraints import Constraint
+from include.jobs.monitor.constraints import FeatureConstraint
 from include.jobs.monitor.profile import ColumnProfile
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 
 
 @dataclass(frozen=True)
 class Baseline:
     """What the data is held against; `statistics` (by feature) is empty if only constraints were given."""
 
-    constraints: Sequence[Constraint]
+    constraints: Sequence[FeatureConstraint]
     statistics: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DataQualityResult:
     """What a check has found: the distances of the columns, and the violations."""
 
     distances: Mapping[str, checks.Distance]
-    violations: Sequence[checks.Violation]
+    violations: Sequence[checks.DataQualityViolation]
 
 
 def main() -> None:
@@ -49,7 +49,11 @@ def main() -> None:
     outcome = _check(output, baseline, profiles, statistics) if baseline else None
     _publish(profiles, baseline, outcome)
     write_report(
-        output, statistics, baseline, outcome, [*dataset.notes, f"The window: {Window.of_environment().words()}."]
+        output,
+        statistics,
+        baseline,
+        outcome,
+        [*dataset.notes, f"The window: {CaptureWindow.of_environment().words()}."],
     )
     _tell(dataset, outcome)
     after = os.environ.get(contract.POSTPROCESSOR)
@@ -93,20 +97,20 @@ def write_statistics(output: Path, rows: int, profiles: Sequence[ColumnProfile])
 
 def _check(
     output: Path, baseline: Baseline, profiles: Sequence[ColumnProfile], statistics: Mapping[str, Any]
-) -> Outcome:
+) -> DataQualityResult:
     by_name = {each.name: each for each in profiles}
     distances = checks.distances(baseline.constraints, baseline.statistics, by_name)
     found = checks.violations(baseline.constraints, by_name, distances)
     write_json(output / contract.VIOLATIONS_JSON, {"violations": [violation.record() for violation in found]})
     write_json(output / contract.DRIFT_JSON, drift_file.document(baseline.statistics, statistics, distances))
-    return Outcome(distances, found)
+    return DataQualityResult(distances, found)
 
 
 def write_report(
     output: Path,
     statistics: Mapping[str, Any],
     baseline: Baseline | None,
-    outcome: Outcome | None,
+    outcome: DataQualityResult | None,
     notes: Sequence[str],
 ) -> None:
     """The page for people."""
@@ -120,7 +124,7 @@ def write_report(
     (output / contract.REPORT_HTML).write_text(page, encoding="utf-8")
 
 
-def _publish(profiles: Sequence[ColumnProfile], baseline: Baseline | None, outcome: Outcome | None) -> None:
+def _publish(profiles: Sequence[ColumnProfile], baseline: Baseline | None, outcome: DataQualityResult | None) -> None:
     if os.environ.get(contract.PUBLISH_CLOUDWATCH) != constraints.ENABLED:
         return
     silent = {each.name for each in baseline.constraints if not each.settings.emit_metrics} if baseline else set()
@@ -129,7 +133,7 @@ def _publish(profiles: Sequence[ColumnProfile], baseline: Baseline | None, outco
     print(f"monitor: metrics for CloudWatch in {path}")
 
 
-def _tell(dataset: inputs.Dataset, outcome: Outcome | None) -> None:
+def _tell(dataset: inputs.Dataset, outcome: DataQualityResult | None) -> None:
     """The log and the message; its texts are those of AWS's analyzer."""
     for note in dataset.notes:
         print(f"monitor: {note}")

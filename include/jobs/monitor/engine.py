@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from include.jobs.monitor import kernels as kernel_choice
 from include.jobs.monitor import read_csv, read_parquet
-from include.jobs.monitor.batches import Batch, Seen
-from include.jobs.monitor.column import Column
+from include.jobs.monitor.batches import ColumnBatch, ReaderRemarks
+from include.jobs.monitor.column import ColumnState
 from include.jobs.monitor.kernels import Kernels
 from include.jobs.monitor.read_csv import CsvPart
 from include.jobs.monitor.read_parquet import ParquetPart
@@ -27,27 +27,27 @@ from include.jobs.monitor.texts import Numbers, Texts
 EXACT, PARALLEL = "exact", "parallel"
 #: Bytes of input from which other processes pay for their start.
 WORTH_PROCESSES = 64 << 20
-Part = CsvPart | ParquetPart
+InputPart = CsvPart | ParquetPart
 Domains = Mapping[str, Iterable[str] | None]
 
 
 @dataclass
-class State:
+class DatasetState:
     """Columns by name after `rows` rows, and what the readers reported."""
 
     domains: Domains
     rows: int = 0
-    columns: dict[str, Column] = field(default_factory=dict)
-    seen: Seen = field(default_factory=Seen)
+    columns: dict[str, ColumnState] = field(default_factory=dict)
+    seen: ReaderRemarks = field(default_factory=ReaderRemarks)
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> ColumnState:
         """The column of that name; a new one is missing in all rows so far."""
         if name not in self.columns:
-            self.columns[name] = Column(name, self.domains.get(name))
+            self.columns[name] = ColumnState(name, self.domains.get(name))
             self.columns[name].add_missing(self.rows)
         return self.columns[name]
 
-    def merge(self, later: State) -> None:
+    def merge(self, later: DatasetState) -> None:
         """Take in the state of later rows."""
         for name, column in later.columns.items():
             self.column(name).merge(column)
@@ -56,14 +56,14 @@ class State:
         self.rows += later.rows
         self.seen.merge(later.seen)
 
-    def finish(self) -> State:
+    def finish(self) -> DatasetState:
         """Make all columns portable."""
         for column in self.columns.values():
             column.finish()
         return self
 
 
-def consume(batches: Iterable[Batch], state: State, kernels: Kernels, threads: int) -> State:
+def consume(batches: Iterable[ColumnBatch], state: DatasetState, kernels: Kernels, threads: int) -> DatasetState:
     """Run batches through the kernels in their order; the next batch is read while columns are at work."""
     with ThreadPoolExecutor(threads) as pool:
         running: list[Future[None]] = []
@@ -79,7 +79,7 @@ def _wait(running: Iterable[Future[None]]) -> None:
         future.result()
 
 
-def _start(batch: Batch, state: State, kernels: Kernels, pool: Executor) -> list[Future[None]]:
+def _start(batch: ColumnBatch, state: DatasetState, kernels: Kernels, pool: Executor) -> list[Future[None]]:
     running = []
     for name in batch.columns:
         state.column(name)
@@ -89,7 +89,7 @@ def _start(batch: Batch, state: State, kernels: Kernels, pool: Executor) -> list
     return running
 
 
-def _add(column: Column, piece: Texts | Numbers | None, rows: int, kernels: Kernels) -> None:
+def _add(column: ColumnState, piece: Texts | Numbers | None, rows: int, kernels: Kernels) -> None:
     if piece is None:
         column.add_missing(rows)
     elif isinstance(piece, Texts):
@@ -98,18 +98,18 @@ def _add(column: Column, piece: Texts | Numbers | None, rows: int, kernels: Kern
         column.add_numbers(piece, kernels)
 
 
-def read(part: Part, seen: Seen) -> Iterator[Batch]:
+def read(part: InputPart, seen: ReaderRemarks) -> Iterator[ColumnBatch]:
     """A part's batches."""
     return read_csv.read(part, seen) if isinstance(part, CsvPart) else read_parquet.read(part, seen)
 
 
-def run_part(part: Part, domains: Domains, kernels_name: str, threads: int) -> State:
+def run_part(part: InputPart, domains: Domains, kernels_name: str, threads: int) -> DatasetState:
     """One part from its beginning to its end; the state is portable."""
-    state = State(domains)
+    state = DatasetState(domains)
     return consume(read(part, state.seen), state, kernel_choice.choose(kernels_name, 0), threads).finish()
 
 
-def analyse(parts: Sequence[Part], domains: Domains, kernels: Kernels, mode: str) -> State:
+def analyse(parts: Sequence[InputPart], domains: Domains, kernels: Kernels, mode: str) -> DatasetState:
     """All parts in their order, in one of the two modes."""
     cores = len(os.sched_getaffinity(0))
     if mode == PARALLEL:
@@ -117,21 +117,21 @@ def analyse(parts: Sequence[Part], domains: Domains, kernels: Kernels, mode: str
         return _merged(_spread(pieces, domains, kernels, cores))
     if kernels.name == kernel_choice.NUMPY and cores > 1 and _size(parts) >= WORTH_PROCESSES:
         return _by_columns(parts, domains, kernels, cores)
-    state = State(domains)
+    state = DatasetState(domains)
     for part in parts:
         consume(read(part, state.seen), state, kernels, cores)
     return state.finish()
 
 
-def _size(parts: Iterable[Part]) -> int:
+def _size(parts: Iterable[InputPart]) -> int:
     return sum(part.path.stat().st_size for part in parts)
 
 
-def _split(part: Part, pieces: int) -> Sequence[Part]:
+def _split(part: InputPart, pieces: int) -> Sequence[InputPart]:
     return read_csv.split(part, pieces) if isinstance(part, CsvPart) else read_parquet.split(part, pieces)
 
 
-def _spread(parts: Sequence[Part], domains: Domains, kernels: Kernels, cores: int) -> list[State]:
+def _spread(parts: Sequence[InputPart], domains: Domains, kernels: Kernels, cores: int) -> list[DatasetState]:
     """A state for each part, from threads or processes."""
     with _pool(kernels, _size(parts), cores) as pool:
         return list(pool.map(run_part, parts, *_constant(len(parts), dict(domains), kernels.name, 1)))
@@ -147,20 +147,20 @@ def _constant(times: int, *values: object) -> list[list[object]]:
     return [[value] * times for value in values]
 
 
-def _merged(states: Sequence[State]) -> State:
+def _merged(states: Sequence[DatasetState]) -> DatasetState:
     first = states[0]
     for state in states[1:]:
         first.merge(state)
     return first
 
 
-def _by_columns(parts: Sequence[Part], domains: Domains, kernels: Kernels, cores: int) -> State:
+def _by_columns(parts: Sequence[InputPart], domains: Domains, kernels: Kernels, cores: int) -> DatasetState:
     """Each process reads all parts for its share of the columns."""
     names = list(dict.fromkeys(name for part in parts for name in part.columns))
     shares = [names[share::cores] for share in range(cores)]
     tasks = [[part.only([n for n in share if n in part.columns]) for part in parts] for share in shares if share]
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
-        run: Callable[..., Iterator[State]] = pool.map
+        run: Callable[..., Iterator[DatasetState]] = pool.map
         states = list(run(_run_in_order, tasks, *_constant(len(tasks), dict(domains), kernels.name)))
     joined = states[0]
     for state in states[1:]:
@@ -169,8 +169,8 @@ def _by_columns(parts: Sequence[Part], domains: Domains, kernels: Kernels, cores
     return joined
 
 
-def _run_in_order(parts: Sequence[Part], domains: Domains, kernels_name: str) -> State:
-    state = State(domains)
+def _run_in_order(parts: Sequence[InputPart], domains: Domains, kernels_name: str) -> DatasetState:
+    state = DatasetState(domains)
     for part in parts:
         consume(read(part, state.seen), state, kernel_choice.choose(kernels_name, 0), 1)
     return state.finish()

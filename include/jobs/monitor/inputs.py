@@ -17,12 +17,12 @@ from include.jobs.config import parse_time
 from include.jobs.dataset import CAPTURE, JSON, MERGED, PARQUET, TRUE, dataset_format, required
 from include.jobs.job import UserError
 from include.jobs.monitor import engine, kernels, read_csv, read_parquet, rows, scripts
-from include.jobs.monitor.batches import Seen
+from include.jobs.monitor.batches import ReaderRemarks
 from include.jobs.monitor.capture import INDEXES, Captured
-from include.jobs.monitor.column import Column
-from include.jobs.monitor.engine import Domains, Part, State
+from include.jobs.monitor.column import ColumnState
+from include.jobs.monitor.engine import DatasetState, Domains, InputPart
 from include.jobs.monitor.rows import Row
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 
 CAPTURE_SUFFIXES = (".jsonl", ".json", ".gz")
 #: Columns that batch transform appends to a CSV line for monitoring: the inference id and its time.
@@ -34,7 +34,7 @@ class Dataset:
     """All columns after the last row, and sentences for the log and the report on how they were read."""
 
     rows: int
-    columns: list[Column]
+    columns: list[ColumnState]
     notes: list[str] = field(default_factory=list)
 
 
@@ -46,7 +46,7 @@ def read(known: Sequence[str], domains: Domains) -> Dataset:
     begun = time.perf_counter()
     source = contract.resolve(required(contract.DATASET_SOURCE))
     kind, options = dataset_format(required(contract.DATASET_FORMAT))
-    window = Window.of_environment()
+    window = CaptureWindow.of_environment()
     notes: list[str] = []
     files = _files(source, window, kind, notes)
     preprocess = _preprocessor()
@@ -75,7 +75,7 @@ def _named(files: Sequence[Path]) -> str:
     return names + (f" and {len(files) - 3} more files" if len(files) > 3 else "")
 
 
-def _files(source: Path, window: Window, kind: str, notes: list[str]) -> list[Path]:
+def _files(source: Path, window: CaptureWindow, kind: str, notes: list[str]) -> list[Path]:
     found = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     found = [path for path in found if not path.name.startswith((".", "_"))]
     if kind in (CAPTURE, MERGED):
@@ -109,11 +109,11 @@ def _preprocessor() -> Callable[[scripts.InferenceRecord], list[Row]] | None:
 def _captured(
     files: Sequence[Path],
     options: Mapping[str, Any],
-    window: Window,
+    window: CaptureWindow,
     known: Sequence[str],
     domains: Domains,
     notes: list[str],
-) -> State:
+) -> DatasetState:
     names = options.get("captureIndexNames") or INDEXES[:1]
     strange = [name for name in names if name not in INDEXES]
     if strange:
@@ -125,14 +125,14 @@ def _captured(
         output_last=options.get("output_columns_position") == "END",
         preprocess=_preprocessor(),
     )
-    state = State(domains)
+    state = DatasetState(domains)
     state = _consume(captured.read(files, state.seen), state, known, sum(path.stat().st_size for path in files))
     captured.refuse_nothing()
     notes += captured.notes()
     return state
 
 
-def _consume(found: Iterator[Row], state: State, known: Sequence[str], size: int) -> State:
+def _consume(found: Iterator[Row], state: DatasetState, known: Sequence[str], size: int) -> DatasetState:
     chosen = kernels.choose(os.environ.get(contract.ANALYSIS_KERNELS) or kernels.AUTO, size)
     return engine.consume(rows.gathered(found, known), state, chosen, 1).finish()
 
@@ -143,9 +143,9 @@ def _json(
     known: Sequence[str],
     domains: Domains,
     preprocess: Callable[[scripts.InferenceRecord], list[Row]] | None,
-) -> State:
+) -> DatasetState:
     lines = any(options.get(name) in TRUE for name in ("lines", "line")) or not options
-    state = State(domains)
+    state = DatasetState(domains)
 
     def records() -> Iterator[Row]:
         for path in files:
@@ -161,7 +161,7 @@ def _preprocessed(
     payload: str,
     encoding: str,
     preprocess: Callable[[scripts.InferenceRecord], list[Row]] | None,
-    seen: Seen,
+    seen: ReaderRemarks,
 ) -> list[Row]:
     """The record's rows after the user's script, which sees it as the input of a request."""
     if preprocess is None:
@@ -182,7 +182,7 @@ def _parts(
     domains: Domains,
     preprocess: Callable[[scripts.InferenceRecord], list[Row]] | None,
     notes: list[str],
-) -> State:
+) -> DatasetState:
     header = options.get("header") in TRUE
     found = [
         read_parquet.whole(path)
@@ -198,7 +198,7 @@ def _parts(
         notes.append(f"{len(empty)} files are empty: {', '.join(empty[:3])}")
     _compare(parts, notes)
     if preprocess is not None:
-        state = State(domains)
+        state = DatasetState(domains)
         cells = (row for part in parts for row in _cells(part, preprocess, state.seen))
         return _consume(cells, state, known, 0)
     mode = _mode(parts)
@@ -213,7 +213,7 @@ def _parts(
     return state
 
 
-def _mode(parts: Sequence[Part]) -> str:
+def _mode(parts: Sequence[InputPart]) -> str:
     """The setting `analysis_mode`; without it one file is read exactly, several are read in parallel."""
     given = os.environ.get(contract.ANALYSIS_MODE)
     if given and given not in (engine.EXACT, engine.PARALLEL):
@@ -221,7 +221,7 @@ def _mode(parts: Sequence[Part]) -> str:
     return given or (engine.EXACT if len(parts) == 1 else engine.PARALLEL)
 
 
-def _compare(parts: Sequence[Part], notes: list[str]) -> None:
+def _compare(parts: Sequence[InputPart], notes: list[str]) -> None:
     """Note files whose columns are others than the first's: what a file lacks is missing in its rows."""
     first = set(parts[0].names)
     for part in parts[1:]:
@@ -251,12 +251,14 @@ def _is_time(text: str) -> bool:
     return not text.isdigit()
 
 
-def _without_added(part: Part, known: Sequence[str]) -> Part:
+def _without_added(part: InputPart, known: Sequence[str]) -> InputPart:
     added = [name for name in part.names if name in rows.ADDED_KEYS and name not in known]
     return part.only([name for name in part.names if name not in added]) if added else part
 
 
-def _cells(part: Part, preprocess: Callable[[scripts.InferenceRecord], list[Row]], seen: Seen) -> Iterator[Row]:
+def _cells(
+    part: InputPart, preprocess: Callable[[scripts.InferenceRecord], list[Row]], seen: ReaderRemarks
+) -> Iterator[Row]:
     """Rows of a file one by one through the user's script."""
     for batch in engine.read(part, seen):
         columns = []

@@ -13,7 +13,7 @@ from typing import Protocol
 from include.jobs.job import UserError
 from include.jobs.monitor import kll
 from include.jobs.monitor.hyperloglog import Registers
-from include.jobs.monitor.tally import Scan, Tally
+from include.jobs.monitor.tally import Scan, ValueTally
 from include.jobs.monitor.texts import Floats, Texts, Words
 from include.jobs.monitor.vectorised import Vectorised
 
@@ -27,7 +27,7 @@ class Kernels(Protocol):
 
     name: str
 
-    def scan(self, texts: Texts, registers: Registers, tally: Tally, numeric: bool) -> Scan: ...
+    def scan(self, texts: Texts, registers: Registers, tally: ValueTally, numeric: bool) -> Scan: ...
 
     def hash_words(self, words: Words, short: bool, registers: Registers) -> None: ...
 

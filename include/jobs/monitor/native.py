@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from include.jobs.monitor import compiled, compiled_sketch, kll
 from include.jobs.monitor.hyperloglog import Registers
-from include.jobs.monitor.tally import REMEMBERED, Scan, Tally
+from include.jobs.monitor.tally import REMEMBERED, Scan, ValueTally
 from include.jobs.monitor.texts import Floats, Texts, Words
 from include.jobs.monitor.vectorised import xxh64
 
@@ -35,7 +35,7 @@ class _Table:
         table.room[0] = REMEMBERED
         return table
 
-    def read(self, tally: Tally) -> None:
+    def read(self, tally: ValueTally) -> None:
         """Bring the counts into the tally."""
         counts = dict(zip(self.keys.tolist(), self.tallies.tolist(), strict=True))
         for names, target in ((list(tally.domain), tally.domain), (self.names, tally.counts)):
@@ -70,7 +70,7 @@ class Compiled:
 
     name = "compiled"
 
-    def scan(self, texts: Texts, registers: Registers, tally: Tally, numeric: bool) -> Scan:
+    def scan(self, texts: Texts, registers: Registers, tally: ValueTally, numeric: bool) -> Scan:
         """One pass over texts; see `compiled.scan_texts`."""
         counting = tally.open or bool(tally.domain)
         if counting and tally.table is None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from include.jobs.monitor import kll, scala_order
-from include.jobs.monitor.column import COUNT, LEAST, MOST, SQUARES, SUM, Column
+from include.jobs.monitor.column import COUNT, LEAST, MOST, SQUARES, SUM, ColumnState
 
 INTEGRAL, FRACTIONAL, STRING, UNKNOWN = "Integral", "Fractional", "String", "Unknown"
 #: Above this estimate a text column is not described by its values (ColumnProfiler.DEFAULT_CARDINALITY_THRESHOLD).
@@ -25,7 +25,7 @@ NULL = "NullValue"
 class ColumnProfile:
     """A column that has been read to its end; `all_values` is how many values all columns' maps hold (scala_order)."""
 
-    def __init__(self, column: Column, all_values: int = 0) -> None:
+    def __init__(self, column: ColumnState, all_values: int = 0) -> None:
         self.name = column.name
         self.present = column.present
         self.missing = column.missing
@@ -161,7 +161,7 @@ def written(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def profiles(columns: Sequence[Column]) -> list[ColumnProfile]:
+def profiles(columns: Sequence[ColumnState]) -> list[ColumnProfile]:
     """The profiles of columns that were read together."""
     for column in columns:
         column.finish()

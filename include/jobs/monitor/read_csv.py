@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from include.jobs.job import UserError
-from include.jobs.monitor.batches import Batch, Seen, texts_of, utf8
+from include.jobs.monitor.batches import ColumnBatch, ReaderRemarks, texts_of, utf8
 from include.jobs.monitor.texts import Texts
 from include.jobs.raw_files import positional_name
 
@@ -164,7 +164,7 @@ def split(part: CsvPart, pieces: int) -> list[CsvPart]:
     ]
 
 
-def read(part: CsvPart, seen: Seen) -> Iterator[Batch]:
+def read(part: CsvPart, seen: ReaderRemarks) -> Iterator[ColumnBatch]:
     """The part's rows in their order; ragged ones come last."""
     wanted = part.columns
     aside: list[str] = []
@@ -211,13 +211,13 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def _batch(batch: pa.RecordBatch, seen: Seen) -> Batch:
+def _batch(batch: pa.RecordBatch, seen: ReaderRemarks) -> ColumnBatch:
     names = batch.schema.names
     columns = {name: Texts(utf8(name, batch.column(at), seen), True) for at, name in enumerate(names)}
-    return Batch(batch.num_rows, columns)
+    return ColumnBatch(batch.num_rows, columns)
 
 
-def _repaired(part: CsvPart, wanted: Sequence[str], aside: list[str], seen: Seen) -> Batch:
+def _repaired(part: CsvPart, wanted: Sequence[str], aside: list[str], seen: ReaderRemarks) -> ColumnBatch:
     width = len(part.names)
     rows = []
     for row in csv.reader(aside, delimiter=part.delimiter):
@@ -229,4 +229,4 @@ def _repaired(part: CsvPart, wanted: Sequence[str], aside: list[str], seen: Seen
         rows.append([*row, *[""] * (width - len(row))][:width])
     aside.clear()
     columns = dict(zip(part.names, zip(*rows, strict=True), strict=True))
-    return Batch(len(rows), {name: texts_of(columns[name]) for name in wanted})
+    return ColumnBatch(len(rows), {name: texts_of(columns[name]) for name in wanted})

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.jobs.job import UserError
-from include.jobs.monitor.batches import Batch, Seen
+from include.jobs.monitor.batches import ColumnBatch, ReaderRemarks
 from include.jobs.monitor.texts import Numbers, Texts, numpy_of
 
 ROWS = 65_536
@@ -65,13 +65,13 @@ def split(part: ParquetPart, pieces: int) -> list[ParquetPart]:
     return [replace(part, groups=tuple(range(*pair))) for pair in pairwise(edges)]
 
 
-def read(part: ParquetPart, seen: Seen) -> Iterator[Batch]:
+def read(part: ParquetPart, seen: ReaderRemarks) -> Iterator[ColumnBatch]:
     """The part's rows in their order."""
     wanted = list(part.columns)
     file = _opened(part.path)
     groups = list(range(file.num_row_groups)) if part.groups is None else list(part.groups)
     for batch in file.iter_batches(batch_size=ROWS, row_groups=groups, columns=wanted):
-        yield Batch(batch.num_rows, {name: typed(batch.column(name)) for name in wanted})
+        yield ColumnBatch(batch.num_rows, {name: typed(batch.column(name)) for name in wanted})
 
 
 def typed(array: pa.Array) -> Texts | Numbers:

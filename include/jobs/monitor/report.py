@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from include.jobs import page
-from include.jobs.monitor.checks import Distance, Violation, category_counts
+from include.jobs.monitor.checks import DataQualityViolation, Distance, category_counts
 from include.jobs.monitor.kll import Distribution
 from include.jobs.page import Html
 from include.jobs.svg import number
@@ -39,7 +39,7 @@ def render(
     statistics: Document,
     baseline: Mapping[str, Document],
     distances: Mapping[str, Distance],
-    found: Sequence[Violation] | None,
+    found: Sequence[DataQualityViolation] | None,
     notes: Sequence[str],
 ) -> str:
     """The whole page. `found` is None for a baseline run; `baseline` holds the baseline's statistics by feature."""
@@ -56,7 +56,7 @@ def render(
     return page.document(title, f"{rows:,} rows · {len(features)} columns", sections, footer)
 
 
-def _verdict(found: Sequence[Violation] | None, rows: int, columns: int) -> str:
+def _verdict(found: Sequence[DataQualityViolation] | None, rows: int, columns: int) -> str:
     if found is None:
         return page.verdict(True, "Baseline made", f"Later data is held against these {rows:,} rows of training data.")
     if not found:
@@ -69,7 +69,9 @@ def _verdict(found: Sequence[Violation] | None, rows: int, columns: int) -> str:
     return page.verdict(False, f"{len(found)} {noun}: the data differs from the training data", f"Concerned: {shown}.")
 
 
-def _findings(found: Sequence[Violation], features: Mapping[str, Document], baseline: Mapping[str, Document]) -> str:
+def _findings(
+    found: Sequence[DataQualityViolation], features: Mapping[str, Document], baseline: Mapping[str, Document]
+) -> str:
     rows = [
         (
             violation.feature_name,
@@ -83,7 +85,7 @@ def _findings(found: Sequence[Violation], features: Mapping[str, Document], base
     return page.section("What is wrong", page.card(page.table(headings, rows)))
 
 
-def _in_words(violation: Violation, before: Document | None, now: Document | None) -> str:
+def _in_words(violation: DataQualityViolation, before: Document | None, now: Document | None) -> str:
     if before is None or now is None:
         return ""
     if violation.constraint_check_type == "completeness_check":
@@ -100,7 +102,7 @@ def _columns(
     features: Mapping[str, Document],
     baseline: Mapping[str, Document],
     distances: Mapping[str, Distance],
-    found: Sequence[Violation],
+    found: Sequence[DataQualityViolation],
 ) -> str:
     """A row for every column: those with findings first, then the farthest from the baseline."""
     bad = {violation.feature_name for violation in found}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from include.jobs.monitor.batches import Batch, Seen, texts_of
+from include.jobs.monitor.batches import ColumnBatch, ReaderRemarks, texts_of
 from include.jobs.monitor.read_csv import opened
 from include.jobs.raw_files import positional_name
 
@@ -17,16 +17,16 @@ ADDED_KEYS = ("SageMakerInferenceId", "SageMakerInferenceTime")
 Row = Mapping[str, str] | Sequence[str]
 
 
-class BadRecord(Exception):
+class UnreadableRecord(Exception):
     """A record that cannot be read; the text says why."""
 
 
 def text_of(value: Any) -> str:
-    """A single JSON value as the text that is analysed; null, NaN and infinities are missing. BadRecord if nested."""
+    """A JSON value as the text that is analysed; null, NaN and infinities are missing. UnreadableRecord if nested."""
     if value is None:
         return ""
     if isinstance(value, list | dict):
-        raise BadRecord(f"a cell is a {type(value).__name__}, it must be a single value")
+        raise UnreadableRecord(f"a cell is a {type(value).__name__}, it must be a single value")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -34,7 +34,7 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
-def gathered(rows: Iterable[Row], known: Sequence[str] = ()) -> Iterator[Batch]:
+def gathered(rows: Iterable[Row], known: Sequence[str] = ()) -> Iterator[ColumnBatch]:
     """Batches of rows; a row without names takes the known ones by position, and `_cN` beyond them."""
     cells: dict[str, list[str]] = {}
     count = 0
@@ -57,24 +57,24 @@ def _add(cells: dict[str, list[str]], count: int, row: Row, known: Sequence[str]
         column.append(cell)
 
 
-def _batch(cells: Mapping[str, list[str]], count: int) -> Batch:
-    return Batch(count, {name: texts_of(column + [""] * (count - len(column))) for name, column in cells.items()})
+def _batch(cells: Mapping[str, list[str]], count: int) -> ColumnBatch:
+    return ColumnBatch(count, {name: texts_of(column + [""] * (count - len(column))) for name, column in cells.items()})
 
 
-def json_lines(path: Path, lines: bool, seen: Seen) -> Iterator[Row]:
+def json_lines(path: Path, lines: bool, seen: ReaderRemarks) -> Iterator[Row]:
     """Records of a file of JSON objects: one a line, or (without `lines`) one document that is an object or a list."""
     with opened(path) as file:
         records = _by_line(file, path, seen) if lines else _document(file, path, seen)
         for where, record in records:
             try:
                 if not isinstance(record, dict):
-                    raise BadRecord(f"it holds a {type(record).__name__}, no object")
+                    raise UnreadableRecord(f"it holds a {type(record).__name__}, no object")
                 yield {str(name): text_of(cell) for name, cell in record.items() if name not in ADDED_KEYS}
-            except BadRecord as error:
+            except UnreadableRecord as error:
                 seen.add("records could not be read and are left out", f"{where}: {error}")
 
 
-def _by_line(file: Any, path: Path, seen: Seen) -> Iterator[tuple[str, Any]]:
+def _by_line(file: Any, path: Path, seen: ReaderRemarks) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
             where = f"line {number} of {path.name}"
@@ -84,7 +84,7 @@ def _by_line(file: Any, path: Path, seen: Seen) -> Iterator[tuple[str, Any]]:
                 seen.add("records could not be read and are left out", f"{where}: not JSON ({error})")
 
 
-def _document(file: Any, path: Path, seen: Seen) -> Iterator[tuple[str, Any]]:
+def _document(file: Any, path: Path, seen: ReaderRemarks) -> Iterator[tuple[str, Any]]:
     data = file.read()
     try:
         value = json.loads(data)

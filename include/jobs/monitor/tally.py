@@ -33,7 +33,7 @@ class Scan:
         setattr(self, kind, getattr(self, kind) + count)
 
 
-class Tally:
+class ValueTally:
     """Counts of values by their bytes, in the order of first appearance; `domain` values always have a place.
 
     When there are too many others it is closed: then only those of the domain are counted.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from include.jobs.monitor import kll
 from include.jobs.monitor.hyperloglog import PRECISION, REGISTERS, Registers
-from include.jobs.monitor.tally import Scan, Tally
+from include.jobs.monitor.tally import Scan, ValueTally
 from include.jobs.monitor.texts import PADDING, Bytes, Floats, Texts, Words, binary_of, mask_of, numpy_of, places_of
 
 Places = NDArray[np.int64]
@@ -131,7 +131,7 @@ class Vectorised:
 
     name = "numpy"
 
-    def scan(self, texts: Texts, registers: Registers, tally: Tally, numeric: bool) -> Scan:
+    def scan(self, texts: Texts, registers: Registers, tally: ValueTally, numeric: bool) -> Scan:
         """One pass over texts; see `compiled.scan_texts`."""
         present = texts.present
         rows = np.flatnonzero(present)
@@ -150,7 +150,7 @@ class Vectorised:
             _parse(texts, rows, found)
         return found
 
-    def _scan_unique(self, unique: dict[bytes, int], registers: Registers, tally: Tally, found: Scan) -> None:
+    def _scan_unique(self, unique: dict[bytes, int], registers: Registers, tally: ValueTally, found: Scan) -> None:
         register(registers, xxh64(list(unique)))
         tally.add(unique)
         for value, count in unique.items():

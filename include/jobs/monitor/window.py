@@ -16,14 +16,14 @@ HOUR_FOLDER = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})(?:/|$)")
 
 
 @dataclass(frozen=True)
-class Window:
+class CaptureWindow:
     """The times that count: start <= time < end; None is no bound."""
 
     start: datetime | None
     end: datetime | None
 
     @classmethod
-    def of_environment(cls) -> Window:
+    def of_environment(cls) -> CaptureWindow:
         """From the settings `start_time` and `end_time`; UserError if one is no time."""
         start, end = (os.environ.get(name) for name in (contract.START_TIME, contract.END_TIME))
         return cls(

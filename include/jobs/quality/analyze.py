@@ -15,12 +15,12 @@ from typing import Any
 
 from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, write_json
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality import constraints, outcomes, output, records, report, settings, statistics
-from include.jobs.quality.constraints import Constraint
-from include.jobs.quality.payload import BadRecord
-from include.jobs.quality.records import Sample, Source, Tally
-from include.jobs.quality.result import Result
+from include.jobs.quality.constraints import MetricConstraint
+from include.jobs.quality.payload import UnusableRecord
+from include.jobs.quality.records import RecordSource, RecordTally, Sample
+from include.jobs.quality.result import QualityResult
 
 PROGRAM = "model-quality"
 #: The five draws of the standard deviation; one seed, so that a run repeated says the same.
@@ -42,13 +42,13 @@ def main() -> None:
     write(result)
 
 
-def judge(result: Result, baseline: Sequence[Constraint], block: Mapping[str, Any]) -> None:
+def judge(result: QualityResult, baseline: Sequence[MetricConstraint], block: Mapping[str, Any]) -> None:
     """Hold the metrics of `block` against the constraints and note what was found."""
     result.violations, result.unchecked = constraints.check(baseline, block)
     result.thresholds = {constraint.metric: constraint.threshold for constraint in baseline}
 
 
-def source() -> Source:
+def source() -> RecordSource:
     """Where the rows come from, by the environment."""
     kind, options = dataset.dataset_format(dataset.required(contract.DATASET_FORMAT))
     wanted = settings.attributes()
@@ -59,12 +59,12 @@ def source() -> Source:
         )
     if kind != dataset.MERGED:
         _require_columns(wanted)
-    return Source(
+    return RecordSource(
         folder=settings.folder(contract.DATASET_SOURCE, DATA),
         kind=kind,
         options=options,
         attributes=wanted,
-        window=Window.of_environment(),
+        window=CaptureWindow.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         requested=False,
     )
@@ -80,28 +80,28 @@ def _require_columns(wanted: settings.Attributes) -> None:
         )
 
 
-def measure(where: Source, problem: str, classes: Sequence[str] = ()) -> Result:
+def measure(where: RecordSource, problem: str, classes: Sequence[str] = ()) -> QualityResult:
     """Statistics of all rows of the source; UserError if none can be used.
 
     `classes` are the model's classes in the order of its scores, where they are known.
     """
-    tally = Tally()
+    tally = RecordTally()
     if problem == "Regression":
         numbers = outcomes.Regression()
         _collect(records.read(where, tally), numbers, tally)
         tally.require_rows("predictions with labels")
-        return Result(problem, statistics.regression_block(*numbers.arrays(), SEED), tally)
+        return QualityResult(problem, statistics.regression_block(*numbers.arrays(), SEED), tally)
     if problem == "MulticlassClassification":
         codes = outcomes.Multiclass(classes)
         _collect(records.read(where, tally), codes, tally)
         tally.require_rows("predictions with labels")
         actual, predicted, names = codes.arrays()
         block = statistics.multiclass_block(actual, predicted, len(names), SEED, names)
-        return Result(problem, block, tally, tuple(names))
+        return QualityResult(problem, block, tally, tuple(names))
     return _binary(where, tally, classes)
 
 
-def _binary(where: Source, tally: Tally, classes: Sequence[str]) -> Result:
+def _binary(where: RecordSource, tally: RecordTally, classes: Sequence[str]) -> QualityResult:
     rows = outcomes.Binary(where.attributes.threshold, where.attributes.positive_label, classes)
     _collect(records.read(where, tally), rows, tally)
     tally.require_rows("predictions with labels")
@@ -109,16 +109,16 @@ def _binary(where: Source, tally: Tally, classes: Sequence[str]) -> Result:
     tally.used = len(actual)
     tally.require_rows("predictions with labels")
     block = statistics.binary_block(actual, predicted, scores, SEED, pair)
-    return Result("BinaryClassification", block, tally, pair)
+    return QualityResult("BinaryClassification", block, tally, pair)
 
 
 def _collect(
-    samples: Iterator[Sample], rows: outcomes.Regression | outcomes.Multiclass | outcomes.Binary, tally: Tally
+    samples: Iterator[Sample], rows: outcomes.Regression | outcomes.Multiclass | outcomes.Binary, tally: RecordTally
 ) -> None:
     for sample in samples:
         try:
             rows.add(sample)
-        except BadRecord as error:
+        except UnusableRecord as error:
             if sample.label in (None, ""):
                 tally.unlabelled += 1
             else:
@@ -127,7 +127,7 @@ def _collect(
         tally.used += 1
 
 
-def write(result: Result) -> None:
+def write(result: QualityResult) -> None:
     """Everything that a run leaves behind: files, metrics, page, log, message."""
     folder = settings.folder(contract.OUTPUT_PATH)
     dataset: dict[str, Any] = {"item_count": result.tally.used}
@@ -148,9 +148,9 @@ def write(result: Result) -> None:
     output.tell(PROGRAM, result.notes(), texts)
 
 
-def _metrics(result: Result) -> Iterator[output.Metric]:
+def _metrics(result: QualityResult) -> Iterator[output.MetricDatum]:
     for name, entry in result.block.items():
         if isinstance(entry, Mapping) and "value" in entry:
-            yield output.Metric(name, float(entry["value"]))
+            yield output.MetricDatum(name, float(entry["value"]))
     if result.violations is not None:
-        yield output.Metric("total_number_of_violations", float(len(result.violations)))
+        yield output.MetricDatum("total_number_of_violations", float(len(result.violations)))

@@ -60,7 +60,7 @@ OF_NEGATIVES = ("true_negative_rate", "false_positive_rate")
 
 
 @dataclass(frozen=True)
-class Constraint:
+class MetricConstraint:
     """A metric (by its name in statistics.json), the value it may not go beyond, and in which direction."""
 
     metric: str
@@ -73,7 +73,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Violation:
+class ModelQualityViolation:
     """One entry of constraint_violations.json."""
 
     metric: str
@@ -101,7 +101,7 @@ def suggest(problem: str, block: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read(document: Mapping[str, Any], problem: str) -> list[Constraint]:
+def read(document: Mapping[str, Any], problem: str) -> list[MetricConstraint]:
     """The constraints of a constraints.json; UserError if it is of another problem or an entry is malformed."""
     entries = document.get(CONSTRAINTS[problem])
     if not isinstance(entries, Mapping):
@@ -113,7 +113,7 @@ def read(document: Mapping[str, Any], problem: str) -> list[Constraint]:
     return [_constraint(str(name), entry) for name, entry in entries.items()]
 
 
-def _constraint(name: str, entry: Any) -> Constraint:
+def _constraint(name: str, entry: Any) -> MetricConstraint:
     threshold = entry.get("threshold") if isinstance(entry, Mapping) else None
     operator = entry.get("comparison_operator") if isinstance(entry, Mapping) else None
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or operator not in (LESS, GREATER):
@@ -121,15 +121,15 @@ def _constraint(name: str, entry: Any) -> Constraint:
             f"the baseline's constraint of {name!r} is {entry!r}: "
             f"give a number as threshold and {LESS} or {GREATER} as comparison_operator"
         )
-    return Constraint(name, float(threshold), str(operator))
+    return MetricConstraint(name, float(threshold), str(operator))
 
 
-def loosened(constraints: Sequence[Constraint], tolerance: float) -> list[Constraint]:
+def loosened(constraints: Sequence[MetricConstraint], tolerance: float) -> list[MetricConstraint]:
     """The constraints with an allowance (ours): `tolerance` of the metric's unit, of an error that share."""
     return [replace(constraint, threshold=_loose(constraint, tolerance)) for constraint in constraints]
 
 
-def _loose(constraint: Constraint, tolerance: float) -> float:
+def _loose(constraint: MetricConstraint, tolerance: float) -> float:
     allowance = tolerance * (abs(constraint.threshold) if constraint.metric in ERRORS else 1.0)
     return constraint.threshold + (allowance if constraint.operator == GREATER else -allowance)
 
@@ -144,7 +144,9 @@ def defined(problem: str, block: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry for name, entry in block.items() if name not in without}
 
 
-def check(constraints: Sequence[Constraint], block: Mapping[str, Any]) -> tuple[list[Violation], list[str]]:
+def check(
+    constraints: Sequence[MetricConstraint], block: Mapping[str, Any]
+) -> tuple[list[ModelQualityViolation], list[str]]:
     """The violations, and the names of the metrics that have a constraint but no value in this run."""
     found, unchecked = [], []
     for constraint in constraints:
@@ -156,10 +158,10 @@ def check(constraints: Sequence[Constraint], block: Mapping[str, Any]) -> tuple[
     return found, unchecked
 
 
-def _violation(constraint: Constraint, measured: Mapping[str, Any]) -> Violation:
+def _violation(constraint: MetricConstraint, measured: Mapping[str, Any]) -> ModelQualityViolation:
     name = SPELT.get(constraint.metric, constraint.metric)
     text = (
         f"Metric {name} with {measured['value']} +/- {measured['standard_deviation']} "
         f"was {constraint.operator} '{constraint.threshold}'"
     )
-    return Violation(constraint.metric, constraint.operator, text)
+    return ModelQualityViolation(constraint.metric, constraint.operator, text)

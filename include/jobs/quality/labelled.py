@@ -18,9 +18,9 @@ from typing import Any
 
 from include.jobs import contract, dataset
 from include.jobs.job import UserError, read_json, run, write_json
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality import analyze, constraints, merge, settings
-from include.jobs.quality.records import Source, Tally
+from include.jobs.quality.records import RecordSource, RecordTally
 from include.jobs.quality.settings import Attributes
 
 #: Key of merge.json: constraints whose metric the rows do not define.
@@ -44,12 +44,12 @@ def main() -> None:
         _require_readable(merged.labels)
         return
     folder = settings.folder(contract.OUTPUT_PATH)
-    source = Source(
+    source = RecordSource(
         folder=folder / merge.MERGE_FOLDER,
         kind=dataset.MERGED,
         options={},
         attributes=_attributes(measured, problem),
-        window=Window.of_environment(),
+        window=CaptureWindow.of_environment(),
         excluded=os.environ.get(contract.EXCLUDED_INFERENCE_IDS, ""),
         requested=False,
     )
@@ -66,7 +66,7 @@ def main() -> None:
     analyze.write(result)
 
 
-def _require_readable(labels: Tally) -> None:
+def _require_readable(labels: RecordTally) -> None:
     """UserError if there are label lines and none is one: that is no lack of labels."""
     if labels.records and not labels.used:
         raise UserError(

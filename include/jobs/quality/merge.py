@@ -32,11 +32,11 @@ from typing import Any
 
 from include.jobs import contract, page
 from include.jobs.job import UserError, run, write_json, write_message
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality import report, settings
 from include.jobs.quality.join import Label, LabelIndex
-from include.jobs.quality.payload import BadRecord
-from include.jobs.quality.records import UNREADABLE, Tally, lines, moment
+from include.jobs.quality.payload import UnusableRecord
+from include.jobs.quality.records import UNREADABLE, RecordTally, lines, moment
 
 PROGRAM = "ground-truth-merge"
 MERGE_FOLDER, MERGE_JSON = "merge", "merge.json"
@@ -49,8 +49,8 @@ _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]*$")
 class Merged:
     """The counts of one run; `captured.used` are the merged requests, `labels.used` the labels that were read."""
 
-    captured: Tally = field(default_factory=Tally)
-    labels: Tally = field(default_factory=Tally)
+    captured: RecordTally = field(default_factory=RecordTally)
+    labels: RecordTally = field(default_factory=RecordTally)
     identifiers: int = 0
     duplicate_labels: int = 0
     corrected_labels: int = 0
@@ -94,7 +94,7 @@ def perform() -> Merged:
     truth = _folder(settings.GROUND_TRUTH_SOURCE, TRUTH, "ground truth")
     target = settings.folder(contract.OUTPUT_PATH)
     excluded = os.environ.get(contract.EXCLUDED_INFERENCE_IDS, "")
-    merged = merge(captured, truth, target / MERGE_FOLDER, Window.of_environment(), excluded)
+    merged = merge(captured, truth, target / MERGE_FOLDER, CaptureWindow.of_environment(), excluded)
     write_json(target / MERGE_JSON, merged.document())
     (target / contract.REPORT_HTML).write_text(render(merged), encoding="utf-8")
     for name, value in merged.document().items():
@@ -107,7 +107,7 @@ def perform() -> Merged:
     return merged
 
 
-def merge(captured: Path, truth: Path, target: Path, window: Window, excluded: str = "") -> Merged:
+def merge(captured: Path, truth: Path, target: Path, window: CaptureWindow, excluded: str = "") -> Merged:
     """Join the two folders into `target`: one file per captured file, at its path, unless nothing of it is merged."""
     merged = Merged()
     with tempfile.TemporaryDirectory() as scratch:
@@ -146,7 +146,7 @@ def _index(path: Path, place: str, index: LabelIndex, merged: Merged) -> None:
             record = json.loads(line)
             identifier, data = _text(record["eventMetadata"]["eventId"], "eventId"), record["groundTruthData"]
             if not isinstance(data, dict) or "data" not in data:
-                raise BadRecord("groundTruthData has no data")
+                raise UnusableRecord("groundTruthData has no data")
         except UNREADABLE as error:
             merged.labels.reject(where, _why(error))
             continue
@@ -156,7 +156,9 @@ def _index(path: Path, place: str, index: LabelIndex, merged: Merged) -> None:
         merged.corrected_labels += changed is True
 
 
-def _merge_file(path: Path, target: Path, index: LabelIndex, merged: Merged, window: Window, excluded: str) -> None:
+def _merge_file(
+    path: Path, target: Path, index: LabelIndex, merged: Merged, window: CaptureWindow, excluded: str
+) -> None:
     file = None
     try:
         for where, line in lines(path):
@@ -188,11 +190,13 @@ def _joined(line: bytes, record: Mapping[str, Any], label: Label) -> bytes:
     return line.rstrip()[:-1] + b',"groundTruthData":' + label.data.encode() + b"}\n"
 
 
-def _label(record: Mapping[str, Any], index: LabelIndex, merged: Merged, window: Window, excluded: str) -> Label | None:
+def _label(
+    record: Mapping[str, Any], index: LabelIndex, merged: Merged, window: CaptureWindow, excluded: str
+) -> Label | None:
     """The record's label; None, and counted, if the record does not count or has none."""
     metadata, data = record["eventMetadata"], record["captureData"]
     if not isinstance(data, dict):
-        raise BadRecord("captureData is no object")
+        raise UnusableRecord("captureData is no object")
     answered = moment(metadata)
     identifier = _text(metadata.get("inferenceId") or metadata["eventId"], "identifier")
     if not window.holds(answered):
@@ -214,7 +218,7 @@ def _label(record: Mapping[str, Any], index: LabelIndex, merged: Merged, window:
 
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str | int) or value == "":
-        raise BadRecord(f"the {what} is {value!r}, it must be a text")
+        raise UnusableRecord(f"the {what} is {value!r}, it must be a text")
     return str(value)
 
 

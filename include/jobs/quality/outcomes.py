@@ -17,8 +17,8 @@ from include.jobs.columns import is_number
 from include.jobs.job import UserError
 from include.jobs.labels import class_name
 from include.jobs.metrics import Codes, Floats
-from include.jobs.quality.payload import BadRecord
-from include.jobs.quality.records import Sample, Tally
+from include.jobs.quality.payload import UnusableRecord
+from include.jobs.quality.records import RecordTally, Sample
 
 #: Labels that are taken for the positive class where `positive_label` is not given, the first that occurs.
 USUAL_POSITIVES = ("1", "true", "True", "TRUE")
@@ -34,25 +34,25 @@ class Classes:
         self.codes: dict[str, int] = {}
 
     def code(self, value: Any, what: str) -> int:
-        """The code of a label as it stands in a record; BadRecord if there is none."""
+        """The code of a label as it stands in a record; UnusableRecord if there is none."""
         if isinstance(value, list | dict):
-            raise BadRecord(f"the {what} is a {type(value).__name__}, it must be a single value")
+            raise UnusableRecord(f"the {what} is a {type(value).__name__}, it must be a single value")
         text = "" if value is None else class_name(str(value).strip())
         if not text:
-            raise BadRecord(f"the {what} is empty")
+            raise UnusableRecord(f"the {what} is empty")
         if text not in self.codes and len(self.codes) >= MOST_CLASSES:
             raise UserError(f"there are more than {MOST_CLASSES} classes: set problem_type to Regression")
         return self.codes.setdefault(text, len(self.codes))
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number from a record; BadRecord if the value is none."""
+    """A finite number from a record; UnusableRecord if the value is none."""
     try:
         found = float(value)
     except (TypeError, ValueError):
         found = math.nan
     if isinstance(value, bool) or not math.isfinite(found):
-        raise BadRecord(f"the {what} is {value!r}, it must be a finite number")
+        raise UnusableRecord(f"the {what} is {value!r}, it must be a finite number")
     return found
 
 
@@ -68,7 +68,7 @@ class Regression:
         self.pairs = array("d")
 
     def add(self, sample: Sample) -> None:
-        """Take a row; BadRecord if it cannot be used."""
+        """Take a row; UnusableRecord if it cannot be used."""
         guess = sample.prediction if sample.prediction is not None else sample.probability
         self.pairs.extend((number(sample.label, "label"), number(guess, "prediction")))
 
@@ -96,10 +96,12 @@ class Multiclass:
         guess = sample.prediction
         if guess is None:
             if not isinstance(sample.probability, list):
-                raise BadRecord("there is neither a predicted label nor a list of class scores")
+                raise UnusableRecord("there is neither a predicted label nor a list of class scores")
             scores = [number(score, "class score") for score in sample.probability]
             if self.known and len(scores) != len(self.known):
-                raise BadRecord(f"the response has {len(scores)} class scores, the model has {len(self.known)} classes")
+                raise UnusableRecord(
+                    f"the response has {len(scores)} class scores, the model has {len(self.known)} classes"
+                )
             guess = max(range(len(scores)), key=scores.__getitem__)
             guess = self.known[guess] if self.known else guess
         self.strangers += not is_known(sample.label, self.known)
@@ -140,17 +142,17 @@ class Binary:
         """Take a row; the prediction is the predicted label, else whether the score is above the threshold."""
         score = math.nan if sample.probability is None else number(sample.probability, "probability")
         if not is_known(sample.label, self.known):
-            raise BadRecord(f"the label {sample.label!r} is none of the model's classes ({', '.join(self.known)})")
+            raise UnusableRecord(f"the label {sample.label!r} is none of the model's classes ({', '.join(self.known)})")
         label = self.classes.code(sample.label, "label")
         guess = self.NO_CODE
         if sample.prediction is not None:
             guess = self.classes.code(sample.prediction, "prediction")
         elif math.isnan(score):
-            raise BadRecord("there is neither a predicted label nor a probability")
+            raise UnusableRecord("there is neither a predicted label nor a probability")
         self.pairs.extend((label, guess))
         self.scores.append(score)
 
-    def arrays(self, tally: Tally) -> tuple[Codes, Codes, Floats | None, tuple[str, str]]:
+    def arrays(self, tally: RecordTally) -> tuple[Codes, Codes, Floats | None, tuple[str, str]]:
         """Actual, predicted (1 is positive), scores (None if any row lacks one), and the names of 0 and 1.
 
         Rows with a label that is neither of the two classes are rejected; the negative class is the most frequent of

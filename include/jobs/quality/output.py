@@ -17,7 +17,7 @@ INFINITE = 2.348543e108
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricDatum:
     """A number to publish and the dimensions that it has beside endpoint and schedule."""
 
     name: str
@@ -25,7 +25,7 @@ class Metric:
     dimensions: Mapping[str, str] = field(default_factory=dict)
 
 
-def publish(metrics: Iterable[Metric], program: str) -> None:
+def publish(metrics: Iterable[MetricDatum], program: str) -> None:
     """Write the metrics as JSON lines where the service looks for them, if `publish_cloudwatch_metrics` is Enabled.
 
     Infinity is published as a large number (documented), a number that is none is not published.
@@ -43,7 +43,7 @@ def publish(metrics: Iterable[Metric], program: str) -> None:
     print(f"{program}: metrics for CloudWatch in {path}")
 
 
-def _record(metric: Metric, stamp: str) -> dict[str, object]:
+def _record(metric: MetricDatum, stamp: str) -> dict[str, object]:
     named = {"Endpoint": contract.ENDPOINT_NAME, "MonitoringSchedule": contract.SCHEDULE_NAME}
     given = {name: os.environ[key] for name, key in named.items() if os.environ.get(key)}
     dimensions = [{"Name": name, "Value": value} for name, value in {**given, **metric.dimensions}.items()]

@@ -15,20 +15,20 @@ from include.jobs.job import UserError
 WRAPPERS = ("predictions", "instances")
 
 
-class BadRecord(Exception):
+class UnusableRecord(Exception):
     """A record that cannot be used; the text says why."""
 
 
 @dataclass(frozen=True)
-class Payload:
+class DecodedPayload:
     """One payload: CSV rows of text cells, or JSON documents (one, or one a line)."""
 
     cells: Sequence[Sequence[str]] | None = None
     documents: Sequence[Any] = ()
 
 
-def read(part: Mapping[str, Any]) -> Payload:
-    """Decode a captured part or a ground truth; BadRecord for an unknown encoding or text that is not what it says.
+def read(part: Mapping[str, Any]) -> DecodedPayload:
+    """Decode a captured part or a ground truth; UnusableRecord for an unknown encoding or text that is not as it says.
 
     A BASE64 payload is taken by its content type; that data capture writes it so is assumed, not seen.
     """
@@ -39,24 +39,24 @@ def read(part: Mapping[str, Any]) -> Payload:
         encoding = "JSON" if "json" in content else "CSV"
     if encoding == "CSV":
         rows = [row for row in csv.reader(str(text).splitlines(), skipinitialspace=True, strict=True) if row]
-        return Payload(cells=[[cell.strip() for cell in row] for row in rows])
+        return DecodedPayload(cells=[[cell.strip() for cell in row] for row in rows])
     if encoding == "JSON":
         if not isinstance(text, str):
-            return Payload(documents=[text])
+            return DecodedPayload(documents=[text])
         if "jsonlines" in content:
-            return Payload(documents=[json.loads(line) for line in text.splitlines() if line.strip()])
-        return Payload(documents=[json.loads(text)])
-    raise BadRecord(f"the encoding {encoding!r} is not known (CSV, JSON, BASE64)")
+            return DecodedPayload(documents=[json.loads(line) for line in text.splitlines() if line.strip()])
+        return DecodedPayload(documents=[json.loads(text)])
+    raise UnusableRecord(f"the encoding {encoding!r} is not known (CSV, JSON, BASE64)")
 
 
-def pick(payload: Payload, attribute: str) -> list[Any]:
+def pick(payload: DecodedPayload, attribute: str) -> list[Any]:
     """One value per row: a column of CSV by its index, a JMESPath of JSON; a value may be a list of class scores."""
     if payload.cells is not None:
         return [_cell(row, attribute) for row in payload.cells]
     return [value for document in payload.documents for value in _of_document(document, attribute)]
 
 
-def only(payload: Payload) -> list[Any]:
+def only(payload: DecodedPayload) -> list[Any]:
     """One value per row of a response without attributes: a number, or all numbers of a row as class scores.
 
     That a CSV response without attributes is one score is documented for the bias monitor; rows of scores are ours.
@@ -65,24 +65,24 @@ def only(payload: Payload) -> list[Any]:
         return [row[0] if len(row) == 1 else list(row) for row in payload.cells]
     if len(payload.documents) == 1 and isinstance(payload.documents[0], int | float):
         return [payload.documents[0]]
-    raise BadRecord("the response is JSON: name the prediction with inference_attribute or probability_attribute")
+    raise UnusableRecord("the response is JSON: name the prediction with inference_attribute or probability_attribute")
 
 
-def scores(payload: Payload) -> list[Any]:
+def scores(payload: DecodedPayload) -> list[Any]:
     """One value per row of a response without attributes, as the models of this project answer.
 
     Beside what `only` takes: rows in brackets, and JSON with a list `predictions` of numbers, rows or `{"score": x}`.
     """
     if payload.cells is not None:
         cells = [[cell.strip("[] ") for cell in row] for row in payload.cells]
-        return only(Payload(cells=cells))
+        return only(DecodedPayload(cells=cells))
     document = payload.documents[0] if len(payload.documents) == 1 else None
     if isinstance(document, dict) and isinstance(document.get(WRAPPERS[0]), list):
         return [row["score"] if isinstance(row, dict) and "score" in row else row for row in document[WRAPPERS[0]]]
     return only(payload)
 
 
-def rows(payload: Payload, attribute: str | None, names: Sequence[str]) -> list[dict[str, Any]]:
+def rows(payload: DecodedPayload, attribute: str | None, names: Sequence[str]) -> list[dict[str, Any]]:
     """The request's rows by column name; rows without names take `names` by position, then `_c0`, `_c1` ..."""
     if payload.cells is not None:
         return [_named(row, names) for row in payload.cells]
@@ -113,9 +113,11 @@ def search(path: str, document: Any) -> Any:
 
 def _cell(row: Sequence[str], attribute: str) -> str:
     if not attribute.isdigit():
-        raise BadRecord(f"the payload is CSV without names, the attribute is {attribute!r}: give an index from zero")
+        raise UnusableRecord(
+            f"the payload is CSV without names, the attribute is {attribute!r}: give an index from zero"
+        )
     if int(attribute) >= len(row):
-        raise BadRecord(f"the attribute {attribute} is beyond the {len(row)} columns of the payload")
+        raise UnusableRecord(f"the attribute {attribute} is beyond the {len(row)} columns of the payload")
     return row[int(attribute)]
 
 
@@ -128,13 +130,13 @@ def _of_document(document: Any, attribute: str) -> list[Any]:
         found = [search(attribute, row) for row in wrapped[0]]
     values = found if isinstance(found, list) else [found]
     if not values or any(value is None for value in values):
-        raise BadRecord(f"the payload has no {attribute!r}")
+        raise UnusableRecord(f"the payload has no {attribute!r}")
     return values
 
 
 def _at(row: Any, index: int) -> Any:
     if not isinstance(row, list) or index >= len(row):
-        raise BadRecord(f"the payload has no column {index}")
+        raise UnusableRecord(f"the payload has no column {index}")
     return row[index]
 
 
@@ -149,7 +151,7 @@ def _json_rows(document: Any, attribute: str | None) -> list[Any]:
     if isinstance(document, list) and document and not isinstance(document[0], list | dict):
         document = [document]
     if not isinstance(document, list):
-        raise BadRecord(f"the payload's rows are a {type(document).__name__}, they must be a list or an object")
+        raise UnusableRecord(f"the payload's rows are a {type(document).__name__}, they must be a list or an object")
     return [row["features"] if isinstance(row, dict) and isinstance(row.get("features"), list) else row
             for row in document]  # fmt: skip
 

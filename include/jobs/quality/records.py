@@ -18,19 +18,19 @@ from typing import Any
 from include.jobs import dataset
 from include.jobs.config import parse_time
 from include.jobs.job import UserError
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality import payload, settings
-from include.jobs.quality.payload import BadRecord
+from include.jobs.quality.payload import UnusableRecord
 from include.jobs.quality.settings import Attributes
 
 #: Unusable records that are shown one by one; all are counted.
 SHOWN = 20
 ENCODING = "utf-8-sig"
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, csv.Error, RecursionError, BadRecord)
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, csv.Error, RecursionError, UnusableRecord)
 
 
 @dataclass
-class Tally:
+class RecordTally:
     """What became of the records: `records` were seen, `used` rows went into the analysis."""
 
     records: int = 0
@@ -75,7 +75,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordSource:
     """Where the rows come from and what has to be known of each.
 
     `headers` names the columns of tables and payloads that carry no names. Without `labelled` the ground truth is not
@@ -86,7 +86,7 @@ class Source:
     kind: str
     options: Mapping[str, Any]
     attributes: Attributes
-    window: Window
+    window: CaptureWindow
     excluded: str = ""
     headers: Sequence[str] = ()
     labelled: bool = True
@@ -94,7 +94,7 @@ class Source:
     requested: bool = True
 
 
-def read(source: Source, tally: Tally) -> Iterator[Sample]:
+def read(source: RecordSource, tally: RecordTally) -> Iterator[Sample]:
     """All rows of the source, one at a time; UserError if there is no file, or an attribute names no column."""
     suffixes = {dataset.MERGED: (".jsonl",), dataset.CAPTURE: (".jsonl",)}.get(source.kind)
     paths = [source.folder] if source.folder.is_file() else sorted(source.folder.rglob("*"))
@@ -114,7 +114,7 @@ def lines(path: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"line {number} of {path.name}", line
 
 
-def _csv(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
+def _csv(path: Path, source: RecordSource, tally: RecordTally) -> Iterator[Sample]:
     # A byte that is no UTF-8 spoils its own cell, not the file.
     with path.open(encoding=ENCODING, errors="replace", newline="") as file:
         reader = csv.reader(file, skipinitialspace=True)
@@ -140,23 +140,23 @@ def _csv(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
             yield _sample({payload.column(i, names): cell.strip() for i, cell in enumerate(row)}, where, source, path)
 
 
-def _json_lines(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
+def _json_lines(path: Path, source: RecordSource, tally: RecordTally) -> Iterator[Sample]:
     for where, line in lines(path):
         tally.records += 1
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
-                raise BadRecord(f"the line is a JSON {type(row).__name__}, it must be an object")
+                raise UnusableRecord(f"the line is a JSON {type(row).__name__}, it must be an object")
             yield _of_object(row, where, source)
         except UNREADABLE as error:
             tally.reject(where, _reason(error))
 
 
-def _of_object(row: Mapping[str, Any], where: str, source: Source) -> Sample:
+def _of_object(row: Mapping[str, Any], where: str, source: RecordSource) -> Sample:
     wanted = source.attributes
     inputs: Mapping[str, Any] = row
     if wanted.features:
-        inputs = payload.rows(payload.Payload(documents=[row]), wanted.features, source.headers)[0]
+        inputs = payload.rows(payload.DecodedPayload(documents=[row]), wanted.features, source.headers)[0]
     return Sample(
         inputs,
         _path(row, wanted.inference) if source.predicted else None,
@@ -171,11 +171,11 @@ def _path(row: Mapping[str, Any], attribute: str | None) -> Any:
         return row.get(attribute) if attribute else None
     found = payload.search(attribute, row)
     if found is None:
-        raise BadRecord(f"the record has no {attribute!r}")
+        raise UnusableRecord(f"the record has no {attribute!r}")
     return found
 
 
-def _parquet(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
+def _parquet(path: Path, source: RecordSource, tally: RecordTally) -> Iterator[Sample]:
     import pyarrow
     from pyarrow import parquet
 
@@ -189,7 +189,7 @@ def _parquet(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
         raise UserError(f"{path.name} is no Parquet file that can be read ({error}): write it again") from error
 
 
-def _sample(row: Mapping[str, Any], where: str, source: Source, path: Path) -> Sample:
+def _sample(row: Mapping[str, Any], where: str, source: RecordSource, path: Path) -> Sample:
     wanted, predicted = source.attributes, source.predicted
     return Sample(
         row,
@@ -211,7 +211,7 @@ def _in_table(row: Mapping[str, Any], attribute: str | None, setting: str, path:
     raise UserError(f"{setting} is {attribute!r}, the columns of {path.name} are {', '.join(row)}: name one of these")
 
 
-def _captured(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
+def _captured(path: Path, source: RecordSource, tally: RecordTally) -> Iterator[Sample]:
     for where, line in lines(path):
         tally.records += 1
         try:
@@ -221,7 +221,7 @@ def _captured(path: Path, source: Source, tally: Tally) -> Iterator[Sample]:
             tally.reject(where, _reason(error))
 
 
-def _of_record(record: Mapping[str, Any], where: str, source: Source, tally: Tally) -> list[Sample]:
+def _of_record(record: Mapping[str, Any], where: str, source: RecordSource, tally: RecordTally) -> list[Sample]:
     metadata = record["eventMetadata"]
     if not source.window.holds(moment(metadata)):
         tally.outside += 1
@@ -240,11 +240,11 @@ def _of_record(record: Mapping[str, Any], where: str, source: Source, tally: Tal
 
 
 def moment(metadata: Mapping[str, Any]) -> datetime:
-    """When a captured request was answered; BadRecord if its time is none."""
+    """When a captured request was answered; UnusableRecord if its time is none."""
     try:
         return parse_time(str(metadata["inferenceTime"]), "inferenceTime")
     except UserError as error:
-        raise BadRecord(str(error)) from error
+        raise UnusableRecord(str(error)) from error
 
 
 def _label(label: Any, attribute: str | None) -> Any:
@@ -252,10 +252,10 @@ def _label(label: Any, attribute: str | None) -> Any:
         return label
     if attribute and attribute.isdigit() and int(attribute) < len(label):
         return label[int(attribute)]
-    raise BadRecord(f"the ground truth has {len(label)} cells, it must be the label alone")
+    raise UnusableRecord(f"the ground truth has {len(label)} cells, it must be the label alone")
 
 
-def _rows(data: Mapping[str, Any], labels: list[Any] | None, where: str, source: Source) -> list[Sample]:
+def _rows(data: Mapping[str, Any], labels: list[Any] | None, where: str, source: RecordSource) -> list[Sample]:
     predictions, probabilities = _response(data, source) if source.predicted else (None, None)
     inputs = _request(data, source)
     if inputs is None:
@@ -271,20 +271,20 @@ def _rows(data: Mapping[str, Any], labels: list[Any] | None, where: str, source:
         probabilities = probabilities[0] if len(probabilities[0]) == count > 1 else probabilities
     for name, values in (("predictions", predictions), ("probabilities", probabilities), ("labels", labels)):
         if values is not None and len(values) != len(inputs):
-            raise BadRecord(f"the record has {len(inputs)} rows, there are {len(values)} {name}")
+            raise UnusableRecord(f"the record has {len(inputs)} rows, there are {len(values)} {name}")
     nothing: list[Any] = [None] * len(inputs)
     columns = (inputs, predictions or nothing, probabilities or nothing, labels or nothing)
     return [Sample(*cells, where) for cells in zip(*columns, strict=True)]
 
 
-def _request(data: Mapping[str, Any], source: Source) -> list[dict[str, Any]] | None:
+def _request(data: Mapping[str, Any], source: RecordSource) -> list[dict[str, Any]] | None:
     """The request's rows, or None where they are not wanted or not captured."""
     if not source.requested or "endpointInput" not in data:
         return None
     return payload.rows(payload.read(data["endpointInput"]), source.attributes.features, source.headers)
 
 
-def _response(data: Mapping[str, Any], source: Source) -> tuple[list[Any] | None, list[Any] | None]:
+def _response(data: Mapping[str, Any], source: RecordSource) -> tuple[list[Any] | None, list[Any] | None]:
     answer = payload.read(data["endpointOutput"])
     wanted = source.attributes
     if wanted.inference is None and wanted.probability is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from include.jobs import page, svg
 from include.jobs.quality.constraints import OPERATORS
-from include.jobs.quality.result import Result
+from include.jobs.quality.result import QualityResult
 from include.jobs.svg import Plot, number
 
 FOOTER = "statistics.json, constraints.json and constraint_violations.json beside this page hold the numbers."
@@ -15,7 +15,7 @@ FOOTER = "statistics.json, constraints.json and constraint_violations.json besid
 MOST_DRAWN = 12
 
 
-def render(result: Result) -> str:
+def render(result: QualityResult) -> str:
     """The whole page."""
     baseline = result.violations is None
     title = "Baseline of the model's quality" if baseline else "Quality of the model's predictions"
@@ -30,7 +30,7 @@ def notes(lines: Sequence[str]) -> str:
     return page.section("What was read", page.card(*(page.paragraph(line) for line in lines)))
 
 
-def _verdict(result: Result) -> str:
+def _verdict(result: QualityResult) -> str:
     rows = f"{result.tally.used:,} predictions"
     lost = result.tally.unusable
     left_out = f" {lost:,} other {'record' if lost == 1 else 'records'} could not be used." if lost else ""
@@ -53,7 +53,7 @@ def _verdict(result: Result) -> str:
     return page.verdict(True, "No violations: every metric is within its limit", f"{rows} checked.")
 
 
-def _metrics(result: Result) -> str:
+def _metrics(result: QualityResult) -> str:
     values = {name: entry for name, entry in result.block.items() if isinstance(entry, Mapping) and "value" in entry}
     bad = {violation.metric for violation in result.violations or ()}
     checked = [name for name in values if name in (result.thresholds or OPERATORS[result.problem])]

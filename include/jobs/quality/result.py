@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from include.jobs.quality.constraints import Violation
-from include.jobs.quality.records import Tally
+from include.jobs.quality.constraints import ModelQualityViolation
+from include.jobs.quality.records import RecordTally
 
 
 @dataclass
-class Result:
+class QualityResult:
     """What one run found. `violations` is None for a baseline; `unchecked` are constraints without a value."""
 
     problem: str
     block: Mapping[str, Any]
-    tally: Tally
+    tally: RecordTally
     classes: tuple[str, ...] = ()
-    violations: list[Violation] | None = None
+    violations: list[ModelQualityViolation] | None = None
     unchecked: list[str] = field(default_factory=list)
     thresholds: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)

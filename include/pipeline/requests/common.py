@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.pipeline.spec import Aws, Instance
+from include.pipeline.spec import AwsSpec, InstanceSpec
 
 CSV = "text/csv"
 
 
-def stopping(instance: Instance) -> dict[str, int]:
+def stopping(instance: InstanceSpec) -> dict[str, int]:
     """StoppingCondition: the service stops the job at this many seconds."""
     return {"MaxRuntimeInSeconds": instance.max_minutes * 60}
 
 
-def vpc(aws: Aws) -> dict[str, Any]:
+def vpc(aws: AwsSpec) -> dict[str, Any]:
     """VpcConfig as a one-key dict, or nothing."""
     if not aws.subnets:
         return {}
     return {"VpcConfig": {"SecurityGroupIds": list(aws.security_groups), "Subnets": list(aws.subnets)}}
 
 
-def kms(aws: Aws, key: str) -> dict[str, str]:
+def kms(aws: AwsSpec, key: str) -> dict[str, str]:
     """The KMS key under the field name `key`, or nothing."""
     return {key: aws.kms_key} if aws.kms_key else {}
 
 
-def container_network(aws: Aws) -> dict[str, Any]:
+def container_network(aws: AwsSpec) -> dict[str, Any]:
     """Network fields of training jobs."""
     return {
         "EnableNetworkIsolation": aws.isolate,

@@ -8,7 +8,7 @@ from typing import Any
 
 from include.pipeline.refs import RunRefs
 from include.pipeline.requests.common import kms, stopping, vpc
-from include.pipeline.spec import Instance, ModelSpec
+from include.pipeline.spec import InstanceSpec, ModelSpec
 
 #: Problem types as Model Monitor names them.
 PROBLEM_TYPES = {"binary": "BinaryClassification", "multiclass": "MulticlassClassification", "regression": "Regression"}
@@ -24,7 +24,7 @@ def _processing(
     image: str,
     inputs: Mapping[str, str],
     output: str,
-    instance: Instance,
+    instance: InstanceSpec,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A request that runs `include.jobs.<program>`; `inputs` maps folders under the input root to S3 URIs."""

@@ -7,10 +7,10 @@ from typing import Any
 from include.pipeline.algorithms import ALGORITHMS
 from include.pipeline.refs import RunRefs
 from include.pipeline.requests.training import algorithm_specification, definition, hyperparameters
-from include.pipeline.spec import ModelSpec, Tune
+from include.pipeline.spec import ModelSpec, TuneSpec
 
 
-def parameter_ranges(spec: ModelSpec, tune: Tune) -> dict[str, list[dict[str, Any]]]:
+def parameter_ranges(spec: ModelSpec, tune: TuneSpec) -> dict[str, list[dict[str, Any]]]:
     """Ranges by kind. A built-in algorithm fixes the kind; for a script two whole numbers are an integer range."""
     known = ALGORITHMS[spec.train.algorithm].tunable if spec.train.algorithm else {}
     ranges: dict[str, list[dict[str, Any]]] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 
 from sagewind import settings
-from sagewind.aws import Aws
+from sagewind.aws import AwsClients
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -62,7 +62,7 @@ class AskApprovalOperator(HITLOperator):
         if self._status() == "PendingManualApproval":
             who = (answer.get("responded_by_user") or {}).get("name", "somebody")
             status = "Approved" if answer["chosen_options"] == [APPROVE] else "Rejected"
-            Aws(self.connection, self.region).client("sagemaker").update_model_package(
+            AwsClients(self.connection, self.region).client("sagemaker").update_model_package(
                 ModelPackageArn=self.package_arn,
                 ModelApprovalStatus=status,
                 ApprovalDescription=f"{status} by {who} in Airflow",
@@ -70,5 +70,5 @@ class AskApprovalOperator(HITLOperator):
         return {"arn": self.package_arn, "status": self._status()}
 
     def _status(self) -> str:
-        sagemaker = Aws(self.connection, self.region).client("sagemaker")
+        sagemaker = AwsClients(self.connection, self.region).client("sagemaker")
         return str(sagemaker.describe_model_package(ModelPackageName=self.package_arn)["ModelApprovalStatus"])

@@ -12,8 +12,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.pipeline.errors import did_you_mean
-from sagewind.aws import Aws
-from sagewind.errors import Refused
+from sagewind.aws import AwsClients
+from sagewind.errors import TaskRefused
 from sagewind.ownership import Owner
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class SagewindOperator(BaseOperator):
         self.expires_hours = expires_hours
 
     @property
-    def aws(self) -> Aws:
+    def aws(self) -> AwsClients:
         """Clients of the task's connection."""
-        return Aws(self.connection, self.region)
+        return AwsClients(self.connection, self.region)
 
     def skipped(self, reason: str) -> AirflowSkipException:
         """To raise when what follows shall be skipped; logged too, as Airflow's pages fold an exception's text away."""
@@ -58,19 +58,19 @@ class SagewindOperator(BaseOperator):
         return AirflowSkipException(reason)
 
     def refuse_unknown_conf(self, context: Context) -> None:
-        """Refused if the run's conf has a key that is no param of the DAG: Airflow ignores it without a word."""
+        """TaskRefused if the run's conf has a key that is no param of the DAG: Airflow ignores it without a word."""
         # The OpenLineage provider adds a key of its own to the conf of a run that another DAG triggers.
         given = {*(context["dag_run"].conf or {})} - {"openlineage"}
         if given and (unknown := sorted(given - {*self.dag.params})):
             hints = ((key, did_you_mean(key, self.dag.params)) for key in unknown)
             named = ", ".join(f"{key!r} ({hint})" if hint else repr(key) for key, hint in hints)
-            raise Refused(f"{self.dag_id} takes no conf key {named}: it takes {', '.join(self.dag.params)}")
+            raise TaskRefused(f"{self.dag_id} takes no conf key {named}: it takes {', '.join(self.dag.params)}")
 
     def plan(self, context: Context) -> dict[str, Any]:
-        """What the run's first task returned; Refused if it returned nothing."""
+        """What the run's first task returned; TaskRefused if it returned nothing."""
         found = context["ti"].xcom_pull(task_ids=self.plan_task) if self.plan_task else None
         if not isinstance(found, dict):
-            raise Refused(
+            raise TaskRefused(
                 f"task {self.task_id} needs the plan of task {self.plan_task!r}, found {found!r}: run it first"
             )
         return found
@@ -83,7 +83,7 @@ class SagewindOperator(BaseOperator):
         try:
             super().render_template_fields(context, jinja_env)
         except jinja2.UndefinedError as error:
-            raise Refused(f"task {self.task_id} needs a value that is not there: {error}") from None
+            raise TaskRefused(f"task {self.task_id} needs a value that is not there: {error}") from None
 
     def owned_by(self, context: Context) -> Owner:
         """The owner of what this task instance creates."""
@@ -114,10 +114,12 @@ class Results:
 
 
 def pulled(context: Context, task_id: str) -> dict[str, Any]:
-    """The record that an earlier task returned; Refused if it returned none."""
+    """The record that an earlier task returned; TaskRefused if it returned none."""
     found = record_of(context, task_id)
     if found is None:
-        raise Refused(f"task {task_id} left no record, as it did not run or was marked successful by hand: clear it")
+        raise TaskRefused(
+            f"task {task_id} left no record, as it did not run or was marked successful by hand: clear it"
+        )
     return found
 
 
@@ -133,5 +135,5 @@ def record_of(context: Context, task_id: str) -> dict[str, Any] | None:
     if found is None:
         return None
     if not isinstance(found, Mapping):
-        raise Refused(f"task {task_id} returned {found!r}, expected its record: run it first")
+        raise TaskRefused(f"task {task_id} returned {found!r}, expected its record: run it first")
     return dict(found)

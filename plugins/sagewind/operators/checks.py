@@ -8,7 +8,7 @@ import statistics
 from typing import TYPE_CHECKING, Any, Literal
 
 from sagewind import s3
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator, pulled
 from sagewind.operators.verify import numbers
 
@@ -43,12 +43,12 @@ class BatchCheckOperator(SagewindOperator):
             read = _rows(s3.get_text(self.aws, f"{self.source.rstrip('/')}/{name}"))
             written = _rows(s3.get_text(self.aws, f"{self.scores}/{name}.out"))
             if len(read) != len(written):
-                raise Refused(f"{name} has {len(read)} rows, its scores have {len(written)}: rows were lost")
+                raise TaskRefused(f"{name} has {len(read)} rows, its scores have {len(written)}: rows were lost")
             for line in written:
                 _scores(line, name)
             rows_in, rows_out = rows_in + len(read), rows_out + len(written)
         if not rows_in:
-            raise Refused(f"{self.source} holds no rows: nothing was scored")
+            raise TaskRefused(f"{self.source} holds no rows: nothing was scored")
         return {"rows_in": rows_in, "rows_out": rows_out, "scores": self.scores}
 
 
@@ -60,7 +60,7 @@ def _scores(line: str, name: str) -> None:
     try:
         numbers(line)
     except ValueError:
-        raise Refused(
+        raise TaskRefused(
             f"{name} was scored as {line!r}, which is not a number: look at the transform job's log"
         ) from None
 
@@ -112,11 +112,11 @@ class VerdictOperator(SagewindOperator):
             )
         named = {violation["feature_name"] for violation in found}
         if self.expect == "ok" and found:
-            raise Refused(f"normal traffic violates the baseline in {', '.join(sorted(named))}: see {self.folder}")
+            raise TaskRefused(f"normal traffic violates the baseline in {', '.join(sorted(named))}: see {self.folder}")
         if self.expect == "shifted":
             shifted = set(pulled(context, self.shift_task)["columns"])
             if named != shifted:
-                raise Refused(
+                raise TaskRefused(
                     f"the columns {sorted(shifted)} were shifted, the monitor names {sorted(named)}: see {self.folder}"
                 )
         self.log.info("%s over %d rows: %s/report.html", result["verdict"], items, self.folder)
@@ -165,7 +165,7 @@ def shift_columns(table: list[list[str]], features: list[dict[str, Any]], count:
             candidates.append((-len(set(values)), index, values))
     chosen = sorted(candidates)[:count]
     if len(chosen) < count:
-        raise Refused(f"{len(chosen)} numeric columns vary, {count} are needed to rehearse a shift")
+        raise TaskRefused(f"{len(chosen)} numeric columns vary, {count} are needed to rehearse a shift")
     for _, index, values in chosen:
         spread = max(values) - min(values) + 4 * statistics.pstdev(values)
         whole = all(value == int(value) for value in values)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from include.pipeline import gates, metrics
 from include.pipeline.errors import GateError
-from include.pipeline.spec import Champion
+from include.pipeline.spec import ChampionSpec
 from sagewind import packages, s3
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class GateOperator(SagewindOperator):
         folder: str,
         problem: str,
         rules: dict[str, str],
-        champion: Champion | None,
+        champion: ChampionSpec | None,
         champion_group: str,
         **kwargs: Any,
     ) -> None:
@@ -51,11 +51,11 @@ class GateOperator(SagewindOperator):
         evaluation = f"{self.folder}/evaluation.json"
         measured = s3.get_json(self.aws, evaluation).get("metrics")
         if not isinstance(measured, dict):
-            raise Refused(f"{evaluation} has no metrics: the evaluation went wrong")
+            raise TaskRefused(f"{evaluation} has no metrics: the evaluation went wrong")
         try:
             outcomes = gates.judge(self.rules, measured)
         except GateError as error:
-            raise Refused(str(error)) from None
+            raise TaskRefused(str(error)) from None
         outcomes += self._against_champion(context, measured)
         failed = [outcome.sentence() for outcome in outcomes if not outcome.passed]
         result = {
@@ -69,10 +69,10 @@ class GateOperator(SagewindOperator):
         for outcome in outcomes:
             self.log.info("%s: %s", "met" if outcome.passed else "NOT MET", outcome.sentence())
         if failed:
-            raise Refused(f"not deployed: {'; '.join(failed)} (report: {result['report']})")
+            raise TaskRefused(f"not deployed: {'; '.join(failed)} (report: {result['report']})")
         return result
 
-    def _against_champion(self, context: Context, measured: dict[str, Any]) -> list[gates.Outcome]:
+    def _against_champion(self, context: Context, measured: dict[str, Any]) -> list[gates.GateOutcome]:
         """The rule against the newest approved version; none for a backfill, whose data are of another time."""
         run_type = context["dag_run"].run_type
         if self.champion is None or str(getattr(run_type, "value", run_type)) == "backfill":
@@ -85,8 +85,8 @@ class GateOperator(SagewindOperator):
         try:
             uri = newest["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
             value = float(s3.get_json(self.aws, uri)["metrics"][metric])
-        except (Refused, KeyError, TypeError, ValueError) as error:
-            raise Refused(
+        except (TaskRefused, KeyError, TypeError, ValueError) as error:
+            raise TaskRefused(
                 f"the champion {arn} has no {metric} to compare with ({error}): reject that version, or leave out "
                 "evaluate.champion"
             ) from None

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 
 from include.pipeline.names import environment
 from sagewind import endpoints, jobs, settings, taskstate
-from sagewind.kinds import KINDS, JobKind
+from sagewind.kinds import KINDS, JobApi
 from sagewind.operators.base import SagewindOperator
 from sagewind.sweeping import Sweep
 
@@ -112,7 +112,7 @@ class HousekeepingOperator(SagewindOperator):
             return None  # the API server does not know the run: it was started elsewhere, only its limit counts
         return f"its task is {task}" if task in taskstate.OVER else None
 
-    def _overdue(self, kind: JobKind, name: str, created: datetime, now: datetime) -> str | None:
+    def _overdue(self, kind: JobApi, name: str, created: datetime, now: datetime) -> str | None:
         if created > now - timedelta(hours=self.orphan_hours):
             return None
         found = jobs.look(self.aws, kind, name)

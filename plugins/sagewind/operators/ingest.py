@@ -10,7 +10,7 @@ from include.pipeline import bundle, plan, source
 from include.pipeline.errors import ModelFileError, SourceError
 from include.pipeline.spec import ModelSpec
 from sagewind import s3
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator
 from sagewind.sources import snapshot
 
@@ -62,7 +62,7 @@ class IngestOperator(SagewindOperator):
         try:
             return self._ingest(context)
         except (SourceError, ModelFileError) as error:
-            raise Refused(str(error)) from None
+            raise TaskRefused(str(error)) from None
 
     def _ingest(self, context: Context) -> dict[str, Any]:
         spec, ti, run = self.spec, context["ti"], context["dag_run"]
@@ -107,7 +107,7 @@ class IngestOperator(SagewindOperator):
         start = asked_start or (since if since != until else None)
         end = asked_end or until or run.run_after
         if start is not None and start >= end:
-            raise Refused(
+            raise TaskRefused(
                 f"the window is empty, as {_said('window_start', start, asked_start)} and "
                 f"{_said('window_end', end, asked_end)}: give a window_start that lies before window_end"
             )
@@ -124,5 +124,5 @@ def _moment(name: str, text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(f"{name} is {text!r}: write an ISO time such as 2026-01-31T06:00:00+00:00") from None
+        raise TaskRefused(f"{name} is {text!r}: write an ISO time such as 2026-01-31T06:00:00+00:00") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

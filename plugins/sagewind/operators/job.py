@@ -15,12 +15,12 @@ from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDe
 from include.pipeline.names import JOB_NAME_LIMIT
 from sagewind import endings, joblogs, jobs, jobwords, settings, tags
 from sagewind.aws import error_code
-from sagewind.endings import Cause, Ending
-from sagewind.errors import JobFailed, JobLost, NoCapacity, NotReady, Refused, break_of
+from sagewind.endings import Ending, EndingCause
+from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused, break_of
 from sagewind.kinds import KINDS, KindName
 from sagewind.links import JobLink
 from sagewind.operators.base import SagewindOperator
-from sagewind.ownership import Found, Owner, check_rendered, decide, fingerprint
+from sagewind.ownership import FoundJob, Owner, check_rendered, decide, fingerprint
 from sagewind.patience import until
 from sagewind.retrying import STATE_KEY, JobRetryPolicy
 
@@ -129,7 +129,7 @@ class JobOperator(SagewindOperator):
             return self._end(context, name, generation, found, timed_out=timed_out)
         except TaskDeferralError as error:
             why = break_of(error, next_kwargs)
-            raise NotReady(
+            raise ResourceBusy(
                 f"the wait for the {self.kind} job broke off ({why}): the next try attaches to it"
             ) from error
 
@@ -175,7 +175,7 @@ class JobOperator(SagewindOperator):
             found = jobs.look(self.aws, kind, name)
             marks = tags.read(self.aws, found[kind.arn_field]) if found else {}
             action = decide(
-                Found(
+                FoundJob(
                     name=name,
                     status=found[kind.status_field] if found else None,
                     same=marks.get("fingerprint") == digest,
@@ -211,7 +211,7 @@ class JobOperator(SagewindOperator):
         else:
             self.log.info("%s job %s is stopping: waiting for its end", self.kind, name)
         if not until(partial(self._has_ended, name), settings.JOB_STOP.read()):
-            raise NotReady(f"{self.kind} job {name} was asked to stop and does not: stop it in AWS")
+            raise ResourceBusy(f"{self.kind} job {name} was asked to stop and does not: stop it in AWS")
 
     def _has_ended(self, name: str) -> bool:
         found = jobs.look(self.aws, KINDS[self.kind], name)
@@ -222,7 +222,9 @@ class JobOperator(SagewindOperator):
 
         kind = KINDS[self.kind]
         if len(name) > min(kind.name_limit, JOB_NAME_LIMIT):
-            raise Refused(f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name")
+            raise TaskRefused(
+                f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name"
+            )
         marks = [*owner.tags(generation=generation, fingerprint=digest), *self.request.get("Tags", ())]
         self._creating = True
         try:
@@ -312,6 +314,6 @@ class JobOperator(SagewindOperator):
         """O17, O22: note it and try another generation, a few times."""
         known = self._known(context)
         known["lost"] = int(known.get("lost", 0)) + 1
-        known["judged"] = ending.cause is not Cause.DISAPPEARED
+        known["judged"] = ending.cause is not EndingCause.DISAPPEARED
         context["task_state_store"].set(STATE_KEY, known)
         raise JobLost(ending.sentence, known["lost"])

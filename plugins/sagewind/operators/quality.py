@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sagewind import capture, endpoints, s3
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator, pulled
 from sagewind.operators.registry import ServingVersionOperator, version_record
 
@@ -75,16 +75,16 @@ class LabelledTrafficOperator(SagewindOperator):
         except ClientError as error:
             if is_passing(error):
                 raise
-            raise Refused(
+            raise TaskRefused(
                 f"monitor.ground_truth {self.ground_truth} cannot be listed ({error}): "
                 "check the bucket's name and the connection's rights"
             ) from None
 
     def _require_layout(self) -> None:
-        """Refused if files lie there and none of any time is taken for labels: that is no lack of labels."""
+        """TaskRefused if files lie there and none of any time is taken for labels: that is no lack of labels."""
         stray = capture.first_key(self.aws, self.ground_truth)
         if stray is not None and not self._labels(None):
-            raise Refused(
+            raise TaskRefused(
                 f"no file below monitor.ground_truth {self.ground_truth} is taken for labels, for instance {stray}: "
                 "name them yyyy/mm/dd/hh/<name>.jsonl below it, by the hour (UTC) in which they came"
             )
@@ -123,7 +123,7 @@ class JudgedVersionOperator(ServingVersionOperator):
         found = version_record(package)
         quality = package.get("ModelMetrics", {}).get("ModelQuality", {})
         if "Constraints" not in quality:
-            raise Refused(
+            raise TaskRefused(
                 f"endpoint {self.endpoint} serves version {found['version']}, which was registered without constraints "
                 f"of its quality: run {self.model}_training, whose version brings them"
             )
@@ -146,8 +146,8 @@ class JudgedVersionOperator(ServingVersionOperator):
 class QualityVerdictOperator(SagewindOperator):
     """Reads what the job of merge and check found; skips if no request has a label: that is no verdict.
 
-    Refused if at least half of the labelled records could not be used. Returns {verdict, violations, rows, requests,
-    labelled, not_checked, unusable}.
+    TaskRefused if at least half of the labelled records could not be used. Returns {verdict, violations, rows,
+    requests, labelled, not_checked, unusable}.
     """
 
     about = (
@@ -185,7 +185,9 @@ class QualityVerdictOperator(SagewindOperator):
             shown = [*counts["unusable_shown"], *counts["unreadable_lines"]][0]
             said = f"{lost} records or labels could not be used, the first: {shown}"
             if lost >= result["rows"]:
-                raise Refused(f"{said}; {result['rows']} could, too few for a verdict: see {self.folder}/report.html")
+                raise TaskRefused(
+                    f"{said}; {result['rows']} could, too few for a verdict: see {self.folder}/report.html"
+                )
             self.log.warning("%s", said)
         for violation in found:
             self.log.warning("%s: %s", violation["metric_name"], violation["description"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sagewind import endpoints, packages
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
 
@@ -118,11 +118,11 @@ class ServingVersionOperator(SagewindOperator):
         """The endpoint's config and the description of the version that it serves."""
         found = endpoints.look(self.aws, self.endpoint)
         if found is None:
-            raise Refused(f"endpoint {self.endpoint} does not exist: run {self.model}_training first")
+            raise TaskRefused(f"endpoint {self.endpoint} does not exist: run {self.model}_training first")
         config = found["EndpointConfigName"]
         arn = endpoints.tag_of(self.aws, config, "package")
         if arn is None:
-            raise Refused(f"endpoint {self.endpoint} serves config {config}, which names no version")
+            raise TaskRefused(f"endpoint {self.endpoint} serves config {config}, which names no version")
         return config, self.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
 
 
@@ -139,7 +139,7 @@ class NewestApprovedOperator(SagewindOperator):
         """Look it up."""
         found = packages.newest_approved(self.aws, self.group)
         if found is None:
-            raise Refused(f"group {self.group} holds no approved model: run {self.model}_training first")
+            raise TaskRefused(f"group {self.group} holds no approved model: run {self.model}_training first")
         return version_record(found)
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from include.pipeline.names import resource_name
 from sagewind import tags
-from sagewind.errors import NotReady, Refused
+from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
-from sagewind.resources import RESOURCES, Resource, ResourceName
+from sagewind.resources import RESOURCES, ResourceApi, ResourceName
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -70,9 +70,9 @@ class ResourceOperator(SagewindOperator):
             self._update(kind, name, found[kind.arn], digest)
         return {"name": name, "arn": found[kind.arn]}
 
-    def _update(self, kind: Resource, name: str, arn: str, digest: str) -> None:
+    def _update(self, kind: ResourceApi, name: str, arn: str, digest: str) -> None:
         if not kind.update:
-            raise Refused(
+            raise TaskRefused(
                 f"{self.resource} {name} was made from another request and SageMaker cannot change one: "
                 "delete it or give another name"
             )
@@ -170,7 +170,7 @@ class ScalingOperator(SagewindOperator):
         """Register, then put the policy."""
         check_rendered(self.endpoint, "endpoint")
         if RESOURCES["endpoint"].look(self.aws, self.endpoint) is None:
-            raise NotReady(f"endpoint {self.endpoint} does not exist: it must be there before it can scale")
+            raise ResourceBusy(f"endpoint {self.endpoint} does not exist: it must be there before it can scale")
         place = target(self.endpoint, self.variant)
         client = self.aws.client("application-autoscaling")
         client.register_scalable_target(**place, MinCapacity=self.least, MaxCapacity=self.most)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagewind import endpoints
 from sagewind.aws import error_code
-from sagewind.errors import NotReady
+from sagewind.errors import ResourceBusy
 from sagewind.operators.base import SagewindOperator
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class DeployOperator(SagewindOperator):
                 self.log.info("an earlier try of this task has started the deployment")
                 return self._record(found["EndpointArn"], endpoints.previous_of(self.aws, self.config))
             if not endpoints.settle(self.aws, self.endpoint):
-                raise NotReady(f"endpoint {self.endpoint} is still {found['EndpointStatus']}: look at it in AWS")
+                raise ResourceBusy(f"endpoint {self.endpoint} is still {found['EndpointStatus']}: look at it in AWS")
             found = endpoints.look(self.aws, self.endpoint)
         if found is not None and found["EndpointStatus"] == "Failed":
             self.log.warning("endpoint %s is Failed (%s): replacing it", self.endpoint, found.get("FailureReason"))
@@ -63,7 +63,9 @@ class DeployOperator(SagewindOperator):
             )
         except ClientError as error:
             if "already exist" in str(error) or error_code(error) == "ResourceInUse":
-                raise NotReady(f"endpoint {self.endpoint} was made by another run: the next try updates it") from None
+                raise ResourceBusy(
+                    f"endpoint {self.endpoint} was made by another run: the next try updates it"
+                ) from None
             raise
         self.log.info("creating endpoint %s with config %s", self.endpoint, self.config)
         return self._record(made["EndpointArn"], None)
@@ -122,7 +124,7 @@ class RestoreOperator(SagewindOperator):
         if ti.xcom_pull(task_ids=self.verify_task) is not None:
             raise self.skipped("the deployment was verified: nothing to restore")
         if not endpoints.settle(self.aws, name):
-            raise NotReady(f"endpoint {name} is still changing: the next try looks again")
+            raise ResourceBusy(f"endpoint {name} is still changing: the next try looks again")
         found = endpoints.look(self.aws, name)
         self._reject(ti.xcom_pull(task_ids=self.register_task))
         if found is None or found["EndpointConfigName"] != own["name"]:
@@ -137,7 +139,7 @@ class RestoreOperator(SagewindOperator):
         endpoints.settle(self.aws, name)
         verdict, sentence = endpoints.judge(endpoints.look(self.aws, name), name, previous)
         if verdict != "serving":
-            raise NotReady(f"endpoint {name} could not go back to {previous}: {sentence}")
+            raise ResourceBusy(f"endpoint {name} could not go back to {previous}: {sentence}")
         self.log.info("endpoint %s serves the previous config %s again", name, previous)
         return {"name": name, "config": previous}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from include.pipeline.names import run_hash
-from sagewind.errors import NotReady, Refused
+from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.base import SagewindOperator
 from sagewind.sweeping import Sweep
 
@@ -57,7 +57,7 @@ class TeardownOperator(SagewindOperator):
         for item in sweep.deleted:
             self.log.info("cleaned up: %s %s", item["kind"], item["name"])
         if sweep.failed:
-            raise NotReady(f"not everything could be deleted, it may go on billing: {'; '.join(sweep.failed)}")
+            raise ResourceBusy(f"not everything could be deleted, it may go on billing: {'; '.join(sweep.failed)}")
         self._check_not_ended_by_hand(ti)
         return {"deleted": sweep.deleted, "kept": False}
 
@@ -69,4 +69,6 @@ class TeardownOperator(SagewindOperator):
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=["complete"])
         state = states.get(ti.run_id, {}).get("complete")
         if str(getattr(state, "value", state)) == "skipped":
-            raise Refused("the run was ended before it was complete: it is no success, although its teardown is done")
+            raise TaskRefused(
+                "the run was ended before it was complete: it is no success, although its teardown is done"
+            )

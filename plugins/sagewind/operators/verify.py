@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagewind import endpoints, s3
 from sagewind.capture import VERIFICATION
-from sagewind.errors import Refused
+from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class VerifyOperator(SagewindOperator):
         """Check the config, send, compare."""
         verdict, sentence = endpoints.judge(endpoints.look(self.aws, self.endpoint), self.endpoint, self.config)
         if verdict != "serving":
-            raise Refused(f"nothing to verify: {sentence}")
+            raise TaskRefused(f"nothing to verify: {sentence}")
         rows = s3.get_text(self.aws, self.rows).splitlines()[: self.most_rows]
         expected = [numbers(line) for line in s3.get_text(self.aws, self.scores).splitlines()[: len(rows)]]
         if len(rows) < 1 or len(rows) != len(expected):
-            raise Refused(
+            raise TaskRefused(
                 f"{self.rows} has {len(rows)} rows, {self.scores} {len(expected)}: they must be the same rows"
             )
         batches = mini_batches(len(rows), self.batch, self.requests)
@@ -76,7 +76,7 @@ class VerifyOperator(SagewindOperator):
                 if gap > worst or gap != gap:
                     worst, where = gap, index
                 if not gap <= self.tolerance:
-                    raise Refused(
+                    raise TaskRefused(
                         f"endpoint {self.endpoint} answers {line} for test row {index + 1}, the evaluation scored "
                         f"{expected[index]}: they differ by {gap:.3g}, allowed is {self.tolerance:g}"
                     )
@@ -100,7 +100,7 @@ def numbers(line: str) -> list[float]:
 
 
 def score_lines(body: str, rows: int) -> list[list[float]]:
-    """One list of scores per row; Refused if the answer holds another number of rows.
+    """One list of scores per row; TaskRefused if the answer holds another number of rows.
 
     Built-in XGBoost separates single scores by commas outside of batch transform, everything else writes a line per
     row; both are read.
@@ -111,7 +111,7 @@ def score_lines(body: str, rows: int) -> list[list[float]]:
     cells = [cell for cell in re.split(r"[,\s]+", body.strip()) if cell]
     if len(cells) == rows:
         return [[float(cell)] for cell in cells]
-    raise Refused(f"{rows} rows were sent, the endpoint answered with {len(lines)} lines and {len(cells)} scores")
+    raise TaskRefused(f"{rows} rows were sent, the endpoint answered with {len(lines)} lines and {len(cells)} scores")
 
 
 def difference(left: list[float], right: list[float]) -> float:

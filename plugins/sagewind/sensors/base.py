@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import TaskDeferralError
 from airflow.triggers.base import StartTriggerArgs
 
 from sagewind import settings
-from sagewind.aws import Aws, is_passing
-from sagewind.errors import Refused, break_of
+from sagewind.aws import AwsClients, is_passing
+from sagewind.errors import TaskRefused, break_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -94,7 +94,7 @@ class WatchSensor(BaseSensorOperator):
         """Only `dag.test()` comes here, after the trigger has run: the triggerer ends the task itself."""
         seen = self._look(context)
         if seen.verdict == "waiting":
-            raise Refused(f"not within this sensor's limit: {seen.line}")
+            raise TaskRefused(f"not within this sensor's limit: {seen.line}")
         return seen.record
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -102,14 +102,14 @@ class WatchSensor(BaseSensorOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralError as error:
-            raise Refused(f"the watch broke off ({break_of(error, next_kwargs)}): clear this task") from error
+            raise TaskRefused(f"the watch broke off ({break_of(error, next_kwargs)}): clear this task") from error
 
     def _look(self, context: Context) -> Seen:
         from sagewind.watches import WATCHES
 
-        seen = WATCHES[self.watch](Aws(self.connection, self.region), **self.arguments)
+        seen = WATCHES[self.watch](AwsClients(self.connection, self.region), **self.arguments)
         if seen.verdict == "bad":
             if seen.record:
                 context["ti"].xcom_push(key="return_value", value=seen.record)
-            raise Refused(seen.line)
+            raise TaskRefused(seen.line)
         return seen

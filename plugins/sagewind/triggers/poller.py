@@ -25,8 +25,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from sagewind import settings
-from sagewind.aws import Aws, is_passing
-from sagewind.kinds import ENDED, KINDS, JobKind, KindName
+from sagewind.aws import AwsClients, is_passing
+from sagewind.kinds import ENDED, KINDS, JobApi, KindName
 
 LOG = logging.getLogger(__name__)
 #: Share of the youngest wait's age that passes between two polls: a young job changes often, an old one rarely.
@@ -57,7 +57,7 @@ class Wait:
 class JobPoller:
     """Asks for the changes of one kind of job and tells those who wait for them. Lives while somebody waits."""
 
-    def __init__(self, aws: Callable[[], Aws], kind: JobKind) -> None:
+    def __init__(self, aws: Callable[[], AwsClients], kind: JobApi) -> None:
         self.aws = aws
         self.kind = kind
         self.waits: dict[str, list[Wait]] = {}
@@ -192,7 +192,7 @@ def poller_of(connection: str, region: str | None, kind: KindName) -> JobPoller:
     """The poller of this process and event loop for one connection, region and kind of job."""
     key = (connection, region, kind, id(asyncio.get_running_loop()))
     if key not in _POLLERS:
-        _POLLERS[key] = JobPoller(lambda: Aws(connection, region), KINDS[kind])
+        _POLLERS[key] = JobPoller(lambda: AwsClients(connection, region), KINDS[kind])
     return _POLLERS[key]
 
 
@@ -202,6 +202,6 @@ def answered_at(answer: dict[str, Any]) -> datetime | None:
     return parsedate_to_datetime(text) if text else None
 
 
-def has_ended(kind: JobKind, summary: Summary) -> bool:
+def has_ended(kind: JobApi, summary: Summary) -> bool:
     """True if the summary says that the job has ended; Describe has the last word."""
     return summary[kind.status_field] in ENDED

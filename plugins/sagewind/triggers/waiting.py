@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from airflow.triggers.base import BaseTrigger
 
 from sagewind import settings
-from sagewind.aws import Aws, is_passing
+from sagewind.aws import AwsClients, is_passing
 
 T = TypeVar("T")
 
@@ -57,9 +57,9 @@ class WaitingTrigger(BaseTrigger):
         }
 
     @property
-    def aws(self) -> Aws:
+    def aws(self) -> AwsClients:
         """Clients of the task's connection."""
-        return Aws(self.connection, self.region)
+        return AwsClients(self.connection, self.region)
 
     @property
     def timed_out(self) -> bool:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from include.jobs.bias import drift
-from include.jobs.bias.columns import Column, select
+from include.jobs.bias.columns import CodedColumn, select
 from tests.jobs.conftest import csv_text
 from tests.jobs.quality.test_merge import TIME, label, request
 
@@ -309,8 +309,8 @@ def test_inputs_that_allow_no_verdict_are_the_users_error(bias, container) -> No
     assert "(the analysis configuration): give the job the input that holds it" in container.message()
 
 
-def column(*cells) -> Column:
-    made = Column("c")
+def column(*cells) -> CodedColumn:
+    made = CodedColumn("c")
     for cell in cells:
         made.add(cell)
     return made

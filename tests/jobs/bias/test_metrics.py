@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.jobs.bias import metrics
-from include.jobs.bias.metrics import Rows
+from include.jobs.bias.metrics import FacetRows
 
 
-def values(rows: Rows, chosen=(*metrics.PRE_TRAINING, *metrics.POST_TRAINING)) -> dict:
+def values(rows: FacetRows, chosen=(*metrics.PRE_TRAINING, *metrics.POST_TRAINING)) -> dict:
     return {entry["name"]: entry["value"] for entry in metrics.compute(chosen, rows)}
 
 
-def cells(in_a: dict[tuple[int, int], int], in_d: dict[tuple[int, int], int]) -> Rows:
+def cells(in_a: dict[tuple[int, int], int], in_d: dict[tuple[int, int], int]) -> FacetRows:
     """Rows from the counts of (label, prediction) in each group."""
     table = [(facet, *pair) for facet, counts in ((0, in_a), (1, in_d)) for pair, n in counts.items() for _ in range(n)]
     facet, label, predicted = np.array(table, dtype=bool).T
-    return Rows(facet, label, predicted, np.zeros(len(table), dtype=np.int64))
+    return FacetRows(facet, label, predicted, np.zeros(len(table), dtype=np.int64))
 
 
 # Hand-made: group a has TP 30, FP 10, FN 20, TN 40; group d has TP 10, FP 15, FN 5, TN 20.
@@ -110,9 +110,9 @@ def test_clarifys_published_values() -> None:
         "CI": -1 / 6, "DI": 10 / 7, "DCA": 1 / 4, "DCR": 1 / 3, "RD": -2 / 3, "SD": 1 / 6, "DRR": 1 / 3,
         "AD": -13 / 35, "DAR": -1 / 2, "TE": -1 / 2, "GE": 0.24556213017751485,
     }  # fmt: skip
-    measured = values(Rows(facet, label, predicted))
+    measured = values(FacetRows(facet, label, predicted))
     assert {name: measured[name] for name in expected} == pytest.approx(expected, abs=1e-12)
-    other = values(Rows(~facet, label, predicted))
+    other = values(FacetRows(~facet, label, predicted))
     for name in set(expected) - {"DI", "GE"}:
         assert other[name] == pytest.approx(-expected[name], abs=1e-12)
     assert other["DI"] == pytest.approx(7 / 10)
@@ -122,8 +122,8 @@ def test_clarifys_published_conditional_disparity() -> None:
     facet = np.array(list("MMMFFFFMMMMFMMFMFFMMFMMF")) == "F"
     label = np.array([0, 1, 1, 0, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 1, 1, 0], dtype=bool)
     group = np.array([1, 0, 2, 2, 1, 1, 2, 1, 1, 2, 0, 1, 2, 0, 1, 1, 1, 2, 0, 1, 0, 0, 1, 1])
-    assert values(Rows(facet, label, group=group))["CDDL"] == pytest.approx(0.3982142857, abs=1e-10)
-    assert values(Rows(~facet, label, group=group))["CDDL"] == pytest.approx(-0.3982142857, abs=1e-10)
+    assert values(FacetRows(facet, label, group=group))["CDDL"] == pytest.approx(0.3982142857, abs=1e-10)
+    assert values(FacetRows(~facet, label, group=group))["CDDL"] == pytest.approx(-0.3982142857, abs=1e-10)
 
 
 FEATURES = [
@@ -136,7 +136,7 @@ FEATURES = [
 def test_clarifys_published_flip_test() -> None:
     features = np.array([[int(cell) for cell in row] for row in FEATURES], dtype=float)
     predicted = np.array([1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1], dtype=bool)
-    rows = Rows(features[:, 0] == 1, None, predicted, features=features)
+    rows = FacetRows(features[:, 0] == 1, None, predicted, features=features)
     assert values(rows)["FT"] == pytest.approx(-3 / 13)
 
 
@@ -148,23 +148,23 @@ def test_infinities_and_undefined_metrics() -> None:
     assert measured["TE"] == 0.0  # 2/0 - 3/0
     entries = {entry["name"]: entry for entry in metrics.compute(metrics.PRE_TRAINING, rows)}
     assert entries["CI"] == {"name": "CI", "description": "Class Imbalance (CI)", "value": (6 - 4) / 10}
-    everybody = Rows(np.ones(3, dtype=bool), np.ones(3, dtype=bool), np.zeros(3, dtype=bool))
+    everybody = FacetRows(np.ones(3, dtype=bool), np.ones(3, dtype=bool), np.zeros(3, dtype=bool))
     reasons = {entry["name"]: entry["error"] for entry in metrics.compute(metrics.PRE_TRAINING, everybody)}
     assert reasons["CI"].startswith("every row belongs to the facet's group")
     assert reasons["CDDL"].startswith("there is no group variable")
     assert values(everybody)["GE"] is None  # every prediction is a false negative
-    nobody = Rows(np.zeros(3, dtype=bool), np.ones(3, dtype=bool))
+    nobody = FacetRows(np.zeros(3, dtype=bool), np.ones(3, dtype=bool))
     assert {value for name, value in values(nobody).items()} == {None}
     apart = cells({(1, 1): 3}, {(0, 0): 3})
     assert (values(apart)["KL"], values(apart)["DPL"]) == (None, 1.0)
 
 
 @st.composite
-def tables(draw) -> Rows:
+def tables(draw) -> FacetRows:
     size = draw(st.integers(4, 40))
     columns = [np.array(draw(st.lists(st.booleans(), min_size=size, max_size=size))) for _ in range(3)]
     columns[0][:2] = [True, False]
-    return Rows(*columns, group=np.array(draw(st.lists(st.integers(0, 2), min_size=size, max_size=size))))
+    return FacetRows(*columns, group=np.array(draw(st.lists(st.integers(0, 2), min_size=size, max_size=size))))
 
 
 ANTISYMMETRIC = ("CI", "DPL", "CDDL", "DPPL", "CDDPL", "DCA", "DCR", "RD", "SD", "DAR", "DRR", "AD")
@@ -173,7 +173,7 @@ ANTISYMMETRIC = ("CI", "DPL", "CDDL", "DPPL", "CDDPL", "DCA", "DCR", "RD", "SD",
 @settings(max_examples=80, deadline=None)
 @given(rows=tables())
 def test_swapping_the_groups_turns_the_sign(rows) -> None:
-    swapped = values(Rows(~rows.facet, rows.label, rows.predicted, rows.group))
+    swapped = values(FacetRows(~rows.facet, rows.label, rows.predicted, rows.group))
     measured = values(rows)
     for name in ANTISYMMETRIC:
         if isinstance(measured[name], float):
@@ -185,7 +185,7 @@ def test_swapping_the_groups_turns_the_sign(rows) -> None:
         assert swapped[name] == (measured[name] if measured[name] is None else pytest.approx(measured[name], abs=1e-12))
 
 
-def _lacks_an_outcome(rows: Rows, outcome) -> bool:
+def _lacks_an_outcome(rows: FacetRows, outcome) -> bool:
     return any(len(set(outcome[rows.group == code].tolist())) < 2 for code in set(rows.group.tolist()))
 
 
@@ -220,7 +220,7 @@ def test_adult_against_an_independent_computation(shared_data, facet_column, val
     facet, label = frame[facet_column] == value, frame["income"] == ">50K"
     group = frame["marital"].astype("category").cat.codes
     measured = values(
-        Rows(facet.to_numpy(), label.to_numpy(), group=group.to_numpy().astype(np.int64)), metrics.PRE_TRAINING
+        FacetRows(facet.to_numpy(), label.to_numpy(), group=group.to_numpy().astype(np.int64)), metrics.PRE_TRAINING
     )
     shares = pandas.crosstab(facet, label, normalize="index").to_numpy()  # rows: rest, group; columns: 0, 1
     gap = np.abs(shares[0] - shares[1])

@@ -163,7 +163,7 @@ def test_a_mini_batch_in_one_line_or_in_json(job) -> None:
     "document", [{"predictions": [0.9, 0.2]}, {"predictions": [{"score": 0.9}, {"score": 0.2}]}], ids=str
 )
 def test_scores_in_json(document) -> None:
-    assert payload.scores(payload.Payload(documents=[document])) == [0.9, 0.2]
+    assert payload.scores(payload.DecodedPayload(documents=[document])) == [0.9, 0.2]
 
 
 @pytest.mark.parametrize(

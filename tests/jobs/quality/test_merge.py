@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.monitor.window import Window
+from include.jobs.monitor.window import CaptureWindow
 from include.jobs.quality.merge import merge
 
 HOUR = "2026/11/20/03"
@@ -204,7 +204,7 @@ def test_every_record_is_accounted_for(tmp_path_factory, requests, labels) -> No
     for name, records in (("in", map(request, requests)), ("truth", map(label, labels))):
         (folder / name).mkdir()
         (folder / name / "f.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    merged = merge(folder / "in", folder / "truth", folder / "out", Window(None, None))
+    merged = merge(folder / "in", folder / "truth", folder / "out", CaptureWindow(None, None))
     found = merged.document()
     assert (
         found["requests"]

@@ -33,7 +33,7 @@ def test_what_is_not_implemented_is_refused(container, program, setting) -> None
 
 def test_infinity_is_published_as_documented_and_no_number_not_at_all(container, monkeypatch) -> None:
     monkeypatch.setenv("publish_cloudwatch_metrics", "Enabled")
-    metrics = [output.Metric(name, float(value)) for name, value in (("a", "inf"), ("b", "-inf"), ("c", "nan"))]
+    metrics = [output.MetricDatum(name, float(value)) for name, value in (("a", "inf"), ("b", "-inf"), ("c", "nan"))]
     output.publish(metrics, "test")
     lines = (contract.cloudwatch_dir() / contract.CLOUDWATCH_FILE).read_text().splitlines()
     values = {entry["MetricName"]: entry["Value"] for entry in map(json.loads, lines)}
