@@ -1,4 +1,4 @@
-"""The command line: `localaws`, and its commands `pull`, `faults` and `page`."""
+"""The command line: `localaws`, and its commands `pull`, `faults`, `reset` and `page`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from localaws import faults_command, logformat, page_command
+from localaws import faults_command, logformat, page_command, reset_command
 from localaws.engine.images import SHIPPED, ImageError, Images, NoPythonForImage, default_cache
 from localaws.front.auth import given_credentials
 from localaws.profile import FAST, PROFILES, TIMES
@@ -28,6 +28,7 @@ HELP = """\
 commands (each has --help; without one, and with `serve`, the endpoint runs):
   pull [NAME ...]            build the image environments, so that the first job need not wait
   faults add|list|clear      let the next calls of an operation fail
+  reset                      end all jobs and endpoints, and empty the account
   page                       print the link to the status page: jobs, endpoints and logs
 
 When the port is bound it prints the lines `export AWS_ENDPOINT_URL=...`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`
@@ -195,7 +196,13 @@ def _serve(options: argparse.Namespace, lines: logformat.Lines) -> None:
     endpoint.close()
 
 
-COMMANDS = {"serve": serve, "pull": pull, "faults": faults_command.run, "page": page_command.run}
+COMMANDS = {
+    "serve": serve,
+    "pull": pull,
+    "faults": faults_command.run,
+    "reset": reset_command.run,
+    "page": page_command.run,
+}
 
 
 def main(argv: list[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localaws.faults import Faults
 from localaws.profile import FAST, Profile
@@ -64,3 +64,4 @@ class Context:
     faults: Faults = field(default_factory=Faults)
     profile: Profile = FAST
     quotas: Quotas = field(default_factory=Quotas)
+    parts: dict[str, Any] = field(default_factory=dict)  # what a package makes once for this context

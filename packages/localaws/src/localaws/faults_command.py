@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,12 +46,9 @@ def parser() -> argparse.ArgumentParser:
 def run(argv: list[str]) -> int:
     """Send one order and print the answer as JSON lines; 1 and a sentence when it is refused. Raises OSError."""
     options = parser().parse_args(argv)
-    if missing := [name for name in NEEDED if not os.environ.get(name)]:
-        raise ValueError(f"{', '.join(missing)} must be set: eval the lines that the endpoint printed when it started")
+    check_environment()
     if options.order == "add":
-        asked = {k: v for k, v in vars(options).items() if k != "order"}
-        asked["error"] = "" if asked["error"] == "none" else asked["error"]
-        answers = [send("POST", PATH, asked)]
+        answers = [send("POST", PATH, as_document({k: v for k, v in vars(options).items() if k != "order"}))]
     elif options.order == "list":
         status, answer = send("GET", PATH)
         answers = [(status, fault) for fault in answer["Faults"]] if status == 200 else [(status, answer)]
@@ -64,15 +62,28 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def send(method: str, path: str, document: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-    """One signed request to the endpoint of the environment; status and document. Raises OSError."""
-    url, key, secret = (os.environ[name] for name in NEEDED)
+def check_environment() -> None:
+    """Raise ValueError when the environment names no endpoint."""
+    if missing := [name for name in NEEDED if not os.environ.get(name)]:
+        raise ValueError(f"{', '.join(missing)} must be set: eval the lines that the endpoint printed when it started")
+
+
+def as_document(asked: dict[str, Any]) -> dict[str, Any]:
+    """The members of a fault as the endpoint takes them: no error is "none" where people write it."""
+    return {**asked, "error": ""} if asked.get("error") == "none" else asked
+
+
+def send(
+    method: str, path: str, document: dict[str, Any] | None = None, environment: Mapping[str, str] = os.environ
+) -> tuple[int, dict[str, Any]]:
+    """One signed request to the endpoint that the environment names; status and document. Raises OSError."""
+    url, key, secret = (environment[name] for name in NEEDED)
     body = b"" if document is None else json.dumps(document).encode()
     request = AWSRequest(
         method=method, url=url.rstrip("/") + path, data=body, headers={"Content-Type": "application/json"}
     )
-    credentials = Credentials(key, secret, os.environ.get("AWS_SESSION_TOKEN") or None)
-    SigV4Auth(credentials, "sagemaker", os.environ.get("AWS_DEFAULT_REGION") or "us-east-1").add_auth(request)
+    credentials = Credentials(key, secret, environment.get("AWS_SESSION_TOKEN") or None)
+    SigV4Auth(credentials, "sagemaker", environment.get("AWS_DEFAULT_REGION") or "us-east-1").add_auth(request)
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=60)

@@ -7,14 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote, unquote
 
 from localaws.coverage import Behaviour
-from localaws.moto_services import MotoServices
+from localaws.moto_services import AccountEnded, MotoServices
 
 BEHAVIOURS = (
     Behaviour(
@@ -53,8 +53,9 @@ class LogStream:
             if not self._file.closed:
                 self._file.write(json.dumps([self._last, line]) + "\n")
                 self._file.flush()
-            # CloudWatch refuses empty messages.
-            self._logs.put(self.group, self.name, [{"timestamp": self._last, "message": line or " "}])
+            # CloudWatch refuses empty messages. A line of an account that was emptied is nobody's.
+            with suppress(AccountEnded):
+                self._logs.put(self.group, self.name, [{"timestamp": self._last, "message": line or " "}])
 
     def close(self) -> None:
         """End the stream's file; the events stay readable."""
@@ -169,7 +170,7 @@ class Logs:
 
     @contextmanager
     def _backend(self) -> Iterator[Any]:
-        with self._lock:
+        with self._lock, self._moto.held():
             backend = self._moto.backend("logs")
             if not self._loaded:
                 self._loaded = True
@@ -259,5 +260,5 @@ class Metrics:
         moment = datetime.fromtimestamp(self._clock() if timestamp is None else timestamp, UTC)
         given["Timestamp"] = moment.replace(tzinfo=None)
         given["Dimensions"] = [{"Name": k, "Value": v} for k, v in dimensions.items()]
-        with self._lock:
+        with suppress(AccountEnded), self._lock, self._moto.held():
             self._moto.backend("cloudwatch").put_metric_data(namespace, [given])

@@ -6,8 +6,10 @@ into its backends, the HTTP front hands it the requests for these services.
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
 
@@ -23,14 +25,53 @@ BEHAVIOURS = (
 StartResponse = Callable[..., Any]
 
 
-class MotoServices:
-    """moto's WSGI application and its backends, by service name."""
+class AccountEnded(Exception):
+    """What was to be written belongs to an account that has been emptied meanwhile."""
 
-    def __init__(self, account: str, region: str) -> None:
+
+class MotoServices:
+    """moto's WSGI application and its backends, by service name.
+
+    moto keeps its state once per process: whoever changes it does so in `held`, so that nothing of an account that was
+    ended is written into the next one.
+    """
+
+    def __init__(self, account: str, region: str, app: Any = None) -> None:
         self.account = account
         self.region = region
-        self._app: Any = None
+        self._app = app
         self._lock = threading.Lock()
+        self._nobody = threading.Condition()
+        self._holders = 0
+        self._ended = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the account from being emptied; raises AccountEnded when it was."""
+        with self._nobody:
+            if self._ended:
+                raise AccountEnded("the account was emptied: nothing of its past is written any more")
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._nobody:
+                self._holders -= 1
+                self._nobody.notify_all()
+
+    def succeed(self) -> MotoServices:
+        """Forget everything in all of moto once nobody holds it; gives the facade of the new account."""
+        with self._nobody:
+            self._ended = True
+            self._nobody.wait_for(lambda: not self._holders)
+        # What was never imported has no state. moto itself writes none when it is imported.
+        if "moto.core" in sys.modules:
+            from moto.core.base_backend import BackendDict
+            from moto.core.model_instances import reset_model_data
+
+            BackendDict.reset()
+            reset_model_data()
+        return MotoServices(self.account, self.region, self._app)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request whose signature has been checked."""
@@ -40,7 +81,8 @@ class MotoServices:
                     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
                     self._app = DomainDispatcherApplication(create_backend_app)
-        answer: Iterable[bytes] = self._app(environ, start_response)
+        with self.held():
+            answer: Iterable[bytes] = self._app(environ, start_response)
         return answer
 
     def backend(self, service: str, region: str | None = None) -> Any:

@@ -7,7 +7,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from localaws.faults_command import NEEDED, PATH, send
+from localaws.faults_command import PATH, check_environment, send
 from localaws.front.statuspage import USER, password
 
 
@@ -18,8 +18,7 @@ def run(argv: list[str]) -> int:
         description="Print the link to the status page of the endpoint that AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY name. The link holds the page's password, which only shows pages.",
     ).parse_args(argv)
-    if missing := [name for name in NEEDED if not os.environ.get(name)]:
-        raise ValueError(f"{', '.join(missing)} must be set: eval the lines that the endpoint printed when it started")
+    check_environment()
     status, answer = send("GET", PATH)  # a wrong secret would give a link that opens nothing
     if status != 200:
         sys.stderr.write(f"localaws: {answer.get('message', answer)}\n")

@@ -36,6 +36,7 @@ log = logging.getLogger("localaws")
 
 THREADS = 64  # requests answered at once; invocations (runtime.AT_ONCE, WAITING) must leave some to their containers
 ACCOUNT = "123456789012"
+KEPT_BY_RESET = {"lock", "credentials.json"}
 
 
 class StateInUse(Exception):
@@ -93,24 +94,28 @@ class Endpoint:
         sandbox = choose(options.sandbox)
         if options.sandbox == "auto" and sandbox.name == NoSandbox.name:
             log.warning("%s", without_sandbox())
+        self._options = options
         self._application: Application | None = None
+        self._moto = MotoServices(ACCOUNT, options.region)
+        self._changing = threading.Lock()
         self._server = HttpServer((options.host, options.port), self._answer, THREADS)
         self._server.prepare()
-        self.ctx = self._context(options, images, Runner(sandbox, hidden=[options.state], warm=options.warm))
+        runner = Runner(sandbox, hidden=[options.state], warm=options.warm)
+        self.ctx = self._context(images, runner, _newest_account(options.state))
         self._thread = threading.Thread(target=self._server.serve, name="http", daemon=True)
 
-    def _context(self, options: Options, images: Images, runner: Runner) -> Context:
+    def _context(self, images: Images, runner: Runner, state: Path) -> Context:
+        options, moto = self._options, self._moto
         key, secret = state_credentials(options.state)
         config = EndpointSettings(
             region=options.region, account=ACCOUNT, host=options.host, port=self._server.bind_addr[1],
-            state=options.state, access_key=key, secret_key=secret, grace=options.grace,
+            state=state, access_key=key, secret_key=secret, grace=options.grace,
             allowed_hosts=options.allowed_hosts,
         )  # fmt: skip
-        moto = MotoServices(ACCOUNT, options.region)
-        s3 = S3Store(options.state / "s3", region=options.region, account=ACCOUNT)
+        s3 = S3Store(state / "s3", region=options.region, account=ACCOUNT)
         ctx = Context(
             config=config,
-            store=Store(options.state / "state.sqlite3"),
+            store=Store(state / "state.sqlite3"),
             s3=s3,
             images=images,
             runner=runner,
@@ -121,7 +126,7 @@ class Endpoint:
                 cpus=options.cpus,
                 memory=options.memory,
             ),
-            logs=Logs(moto, options.state / "logs"),
+            logs=Logs(moto, state / "logs"),
             metrics=Metrics(moto),
             clock=time.time,
             faults=Faults(),
@@ -130,7 +135,7 @@ class Endpoint:
         )
         calls = CallLog(options.call_log, ctx.clock) if options.call_log else None
         s3_front = s3_app(s3, hosts=("localhost", *options.allowed_hosts))
-        self._application = Application(ctx, moto, s3_front, runtime_app(ctx), calls)
+        self._application = Application(ctx, moto, s3_front, runtime_app(ctx), self.reset, calls)
         return ctx
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -141,6 +146,7 @@ class Endpoint:
 
     def start(self) -> None:
         """Bring back what an earlier run left, then answer requests."""
+        _forget_others(self._options.state, self.ctx.config.state)
         # What jobs of an earlier run had in their directories when they were killed is of no use any more.
         shutil.rmtree(self.ctx.config.state / "jobs", ignore_errors=True)
         for hook in registry.START_HOOKS:
@@ -151,14 +157,37 @@ class Endpoint:
 
     def close(self) -> None:
         """End everything: jobs first (their states are written), then model servers, then the port."""
-        self.ctx.jobs.shutdown()
-        self.ctx.runner.shutdown(min(self.ctx.config.grace, self.ctx.profile.shutdown_grace))
-        self._server.stop()
-        if self._thread.is_alive():
-            self._thread.join()
-        self.ctx.s3.close()
-        self.ctx.store.close()
-        self._lock.close()
+        with self._changing:
+            self.ctx.jobs.shutdown()
+            self.ctx.runner.shutdown(self._grace)
+            self._server.stop()
+            if self._thread.is_alive():
+                self._thread.join()
+            self.ctx.s3.close()
+            self.ctx.store.close()
+            self._lock.close()
+
+    def reset(self) -> None:
+        """End all work and begin with an empty account, on the same port and with the same credentials.
+
+        What comes meanwhile is answered by the old account. Prepared parents of images stay. The new account has a
+        directory of its own: threads of the old one that are late (a download, an upload) find their store closed and
+        write nowhere else. moto's state is that of the whole process, and so is its end.
+        """
+        with self._changing:
+            old = self.ctx
+            old.jobs.shutdown()
+            runner = old.runner.succeed(self._grace)
+            self._moto = self._moto.succeed()
+            old.s3.close()
+            old.store.close()
+            self.ctx = self._context(old.images, runner, _next_account(self._options.state))
+            _forget_others(self._options.state, self.ctx.config.state)
+        log.info("the account is empty again")
+
+    @property
+    def _grace(self) -> float:
+        return min(self.ctx.config.grace, self.ctx.profile.shutdown_grace)
 
     def environment(self) -> dict[str, str]:
         """What a client needs in its environment to reach this endpoint."""
@@ -169,3 +198,33 @@ class Endpoint:
             "AWS_SECRET_ACCESS_KEY": config.secret_key,
             "AWS_DEFAULT_REGION": config.region,
         }
+
+
+def _accounts(state: Path) -> dict[int, Path]:
+    """The directories that resets have made, by number; before the first one the state directory itself is it."""
+    found = {path.name.removeprefix("account-"): path for path in state.glob("account-*")}
+    return {int(number): path for number, path in found.items() if number.isdecimal()}
+
+
+def _newest_account(state: Path) -> Path:
+    accounts = _accounts(state)
+    return accounts[max(accounts)] if accounts else state
+
+
+def _next_account(state: Path) -> Path:
+    made = state / f"account-{max(_accounts(state), default=0) + 1}"
+    made.mkdir(mode=0o700)
+    return made
+
+
+def _forget_others(state: Path, account: Path) -> None:
+    """Delete what earlier accounts have left, also those of a run that was killed while it did this."""
+    if account == state:
+        return
+    for path in state.iterdir():
+        if path == account or path.name in KEPT_BY_RESET:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -132,12 +133,47 @@ def clean_environment(spec: ProcessSpec) -> dict[str, str]:
     return {**startup(spec.image), **spec.env}
 
 
+class _Starter:
+    """One thread that starts all processes and lives as long as the endpoint.
+
+    "Die with the parent" means the thread that forked, and a request's thread may end long before its process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
+        self._orders: queue.Queue[tuple[Callable[[], Any], Future[Any]] | None] = queue.Queue()
+        threading.Thread(target=self._serve, name="process-starter", daemon=True).start()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do the work on the thread; gives what it gives and raises what it raises."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(CLOSED)
+            self._orders.put((work, future))
+        return future.result()
+
+    def close(self) -> None:
+        """End the thread once all that was ordered is done."""
+        with self._lock:
+            self._closed = True
+            self._orders.put(None)
+
+    def _serve(self) -> None:
+        while (order := self._orders.get()) is not None:
+            work, future = order
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+
+
 class Runner:
     """Starts processes and knows which are alive, so that none outlives the endpoint.
 
     A program of an image with `preload` is forked from a prepared parent where that is possible (see `warm`), unless
-    `warm` is false. All other processes are started by one thread that lives as long as the runner: "die with the
-    parent" means the thread that forked, and a request's thread may end long before its process.
+    `warm` is false.
     """
 
     def __init__(self, sandbox: Sandbox | None = None, hidden: Sequence[Path] = (), *, warm: bool = True) -> None:
@@ -147,11 +183,9 @@ class Runner:
         self._alive: set[Process] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._orders: queue.Queue[tuple[Callable[[], Any], Future[Any]] | None] = queue.Queue()
-        self._starter = threading.Thread(target=self._serve_orders, name="process-starter", daemon=True)
-        self._starter.start()
+        self._starter = _Starter()
         mark = self.sandbox.mark if isinstance(self.sandbox, Bubblewrap) else ""
-        self.parents = Parents(self._in_starter, mark)
+        self.parents = Parents(self._starter.run, mark)
         self._watched = _watchdog(mark) if mark else None
 
     def start(self, spec: ProcessSpec) -> Process:
@@ -161,7 +195,7 @@ class Runner:
             raise RuntimeError(CLOSED)
         process = self._fork(spec)
         if process is None:
-            process = self._in_starter(lambda: self._start(spec))
+            process = self._starter.run(lambda: self._start(spec))
         with self._lock:
             closed = self._closed
             self._alive = {p for p in self._alive if p.running()} | {process}
@@ -205,22 +239,6 @@ class Runner:
         reader.start()
         return reader
 
-    def _in_starter(self, work: Callable[[], T]) -> T:
-        future: Future[T] = Future()
-        with self._lock:
-            if self._closed:
-                raise RuntimeError(CLOSED)
-            self._orders.put((work, future))
-        return future.result()
-
-    def _serve_orders(self) -> None:
-        while (order := self._orders.get()) is not None:
-            work, future = order
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
     def _start(self, spec: ProcessSpec) -> Process:
         command: Command = self.sandbox.command(spec, clean_environment(spec), self.hidden)
         if command.guarded:
@@ -243,8 +261,23 @@ class Runner:
                 os.close(watched)
         return Process(popen, self._read(popen, spec.on_line), self.sandbox.depth, alive)
 
+    def succeed(self, grace: float) -> Runner:
+        """End all processes as `shutdown` does; the prepared parents, which know of no job, go over to a new runner."""
+        self._end(grace)
+        successor = copy.copy(self)
+        successor._alive, successor._lock, successor._closed = set(), threading.Lock(), False
+        return successor
+
     def shutdown(self, grace: float) -> None:
         """Terminate every process that is still alive, all at once; no new one is started afterwards."""
+        self._end(grace)
+        self.parents.close()
+        self._starter.close()
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            watched.communicate(b"x")
+
+    def _end(self, grace: float) -> None:
         with self._lock:
             self._closed = True
             alive = [p for p in self._alive if p.running()]
@@ -253,11 +286,6 @@ class Runner:
             thread.start()
         for thread in enders:
             thread.join()
-        self.parents.close()
-        self._orders.put(None)
-        watched, self._watched = self._watched, None
-        if watched is not None:
-            watched.communicate(b"x")
 
 
 def startup(image: Image) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""What the endpoint's owner asks of the endpoint itself, below `/_localaws/`: faults of calls. Signed like any call.
+"""What the endpoint's owner asks of the endpoint itself, below `/_localaws/`. Signed like any call.
 
 POST /_localaws/faults takes the members of `faults.CallFault` as JSON and answers 201 with the fault and its id,
-GET lists what is still to come, DELETE forgets all, DELETE /_localaws/faults/ID one.
+GET lists what is still to come, DELETE forgets all, DELETE /_localaws/faults/ID one. POST /_localaws/reset ends all
+work and empties the account; it is answered when that is done.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 from localaws.errors import ResourceNotFound, ValidationException
@@ -18,15 +20,21 @@ from localaws.front.auth import Environ, read_body
 log = logging.getLogger("localaws.admin")
 
 PREFIX = "/_localaws/"
+RESET = "/_localaws/reset"
 FAULTS = re.compile(r"/_localaws/faults(?:/(?P<id>[^/]+))?/?")
 
 
-def answer(faults: Faults, environ: Environ) -> tuple[int, dict[str, Any]]:
+def answer(faults: Faults, reset: Callable[[], None], environ: Environ) -> tuple[int, dict[str, Any]]:
     """Status and document of an admin call whose caller has been let in; raises ApiError."""
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    if path == RESET and method == "POST":
+        reset()
+        return 200, {}
     match = FAULTS.fullmatch(path)
     if match is None:
-        raise ResourceNotFound(f"{path} is not served here; there is /_localaws/faults")
+        raise ResourceNotFound(
+            f"{method} {path} is not served here; there are /_localaws/faults and POST /_localaws/reset"
+        )
     one = match["id"]
     if method == "GET" and one is None:
         return 200, {"Faults": faults.pending()}

@@ -39,8 +39,17 @@ LOOPBACK_HOSTS = re.compile(r"(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\]")
 class Application:
     """Answers every request of the one port; `s3` and `runtime` are the applications of S3 and SageMaker Runtime."""
 
-    def __init__(self, ctx: Context, moto: MotoServices, s3: Wsgi, runtime: Wsgi, calls: CallLog | None = None) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        moto: MotoServices,
+        s3: Wsgi,
+        runtime: Wsgi,
+        reset: Callable[[], None],
+        calls: CallLog | None = None,
+    ) -> None:
         self.ctx = ctx
+        self._reset = reset
         self._calls = calls
         self._moto = moto
         self._s3 = s3
@@ -97,7 +106,7 @@ class Application:
 
     def _admin(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            status, document = admin.answer(self.ctx.faults, environ)
+            status, document = admin.answer(self.ctx.faults, self._reset, environ)
         except ApiError as error:
             return respond_error(start_response, error)
         return respond(start_response, status, json.dumps(document).encode(), "application/json")
@@ -115,7 +124,8 @@ class Application:
     def _iam(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         body = read_body(environ)
         backend = self._moto.backend("iam", "aws")
-        iam.load_aws_policies(backend, body)
+        with self._moto.held():
+            iam.load_aws_policies(backend, body)
         if not iam.is_simulation(body):
             return self._other_service(environ, start_response)
         status, text = iam.answer(backend, body)

@@ -28,7 +28,6 @@ from localaws.serving.model_data import ServedModel
 from localaws.serving.model_pipeline import Pipeline
 from localaws.serving.model_server import STARTUP_SECONDS, ModelServer, ServerSpec
 from localaws.serving.variants import MakeInstance, ServerlessVariant, Variant, VariantInstance
-from localaws.store import Store
 
 LOG = logging.getLogger("localaws.hosting")
 START_TRIES = 3  # of a program that ends before it is healthy, unless times are AWS-like
@@ -182,16 +181,15 @@ class Hosting:
             fleet.stop(self._ctx.profile.shutdown_grace)
 
 
-_registry: dict[Store, Hosting] = {}
-_registry_lock = threading.Lock()
+_making = threading.Lock()
 
 
 def hosting(ctx: Context) -> Hosting:
     """The one Hosting of a context; made when first asked for, ended by the scheduler's shutdown."""
-    with _registry_lock:
-        found = _registry.get(ctx.store)
+    with _making:
+        found: Hosting | None = ctx.parts.get("hosting")
         if found is None:
             found = Hosting(ctx)
             ctx.jobs.spawn("hosting", "all endpoints", found.run)
-            _registry[ctx.store] = found
+            ctx.parts["hosting"] = found
         return found
