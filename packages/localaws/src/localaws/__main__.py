@@ -125,6 +125,10 @@ def _serve_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--call-log", type=Path, metavar="FILE", help="append a JSON line for each call of the SageMaker API"
     )
+    parser.add_argument(
+        "--until-eof", action="store_true",
+        help="end too when standard input ends, as a pipe does with the program that holds its other end",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="log to standard error as JSON, one object per line")
     _common(parser)
     return parser
@@ -148,6 +152,12 @@ def pull(argv: list[str]) -> int:
     return status
 
 
+def _at_end_of_input(stop: threading.Event) -> None:
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
+        pass
+    stop.set()
+
+
 def serve(argv: list[str]) -> int:
     """Run the endpoint until SIGTERM or SIGINT."""
     options = _serve_parser().parse_args(argv)
@@ -165,6 +175,8 @@ def _serve(options: argparse.Namespace, lines: logformat.Lines) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if options.until_eof:
+        threading.Thread(target=_at_end_of_input, args=(stop,), name="until-eof", daemon=True).start()
     endpoint = Endpoint(
         Options(
             state=options.state,
