@@ -98,6 +98,7 @@ class Endpoint:
         self._application: Application | None = None
         self._moto = MotoServices(ACCOUNT, options.region)
         self._changing = threading.Lock()
+        self._closed = False
         self._server = HttpServer((options.host, options.port), self._answer, THREADS)
         self._server.prepare()
         runner = Runner(sandbox, hidden=[options.state], warm=options.warm)
@@ -157,15 +158,16 @@ class Endpoint:
 
     def close(self) -> None:
         """End everything: jobs first (their states are written), then model servers, then the port."""
-        with self._changing:
-            self.ctx.jobs.shutdown()
-            self.ctx.runner.shutdown(self._grace)
-            self._server.stop()
-            if self._thread.is_alive():
-                self._thread.join()
-            self.ctx.s3.close()
-            self.ctx.store.close()
-            self._lock.close()
+        with self._changing:  # a reset that is under way is ended, a later one is refused
+            self._closed = True
+        self.ctx.jobs.shutdown()
+        self.ctx.runner.shutdown(self._grace)
+        self._server.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.ctx.s3.close()
+        self.ctx.store.close()
+        self._lock.close()
 
     def reset(self) -> None:
         """End all work and begin with an empty account, on the same port and with the same credentials.
@@ -175,6 +177,8 @@ class Endpoint:
         write nowhere else. moto's state is that of the whole process, and so is its end.
         """
         with self._changing:
+            if self._closed:
+                raise RuntimeError("the endpoint is shutting down: its account stays as it is")
             old = self.ctx
             old.jobs.shutdown()
             runner = old.runner.succeed(self._grace)

@@ -221,6 +221,14 @@ def test_the_admin_call_and_the_command(
     assert server.s3.list_buckets()["Buckets"] == []
 
 
+def test_an_endpoint_that_is_closed_is_not_opened_again(server: Server) -> None:
+    assert server.endpoint is not None
+    server.endpoint.close()
+    with pytest.raises(RuntimeError, match="the endpoint is shutting down"):
+        server.endpoint.reset()
+    assert state_of(server).name == "state"
+
+
 def test_what_changes_motos_state_is_waited_for() -> None:
     moto = Moto(ACCOUNT, "us-east-1")
     moto.backend("logs").create_log_group("old", {})
