@@ -66,6 +66,7 @@ AREAS = (
     _area("packages/localaws/src/localaws/images", banned=("airflow",)),
     _area("packages/localaws/src", "localaws", banned=("airflow",)),
     _area("packages/localaws/tests", "localaws", "localaws_tests", "localaws_benchmarks", banned=("airflow",)),
+    _area("packages/localaws/examples", banned=("airflow",)),
     _area("packages/localaws/benchmarks", "localaws", "localaws_benchmarks", banned=("airflow",)),
     _area("include/images", "include.jobs", banned=("airflow",)),
     _area("include/stack", "include.stack", "include.pipeline"),
