@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from include.stack import ports
-from include.stack.aws import LocalAws
+from include.stack.aws import StackAws
 from include.stack.launch import LaunchPlan, Stack
 from include.stack.progress import Printer
 from include.stack.rest import TERMINAL_RUN_STATES
@@ -96,7 +96,7 @@ def measure(root: Path, model: str, rounds: int) -> OverheadSeconds:
         state.prepare()
         port, aws_port = ports.choose(2)
         with Stack(LaunchPlan(Home(state, "run"), port=port, aws_port=aws_port, dags=dags), signals, printer) as stack:
-            aws = LocalAws(stack.start())
+            aws = StackAws(stack.start())
             measured.start = printer.seconds - stack.setup_seconds
             for _ in range(rounds):
                 measured.empty.append(_run(stack, f"empty_{dag.dag_id}")[0])
@@ -106,7 +106,7 @@ def measure(root: Path, model: str, rounds: int) -> OverheadSeconds:
     return measured
 
 
-def _intervals(aws: LocalAws, run_id: str) -> list[tuple[datetime, datetime]]:
+def _intervals(aws: StackAws, run_id: str) -> list[tuple[datetime, datetime]]:
     records = [aws.record(job) for job in aws.jobs(run_id)]
     return [(record.started, record.ended) for record in records if record.started and record.ended]
 

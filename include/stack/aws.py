@@ -123,7 +123,7 @@ def _sentences(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-class LocalAws:
+class StackAws:
     """Reads the endpoint with boto3, which is imported on first use (half a second)."""
 
     def __init__(self, aws: LocalAwsAccess) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include.stack.aws import LocalAws
+from include.stack.aws import StackAws
 from include.stack.drift_rows import shift
 from include.stack.errors import StackError
 from include.stack.launch import LaunchPlan, Stack
@@ -41,7 +41,7 @@ class DriftDemo:
     def run(self) -> int:
         """Do it all; 0 only if normal traffic is found ok, and exactly the shifted columns are named."""
         with Stack(self.plan, self.signals, self.printer) as stack:
-            aws = LocalAws(stack.start())
+            aws = StackAws(stack.start())
             self.printer.line(f"Airflow ready at {self.plan.url}")
             self._finish(stack, self.training, TRAINING, {"source": self.order.source} if self.order.source else {})
             plan = stack.api.xcom(self.training, TRAINING, "ingest")
@@ -57,7 +57,7 @@ class DriftDemo:
         return self._conclude(normal, shifted, done, event, report)
 
     def _watch(
-        self, stack: Stack, aws: LocalAws, plan: dict[str, Any], run_id: str, rows: list[list[str]]
+        self, stack: Stack, aws: StackAws, plan: dict[str, Any], run_id: str, rows: list[list[str]]
     ) -> dict[str, Any]:
         """Send the rows to the endpoint and let the monitoring DAG judge what it captured of them."""
         # Captured times are whole seconds: the window begins with a second in which nothing was sent yet.
@@ -114,7 +114,7 @@ class DriftDemo:
 
         return stack.supervision.wait("the training that the drift event starts", started, EVENT_SECONDS)
 
-    def _report(self, stack: Stack, aws: LocalAws) -> str:
+    def _report(self, stack: Stack, aws: StackAws) -> str:
         plan = stack.api.xcom(self.monitoring, SHIFTED, "ingest")
         folder = self.order.reports / self.order.model
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,5 +152,5 @@ class DriftDemo:
         return 1 if wrong else 0
 
 
-def _rows(aws: LocalAws, uri: str) -> list[list[str]]:
+def _rows(aws: StackAws, uri: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(aws.object(uri).decode())))

@@ -12,7 +12,7 @@ from include.pipeline import source
 from include.pipeline.errors import ModelFileError, SourceError
 from include.pipeline.load import load_model
 from include.stack import summary as summaries
-from include.stack.aws import Job, LocalAws
+from include.stack.aws import Job, StackAws
 from include.stack.errors import Interrupted, StackError
 from include.stack.launch import LaunchPlan, Stack
 from include.stack.links import reach
@@ -75,7 +75,7 @@ class Rehearsal:
         run_id = f"run-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self.facts = Facts(order.model, run_id, keep=order.keep)
         self.folder = order.reports / order.model / summaries.file_safe(run_id)
-        self.aws: LocalAws | None = None
+        self.aws: StackAws | None = None
         self._jobs: dict[str, Job] = {}
         self._looked = -LOOKUP_SECONDS
 
@@ -110,7 +110,7 @@ class Rehearsal:
 
     def _execute(self, stack: Stack) -> None:
         """Start the stack, trigger the run and follow it to its end."""
-        self.aws = LocalAws(stack.start())
+        self.aws = StackAws(stack.start())
         self.printer.line(f"Airflow ready at {self.plan.url}")
         api, dag_id, run_id = stack.api, self.order.dag_id, self.facts.run_id
         stack.supervision.wait(f"the DAG {dag_id}", lambda: self._parsed(stack), PARSE_SECONDS)
@@ -152,7 +152,7 @@ class Rehearsal:
         except StackError as error:
             return str(error)
 
-    def _job_says(self, aws: LocalAws, task_id: str) -> str | None:
+    def _job_says(self, aws: StackAws, task_id: str) -> str | None:
         if task_id not in self._jobs and self.printer.seconds - self._looked >= LOOKUP_SECONDS:
             self._looked = self.printer.seconds
             self._jobs.update((job.task, job) for job in aws.jobs(self.facts.run_id))
@@ -205,7 +205,7 @@ class Rehearsal:
         facts.aws_asked = True
         self._save_report(aws)
 
-    def _save_report(self, aws: LocalAws) -> None:
+    def _save_report(self, aws: StackAws) -> None:
         uri = summaries.report_uri(self.facts)
         if uri is not None:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from include.pipeline.names import run_hash
 from include.stack import restarts
 from include.stack.airflow_settings import LocalAwsAccess
-from include.stack.aws import DESCRIBE, Job, LocalAws
+from include.stack.aws import DESCRIBE, Job, StackAws
 from include.stack.errors import Unanswered
 from include.stack.restarts import Life
 from include.stack.state import Home, StateFolder
@@ -35,7 +35,7 @@ class Mending:
         self.home = Home(StateFolder(running.state), "up")
         aws = LocalAwsAccess.from_exports(self.home.exports.read_text().splitlines())
         assert aws is not None
-        self.aws = LocalAws(aws)
+        self.aws = StackAws(aws)
 
     def life(self, name: str) -> Life:
         return restarts.read(self.home.components)[name]

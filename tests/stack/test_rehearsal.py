@@ -71,7 +71,7 @@ class RecordingStack:
 def test_a_run_is_asked_for_as_the_trigger_form_does_it(
     options: dict[str, Any], conf: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsal, "LocalAws", lambda _: None)
+    monkeypatch.setattr(rehearsal, "StackAws", lambda _: None)
     stack: Any = RecordingStack()
     unused: Any = SimpleNamespace(url="http://airflow")
     run = Rehearsal(RehearsalOrder("tumor", reports=tmp_path, **options), unused, Printer(io.StringIO()), unused)

@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from localaws import __main__ as program
-from localaws.front.foreign import AccountEnded, Moto
+from localaws.moto_services import AccountEnded, MotoServices
 from localaws.profile import Profile
 from localaws.quotas import Quotas
 from localaws.server import ACCOUNT
@@ -230,7 +230,7 @@ def test_an_endpoint_that_is_closed_is_not_opened_again(server: Server) -> None:
 
 
 def test_what_changes_motos_state_is_waited_for() -> None:
-    moto = Moto(ACCOUNT, "us-east-1")
+    moto = MotoServices(ACCOUNT, "us-east-1")
     moto.backend("logs").create_log_group("old", {})
     ended = threading.Event()
     with moto.held():
