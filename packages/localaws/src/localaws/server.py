@@ -29,7 +29,6 @@ from localaws.profile import FAST, Profile
 from localaws.quotas import Quotas
 from localaws.s3.app import s3_app
 from localaws.s3.store import S3Store
-from localaws.serving.runtime import runtime_app
 from localaws.store import Store
 
 log = logging.getLogger("localaws")
@@ -106,6 +105,8 @@ class Endpoint:
         self._thread = threading.Thread(target=self._server.serve, name="http", daemon=True)
 
     def _context(self, images: Images, runner: Runner, state: Path) -> Context:
+        from localaws.serving.runtime import runtime_app  # a tenth of a second that the other commands need not spend
+
         options, moto = self._options, self._moto
         key, secret = state_credentials(options.state)
         config = EndpointSettings(

@@ -138,6 +138,9 @@ class Application:
             # moto would answer 500, which clients try again and again.
             text = f"{error} by moto, which serves this AWS service here"
             return self._refuse(environ, start_response, RequestRefused("operation", text))
+        except ModuleNotFoundError as error:
+            text = f"this AWS service needs the Python package {error.name} here: install sagewind-localaws[all-services]"
+            return self._refuse(environ, start_response, RequestRefused("operation", text))
 
     def _sagemaker(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         name = environ["HTTP_X_AMZ_TARGET"].removeprefix(TARGET)
