@@ -19,7 +19,7 @@ from localaws.moto_services import AccountEnded, MotoServices
 from localaws.profile import Profile
 from localaws.quotas import Quotas
 from localaws.server import ACCOUNT
-from localaws_tests.conftest import log_lines, poll, training_request
+from localaws_tests.conftest import IMAGE_TOML, bubblewrap, log_lines, make_image, poll, training_request
 from localaws_tests.serving_fixtures import BUCKET, IMAGES, Marked, Server, running
 from localaws_tests.signing import signed_request
 
@@ -219,6 +219,22 @@ def test_the_admin_call_and_the_command(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.endpoint.environment()["AWS_SECRET_ACCESS_KEY"])
     assert program.main(["reset"]) == 0
     assert server.s3.list_buckets()["Buckets"] == []
+
+
+def test_prepared_parents_stay(tmp_path: Path) -> None:
+    bubblewrap()
+    images = make_image(tmp_path / "images", IMAGE_TOML.replace("[[metrics]]", 'preload = ["json"]\n[[metrics]]'))
+    with running(tmp_path / "state", images=(images,), profile=QUICK) as server:
+        assert server.endpoint is not None
+        image = server.endpoint.ctx.images.by_name("tiny")
+        assert server.endpoint.ctx.runner.prepare(image, 240)
+        server.endpoint.reset()
+        assert server.endpoint.ctx.runner.prepare(image, 0), "it need not be prepared again"
+        server.s3.create_bucket(Bucket="data")
+        script = "import os; print('parent', os.getppid())"  # 0: forked, see warm.py
+        server.sagemaker.create_training_job(**training_request("warm", script))
+        server.wait("training_job_completed_or_stopped", TrainingJobName="warm")
+        assert log_lines(server.client("logs"), "/aws/sagemaker/TrainingJobs", "warm")[0] == "parent 0"
 
 
 def test_an_endpoint_that_is_closed_is_not_opened_again(server: Server) -> None:
