@@ -139,7 +139,9 @@ class Application:
             text = f"{error} by moto, which serves this AWS service here"
             return self._refuse(environ, start_response, RequestRefused("operation", text))
         except ModuleNotFoundError as error:
-            text = f"this AWS service needs the Python package {error.name} here: install sagewind-localaws[all-services]"
+            text = (
+                f"this AWS service needs the Python module {error.name} here: install sagewind-localaws[all-services]"
+            )
             return self._refuse(environ, start_response, RequestRefused("operation", text))
 
     def _sagemaker(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
