@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,9 +13,12 @@ import textwrap
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from localaws import pytest_plugin
+from localaws.testing import LocalAws
 from localaws_tests.conftest import PACKAGE
 from localaws_tests.serving_fixtures import Gate, Marked
 
@@ -95,6 +99,31 @@ def test_a_run_that_does_not_use_it_imports_nothing(project: Path) -> None:
     assert passed(done, 1), done.stdout
     entry = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
     assert entry == {"localaws": "localaws.pytest_plugin"}
+
+
+def test_the_page_about_it(run: Run) -> None:
+    page = (PACKAGE / "docs" / "pytest.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    waits = """
+        def test_boto3s_own_waiter(localaws):
+            boto3.client("s3").create_bucket(Bucket="data")
+            train("held", "import select; select.select([], [], [], 1)")
+            sagemaker = boto3.client("sagemaker")
+            sagemaker.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName="held")
+
+        def test_the_shared_one(trained):
+            assert trained.client("s3").list_buckets()["Buckets"] == []
+        """
+    done = run("\n".join(blocks) + textwrap.dedent(waits))
+    assert passed(done, 4), done.stdout
+    parser = Mock()
+    pytest_plugin.pytest_addoption(parser)
+    settings = [call.args[0] for call in parser.addini.call_args_list]
+    assert re.findall(r"^\| `(localaws_\w+)`", page, re.MULTILINE) == settings
+    rows = page.split("| of the fixture | |")[1].split("\n\n")[0]
+    named = set(re.findall(r"(\w+)[(`]", " ".join(row.split("|")[1] for row in rows.splitlines() if row)))
+    made = LocalAws(Mock(environment=dict.fromkeys(("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"), "")))
+    assert named == {name for name in dir(made) if not name.startswith("_")} - {"failures"}
 
 
 def test_every_test_has_a_clean_account_and_output_is_its_own(run: Run) -> None:
