@@ -132,9 +132,9 @@ def localaws(request: pytest.FixtureRequest, _localaws_program: Program) -> Iter
     with _one_sentence(), in_environment(aws.environment):
         if _early in request.config.stash:  # tests without the fixture may have used it
             aws.reset()
-        for mark in reversed(list(request.node.iter_markers(MARK))):  # in the order of reading
-            _ask(aws, mark)
         try:
+            for mark in reversed(list(request.node.iter_markers(MARK))):  # in the order of reading
+                _ask(aws, mark)
             yield aws
         finally:
             aws.reset()

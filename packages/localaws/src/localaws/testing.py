@@ -157,7 +157,7 @@ class LocalAws:
 
         try:
             status, answer = faults_command.send(method, path, document, self.environment)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: an answer that is none of the endpoint's
             raise Trouble(f"localaws does not answer any more ({error}); its log is {self._program.log}") from None
         if status >= 400:
             raise Trouble(answer["message"])

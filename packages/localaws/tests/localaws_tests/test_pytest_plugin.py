@@ -200,15 +200,34 @@ WRONG = {
 
 def test_marks_that_are_wrong_are_one_sentence_each(run: Run) -> None:
     tests = "".join(
-        f"@pytest.mark.localaws_fault({arguments})\ndef test_{number}(localaws):\n    pass\n"
+        f"        @pytest.mark.localaws_fault({arguments})\n        def test_{number}(localaws):\n            pass\n"
         for number, arguments in enumerate(WRONG)
     )
-    done = run(tests + "@pytest.mark.localaws_fault('CreateModel')\ndef test_without():\n    pass\n", "-rN")
-    assert f"{len(WRONG) + 1} errors" in done.stdout, done.stdout
+    tests += """
+        @pytest.mark.localaws_fault("ListModels", calls=9)
+        @pytest.mark.localaws_fault("Nonsense")
+        def test_second_is_wrong(localaws):
+            pass
+
+        def test_after_it(localaws):
+            assert boto3.client("sagemaker").list_models()["ResponseMetadata"]["RetryAttempts"] == 0
+
+        @pytest.mark.localaws_fault("CreateModel")
+        def test_without():
+            pass
+
+        def test_ended_endpoint(localaws):
+            import signal
+            os.kill(localaws._program._process.pid, signal.SIGKILL)
+            localaws._program._process.wait()
+        """
+    done = run(textwrap.dedent(tests), "-rN")
+    assert f"2 passed, {len(WRONG) + 3} errors" in done.stdout, done.stdout
+    assert "localaws does not answer any more (" in done.stdout
     for said in WRONG.values():
         assert f"\n{said}" in done.stdout
     assert "\nthe mark localaws_fault is for tests that use the fixture localaws, this one does not\n" in done.stdout
-    assert len(done.stdout.splitlines()) < 40, "a sentence each, and no stack"
+    assert len(done.stdout.splitlines()) < 50, "a sentence each, and no stack"
 
 
 def test_marks_are_tried_in_the_order_of_reading(run: Run) -> None:
