@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError, WaiterError
 
 from localaws.engine.sandbox import choose
 from localaws.profile import Profile
-from localaws.resources.endpoint import SERVING, TRANSITIONS
 from localaws.serving import model_server
+from localaws.serving.endpoint_works import SERVING, TRANSITIONS
 from localaws.serving.model_data import Artifact, ServedModel
 from localaws.serving.model_server import Cancelled, ModelServer, ModelServerError, ServerSpec
 from localaws.states import IllegalTransition
