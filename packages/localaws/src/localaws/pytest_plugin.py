@@ -29,9 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The settings in pytest.ini or pyproject.toml."""
     parser.addini("localaws_images", "further directories of images, asked before those of localaws", "paths", [])
     parser.addini("localaws_profile", "how AWS-like times are: fast or aws", default="fast")
-    parser.addini(
-        "localaws_arguments", "further arguments of the command localaws, such as --sandbox moved", "args", []
-    )
+    parser.addini("localaws_arguments", "further arguments of the command localaws, such as --sandbox none", "args", [])
     parser.addini(EARLY, "start before test modules are imported, for clients made at import", "bool", False)
 
 

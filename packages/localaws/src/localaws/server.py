@@ -35,7 +35,10 @@ log = logging.getLogger("localaws")
 
 THREADS = 64  # requests answered at once; invocations (runtime.AT_ONCE, WAITING) must leave some to their containers
 ACCOUNT = "123456789012"
-KEPT_BY_RESET = {"lock", "credentials.json"}
+# What an account has in its directory; a reset deletes this and nothing else: a user may keep other files there.
+ACCOUNT_FILES = (
+    "async", "endpoints", "jobs", "logs", "s3", "state.sqlite3", "state.sqlite3-shm", "state.sqlite3-wal",
+)  # fmt: skip
 
 
 class StateInUse(Exception):
@@ -226,9 +229,8 @@ def _forget_others(state: Path, account: Path) -> None:
     """Delete what earlier accounts have left, also those of a run that was killed while it did this."""
     if account == state:
         return
-    for path in state.iterdir():
-        if path == account or path.name in KEPT_BY_RESET:
-            continue
+    others = [path for path in _accounts(state).values() if path != account]
+    for path in (*others, *(state / name for name in ACCOUNT_FILES)):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -69,6 +69,7 @@ def state_of(server: Server) -> Path:
 
 def test_everything_is_gone_and_everything_can_be_made_again(server: Server, tmp_path: Path) -> None:
     assert server.endpoint is not None
+    (tmp_path / "state" / "notes.txt").write_text("the user's own")
     for _ in range(2):
         fill(server)
         assert all(held(server).values()), "a kind of which there is nothing proves nothing"
@@ -77,7 +78,8 @@ def test_everything_is_gone_and_everything_can_be_made_again(server: Server, tmp
         server.s3.create_bucket(Bucket="data")
     credentials = server.endpoint.environment()
     server.endpoint.close()
-    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["account-2", "credentials.json", "lock"]
+    left = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert left == ["account-2", "credentials.json", "lock", "notes.txt"]
     with running(tmp_path / "state") as again:  # what was made after a reset is there after a restart
         assert [bucket["Name"] for bucket in again.s3.list_buckets()["Buckets"]] == ["data"]
         assert again.endpoint is not None
@@ -109,7 +111,7 @@ def test_threads_that_are_late_write_nothing(server: Server) -> None:
     assert server.endpoint is not None
     old, go_on, done = server.endpoint.ctx, threading.Event(), threading.Event()
     stream = old.logs.open("group", "stream")
-    (old.config.state / "file").write_text("x")
+    (old.config.state / "s3" / "file").write_text("x")
     writes: dict[str, Callable[[], Any]] = {
         "store": lambda: old.store.insert("model", "late", "arn:late", "InService", {}),
         "object": lambda: old.s3.put_bytes("data", "late", b"x"),
@@ -139,7 +141,7 @@ def test_threads_that_are_late_write_nothing(server: Server) -> None:
     assert {k: len(v) for k, v in held(server).items() if v} == {"buckets": 1}
     assert server.s3.list_objects_v2(Bucket="data")["KeyCount"] == 0
     assert state_of(server) != old.config.state
-    assert not (old.config.state / "file").exists()
+    assert not (old.config.state / "s3" / "file").exists()
 
 
 def test_an_upload_that_is_under_way_does_not_arrive(server: Server) -> None:
