@@ -103,8 +103,13 @@ class Endpoint:
         self._closed = False
         self._server = HttpServer((options.host, options.port), self._answer, THREADS)
         self._server.prepare()
-        runner = Runner(sandbox, hidden=[options.state], warm=options.warm)
-        self.ctx = self._context(images, runner, _newest_account(options.state))
+        try:
+            runner = Runner(sandbox, hidden=[options.state], warm=options.warm)
+            self.ctx = self._context(images, runner, _newest_account(options.state))
+        except BaseException:
+            self._server.stop()  # its threads would keep the process from ending
+            self._lock.close()
+            raise
         self._thread = threading.Thread(target=self._server.serve, name="http", daemon=True)
 
     def _context(self, images: Images, runner: Runner, state: Path) -> Context:

@@ -34,7 +34,7 @@ def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureF
         (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
         (["--state", "x", "--time", "job-start=soon"], "--time 'job-start=soon' is not of the form NAME=SECONDS"),
         (["--state", "x", "--images", "nowhere"], "the directory of images"),
-        (["start"], "there is no command 'start'; there are: serve, pull, faults, page"),
+        (["start"], "there is no command 'start'; there are: serve, pull, faults, reset, page"),
         (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
         (["page"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
     ],
@@ -138,3 +138,15 @@ def test_without_a_state_directory_nothing_stays(argv: list[str], tmp_path: Path
     assert process.returncode == 0
     assert f"the state is in {state} and is deleted at the end" in log
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_endpoint_that_cannot_be_made_ends_its_process(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "LOCALAWS_SECRET_ACCESS_KEY"}
+    done = subprocess.run(
+        [sys.executable, "-m", "localaws", "--port", "0", "--state", str(tmp_path / "state")],
+        env={**environment, "LOCALAWS_ACCESS_KEY_ID": "half"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "localaws: LOCALAWS_ACCESS_KEY_ID and LOCALAWS_SECRET_ACCESS_KEY go together: set both or neither\n"
+    )
