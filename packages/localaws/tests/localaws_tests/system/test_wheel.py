@@ -123,3 +123,17 @@ def test_a_training_job_completes_where_boto3_is_all_there_is(installed: Path, e
         total = archive.extractfile("total")
         assert total is not None
         assert total.read() == b"42"
+
+
+def test_the_example_is_green_in_an_empty_project(installed: Path, tmp_path: Path) -> None:
+    """pytest, boto3 and the wheel: what its examples need is what it brings."""
+    python = installed / "python"
+    command(sys.executable, "-m", "uv", "pip", "install", "--python", python, "pytest", **pip_settings.settings())
+    shutil.copytree(PACKAGE / "examples", tmp_path / "mine", ignore=shutil.ignore_patterns("__pycache__"))
+    inherited = {name: value for name, value in os.environ.items() if name not in SETTLED}
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "--strict-markers"],
+        cwd=tmp_path / "mine", env=inherited, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
