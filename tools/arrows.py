@@ -159,15 +159,14 @@ def _objection(area: Area, imported: Imported) -> str | None:
     return None
 
 
-def _hidden(path: str, tree: ast.Module) -> Iterator[Offence]:
+def _hidden(path: str, tree: ast.Module, imported: set[str]) -> Iterator[Offence]:
     """Texts that name the other part."""
     if not path.startswith((*PRODUCT, ENDPOINT)):
         return
     pattern = HIDDEN[path.startswith(ENDPOINT)]
-    imported = {imported.module for imported in imports(tree)}  # the rule of imports sees these
     for node in ast.walk(tree):
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or node.value in imported:
-            continue
+            continue  # what is imported by its name, the rule of imports sees
         if match := pattern.search(node.value):
             yield Offence(path, node.lineno, f"names {match[0]} in a text: the product and the endpoint stand alone")
 
@@ -182,13 +181,14 @@ def check_file(root: Path, file: Path) -> list[Offence]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as error:
         return [Offence(path, error.lineno or 1, f"does not parse: {error.msg}")]
-    found = [Offence(path, i.line, text) for i in imports(tree) if (text := _objection(area, i))]
+    imported = list(imports(tree))
+    found = [Offence(path, i.line, text) for i in imported if (text := _objection(area, i))]
     found += [
         Offence(path, getattr(node, "lineno", 1), "touches sys.path: the project root and plugins/ are on PYTHONPATH")
         for node in ast.walk(tree)
         if not area.makes_path and _edits_sys_path(node)
     ]
-    found += _hidden(path, tree)
+    found += _hidden(path, tree, {one.module for one in imported})
     return sorted(found)
 
 

@@ -84,6 +84,7 @@ def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
     return done.returncode == 0 and f"{count} passed" in done.stdout
 
 
+@pytest.mark.long
 def test_the_example_runs_in_an_empty_directory(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "copied")
     done = subprocess.run(
@@ -101,6 +102,7 @@ def test_a_run_that_does_not_use_it_imports_nothing(project: Path) -> None:
     assert entry == {"localaws": "localaws.pytest_plugin"}
 
 
+@pytest.mark.long
 def test_the_page_about_it(run: Run) -> None:
     page = (PACKAGE / "docs" / "pytest.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -230,6 +232,7 @@ def test_marks_that_are_wrong_are_one_sentence_each(run: Run) -> None:
     assert len(done.stdout.splitlines()) < 50, "a sentence each, and no stack"
 
 
+@pytest.mark.long
 def test_marks_are_tried_in_the_order_of_reading(run: Run) -> None:
     done = run(
         """
@@ -279,6 +282,7 @@ def test_an_endpoint_that_cannot_start_is_one_sentence(run: Run, project: Path, 
     assert len((done.stdout + done.stderr).splitlines()) < 20, done.stdout
 
 
+@pytest.mark.long
 def test_a_failed_test_shows_what_its_failed_jobs_wrote(run: Run) -> None:
     done = run(
         """
@@ -300,6 +304,7 @@ def test_a_failed_test_shows_what_its_failed_jobs_wrote(run: Run) -> None:
     assert "good" not in section
 
 
+@pytest.mark.long
 def test_a_shared_account_lives_beside_the_clean_ones(run: Run) -> None:
     done = run(
         """
@@ -335,6 +340,7 @@ def test_a_shared_account_lives_beside_the_clean_ones(run: Run) -> None:
     assert "this one does not; with localaws_session call localaws_session.fault(...)" in done.stdout
 
 
+@pytest.mark.long
 def test_clients_made_at_import(run: Run, project: Path) -> None:
     (project / "application.py").write_text("import boto3\ns3 = boto3.client('s3')\n")
     done = run(
@@ -355,6 +361,7 @@ def test_clients_made_at_import(run: Run, project: Path) -> None:
     assert passed(done, 3), done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_workers_of_xdist_have_an_endpoint_each(run: Run, project: Path) -> None:
     done = run(
         """
@@ -397,6 +404,8 @@ def test_no_process_outlives_a_run_that_is_ended(project: Path, number: signal.S
         env={**environment(), **marked.variables, "GATE": gate.port},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Who is started in the background by a shell ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with gate.wait_reached():
         assert len(marked.pids()) >= 3  # pytest, the endpoint, the job
