@@ -19,6 +19,7 @@ from include.pipeline import source
 from include.pipeline.load import load_model
 from include.pipeline.spec import MonitorSpec
 from include.workflows.batch_scoring import batch_scoring_dag
+from include.workflows.common import window_params
 from include.workflows.housekeeping import housekeeping_dag
 from include.workflows.lifecycle import lifecycle_dag
 from include.workflows.monitoring import monitoring_dag
@@ -256,3 +257,13 @@ def test_a_day_that_no_calendar_has_is_told_by_the_task_where_airflow_lets_it_pa
         TaskRefused, match="window_end is '2026-02-30T00:00:00Z': write an ISO time such as 2026-01-31T06"
     ):
         window(EVERY["monitoring"], run)
+
+
+@pytest.mark.parametrize("name", ["window_start", "window_end"])
+@pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z"])
+def test_a_time_that_is_none_is_refused(name: str, text: str) -> None:
+    """The pattern lets them through: the format refuses them, for which jsonschema needs rfc3339-validator."""
+    param = window_params()[name]
+    assert param.resolve("2026-02-28T00:00:00Z") == "2026-02-28T00:00:00Z"
+    with pytest.raises(ParamValidationError, match="is not a 'date-time'"):
+        param.resolve(text)
