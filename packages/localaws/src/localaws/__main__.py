@@ -65,7 +65,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port: it is a number from 0 to 65535")
     return number
@@ -226,11 +226,7 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"there is no command {argv[0]!r}; there are: {', '.join(COMMANDS)}")
         return COMMANDS[argv[0]](argv[1:])
     except (ImageError, StateInUse, ValueError, OSError) as error:
-        busy = "Address already in use" in str(error)
-        said = (
-            "the port is taken by another program: end it, or choose another port with --port" if busy else str(error)
-        )
-        sys.stderr.write(f"localaws: {said}\n")
+        sys.stderr.write(f"localaws: {error}\n")
         return 1
 
 

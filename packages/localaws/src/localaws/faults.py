@@ -7,6 +7,7 @@ docs/faults.md is the user's page.
 
 from __future__ import annotations
 
+import difflib
 import math
 import threading
 import time
@@ -294,7 +295,8 @@ def _call_fault(given: Mapping[str, Any]) -> CallFault:
     fault = CallFault(id="", **given)
     if ":" not in fault.operation and not any(fault.fits(name) for name in shapes.operations()):
         raise ValidationException(
-            f"SageMaker has no operation '{fault.operation}'; of another service it is, for example, s3:GetObject"
+            f"SageMaker has no operation '{fault.operation}'{_near(fault.operation)}; "
+            "one of another service is written with its name, as in s3:GetObject"
         )
     if fault.error and fault.error not in ERRORS:
         raise ValidationException(f"'error' cannot be '{fault.error}'; it can be: {', '.join(ERRORS)}")
@@ -305,3 +307,8 @@ def _call_fault(given: Mapping[str, Any]) -> CallFault:
     if not fault.error and (fault.lost or not fault.delay):
         raise ValidationException("A fault without 'error' needs a 'delay', and cannot be 'lost'")
     return fault
+
+
+def _near(operation: str) -> str:
+    found = difflib.get_close_matches(operation, shapes.operations(), n=1)
+    return f", did you mean {found[0]}" if found else ""

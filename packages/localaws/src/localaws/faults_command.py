@@ -66,6 +66,9 @@ def check_environment() -> None:
     """Raise ValueError when the environment names no endpoint."""
     if missing := [name for name in NEEDED if not os.environ.get(name)]:
         raise ValueError(f"{', '.join(missing)} must be set: eval the lines that the endpoint printed when it started")
+    url = urlsplit(os.environ[NEEDED[0]])
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"{NEEDED[0]} is {url.geturl()!r}: write a URL such as http://127.0.0.1:4566")
 
 
 def as_document(asked: dict[str, Any]) -> dict[str, Any]:
@@ -91,5 +94,7 @@ def send(
         connection.request(method, path, body, dict(request.prepare().headers))
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
+    except OSError as error:
+        raise OSError(f"{url} does not answer ({error}): is the endpoint running, and is this its URL?") from None
     finally:
         connection.close()

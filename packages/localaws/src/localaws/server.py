@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import re
 import shutil
 import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import botocore.session
 
 from localaws import logformat, registry, resources
 from localaws.context import Context, EndpointSettings
@@ -82,8 +85,14 @@ class Endpoint:
             images=tuple(directory.resolve() for directory in options.images),
             cache=options.cache.resolve(),
         )
-        options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (options.state / "lock").open("w")
+        _check_region(options.region)
+        try:
+            options.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = (options.state / "lock").open("w")
+        except OSError as error:
+            raise ValueError(
+                f"--state {options.state} is no directory that can be written to ({error.strerror}): name another"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -100,9 +109,11 @@ class Endpoint:
         self._application: Application | None = None
         self._moto = MotoServices(ACCOUNT, options.region)
         self._changing = threading.Lock()
+        self._open = threading.Event()  # not while the account is changed: new requests wait for the new one
+        self._open.set()
         self._closed = False
         self._server = HttpServer((options.host, options.port), self._answer, THREADS)
-        self._server.prepare()
+        _listen(self._server, options)
         try:
             runner = Runner(sandbox, hidden=[options.state], warm=options.warm)
             self.ctx = self._context(images, runner, _newest_account(options.state))
@@ -143,12 +154,13 @@ class Endpoint:
             profile=options.profile,
             quotas=options.quotas,
         )
-        calls = CallLog(options.call_log, ctx.clock) if options.call_log else None
+        calls = _call_log(options.call_log, ctx) if options.call_log else None
         s3_front = s3_app(s3, hosts=("localhost", *options.allowed_hosts))
         self._application = Application(ctx, moto, s3_front, runtime_app(ctx), self.reset, calls)
         return ctx
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        self._open.wait()
         assert self._application is not None  # set before the server answers
         if logformat.access.isEnabledFor(logging.INFO):
             return logformat.logged(self._application, environ, start_response)
@@ -181,22 +193,29 @@ class Endpoint:
     def reset(self) -> None:
         """End all work and begin with an empty account, on the same port and with the same credentials.
 
-        What comes meanwhile is answered by the old account. Prepared parents of images stay. The new account has a
+        What comes meanwhile waits for the new account. Prepared parents of images stay. The new account has a
         directory of its own: threads of the old one that are late (a download, an upload) find their store closed and
         write nowhere else. moto's state is that of the whole process, and so is its end.
         """
         with self._changing:
             if self._closed:
                 raise RuntimeError("the endpoint is shutting down: its account stays as it is")
-            old = self.ctx
-            old.jobs.shutdown()
-            runner = old.runner.succeed(self._grace)
-            self._moto = self._moto.succeed()
-            old.s3.close()
-            old.store.close()
-            self.ctx = self._context(old.images, runner, _next_account(self._options.state))
+            self._open.clear()
+            try:
+                self._change()
+            finally:
+                self._open.set()
             _forget_others(self._options.state, self.ctx.config.state)
         log.info("the account is empty again")
+
+    def _change(self) -> None:
+        old = self.ctx
+        old.jobs.shutdown()
+        runner = old.runner.succeed(self._grace)
+        self._moto = self._moto.succeed()
+        old.s3.close()
+        old.store.close()
+        self.ctx = self._context(old.images, runner, _next_account(self._options.state))
 
     @property
     def _grace(self) -> float:
@@ -211,6 +230,39 @@ class Endpoint:
             "AWS_SECRET_ACCESS_KEY": config.secret_key,
             "AWS_DEFAULT_REGION": config.region,
         }
+
+
+def _check_region(region: str) -> None:
+    """Raise ValueError for a region that AWS does not have: some services would not know it when they are asked."""
+    if region == Options.region:
+        return  # looking it up takes half a second
+    session = botocore.session.get_session()
+    known = {r for p in session.get_available_partitions() for r in session.get_available_regions("sts", p)}
+    if region not in known:
+        raise ValueError(f"--region {region} is no region of AWS; there are: {', '.join(sorted(known))}")
+
+
+def _listen(server: HttpServer, options: Options) -> None:
+    """Take the port; ValueError when that is not possible."""
+    try:
+        server.prepare()
+    except OSError as error:
+        where = f"port {options.port} of {options.host}"
+        if "Address already in use" in str(error):
+            raise ValueError(
+                f"{where} is taken by another program, perhaps another localaws: end it, or choose another with --port"
+            ) from None
+        reason = re.findall(r"\[Errno -?\d+\] ([^)]+)", str(error)) or [str(error)]
+        raise ValueError(
+            f"{where} cannot be listened on ({reason[-1]}): choose others with --host and --port"
+        ) from None
+
+
+def _call_log(path: Path, ctx: Context) -> CallLog:
+    try:
+        return CallLog(path, ctx.clock)
+    except OSError as error:
+        raise ValueError(f"--call-log {path} cannot be written ({error.strerror}): name another file") from None
 
 
 def _accounts(state: Path) -> dict[int, Path]:

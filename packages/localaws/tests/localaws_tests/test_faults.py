@@ -171,7 +171,10 @@ def test_a_late_call_waits_and_a_lost_answer_comes_after_the_work() -> None:
     ("fault", "said"),
     [
         ({}, "needs 'operation'"),
-        ({"operation": "CreateTrainingjob"}, "SageMaker has no operation 'CreateTrainingjob'"),
+        (
+            {"operation": "CreateTrainingjob"},
+            "SageMaker has no operation 'CreateTrainingjob', did you mean CreateTrainingJob; one of another service",
+        ),
         ({"operation": "ListModels", "error": "Nonsense"}, "'error' cannot be 'Nonsense'"),
         ({"operation": "ListModels", "calls": 0}, "from 1 to"),
         ({"operation": "ListModels", "calls": True}, "cannot be True"),

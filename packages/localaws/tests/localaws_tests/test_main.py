@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,10 @@ def test_help_says_what_every_option_is(argv: list[str], capsys: pytest.CaptureF
         (["--state", "x", "--quota", "nonsense"], "--quota 'nonsense' is not of the form"),
         (["--state", "x", "--time", "job-start=soon"], "--time 'job-start=soon' is not of the form NAME=SECONDS"),
         (["--state", "x", "--images", "nowhere"], "the directory of images"),
+        (["--region", "nowhere-1"], "--region nowhere-1 is no region of AWS; there are: af-south-1, "),
+        (["--state", "file"], "/file is no directory that can be written to (File exists): name another"),
+        (["--state", "x", "--port", "0", "--call-log", "no/log"], "--call-log no/log cannot be written (No such file"),
+        (["--state", "x", "--port", "0", "--host", "203.0.113.7"], "port 0 of 203.0.113.7 cannot be listened on ("),
         (["start"], "there is no command 'start'; there are: serve, pull, faults, reset, page"),
         (["faults", "list"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
         (["page"], "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
@@ -43,12 +48,13 @@ def test_what_is_wrong_is_one_sentence(
     argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     for name in faults_command.NEEDED:
         monkeypatch.delenv(name, raising=False)
     assert program.main(argv) == 1
-    error = capsys.readouterr().err
+    *notes, error = capsys.readouterr().err.splitlines()
     assert said in error
-    assert error.count("\n") == 1
+    assert all("the state is in" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,7 @@ def test_what_is_wrong_is_one_sentence(
         ["--memory", "nan"],
         ["--profile", "none"],
         ["--port", "99999"],
+        ["--port", "abc"],
         ["--sandbox", "moved"],
     ],
 )
@@ -150,3 +157,27 @@ def test_an_endpoint_that_cannot_be_made_ends_its_process(tmp_path: Path) -> Non
     assert done.stderr == (
         "localaws: LOCALAWS_ACCESS_KEY_ID and LOCALAWS_SECRET_ACCESS_KEY go together: set both or neither\n"
     )
+
+
+@pytest.mark.parametrize("command", [["page"], ["reset"], ["faults", "list"]])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("127.0.0.1:4566", "AWS_ENDPOINT_URL is '127.0.0.1:4566': write a URL such as http://127.0.0.1:4566"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1 does not answer ([Errno 111] Connection refused): is the endpoint"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_reached_is_named(
+    command: list[str], url: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in zip(faults_command.NEEDED, (url, "key", "secret"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert program.main(command) == 1
+    assert capsys.readouterr().err.startswith(f"localaws: {said}")
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert program.main(["--port", str(port), "--state", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().err.startswith(f"localaws: port {port} of 127.0.0.1 is taken by another program, ")

@@ -191,7 +191,7 @@ def test_the_developers_own_settings_are_hidden_and_come_back(run: Run) -> None:
 
 
 WRONG = {
-    '"CreateTrainingJobs"': "SageMaker has no operation 'CreateTrainingJobs'; of another service it is, for example,",
+    '"CreateTrainingJobs"': "SageMaker has no operation 'CreateTrainingJobs', did you mean CreateTrainingJob; ",
     '"CreateModel", error="Throttling"': "'error' cannot be 'Throttling'; it can be: ThrottlingException,",
     '"CreateModel", times=2': "'times' is no member of a fault; there are: operation, error, calls, skip, delay",
     '"CreateModel", calls=0': "'calls' is a number from 1 to 1000000",
@@ -264,11 +264,14 @@ def test_marks_are_tried_in_the_order_of_reading(run: Run) -> None:
     [
         ("localaws_images = nowhere", "localaws does not start: the directory of images {project}/nowhere"),
         ("localaws_profile = slow", "argument --profile: invalid choice: 'slow'"),
-        ("localaws_arguments = --port {port}", "localaws does not start: the port is taken by another program"),
+        (
+            "localaws_arguments = --port {port}",
+            "localaws does not start: port {port} of 127.0.0.1 is taken by another program",
+        ),
         ("localaws_arguments = --colour", "unrecognized arguments: --colour"),
         (
             "localaws_arguments = --port {port}\nlocalaws_before_collection = true",
-            "the port is taken by another program",
+            "port {port} of 127.0.0.1 is taken by another program",
         ),
     ],
 )

@@ -261,3 +261,21 @@ def test_what_changes_motos_state_is_waited_for() -> None:
     assert moto.backend("logs").groups == {}
     with pytest.raises(AccountEnded), moto.held():
         pass
+
+
+def test_calls_during_a_reset_wait_for_the_new_account(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    assert server.endpoint is not None
+    under_way, shutdown = threading.Event(), server.endpoint.ctx.jobs.shutdown
+
+    def hold() -> None:
+        under_way.set()
+        shutdown()
+
+    server.endpoint.ctx.jobs.shutdown = hold  # type: ignore[method-assign]
+    reset = threading.Thread(target=server.endpoint.reset)
+    reset.start()
+    assert under_way.wait(240)
+    assert server.s3.list_buckets()["Buckets"] == []  # the old account has one
+    assert server.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+    reset.join()
+    assert [record for record in caplog.records if record.exc_info] == []

@@ -289,9 +289,15 @@ def _environment(image: Image) -> Path:
     home = image.cache / "environments" / f"{image.requirements.parent.name}-{key}"
     interpreter = home / "bin" / "python"
     if not (home / "complete.json").is_file():
-        with _exclusive(home.with_suffix(".lock")):
-            if not (home / "complete.json").is_file():
-                _build(image, python, home)
+        try:
+            with _exclusive(home.with_suffix(".lock")):
+                if not (home / "complete.json").is_file():
+                    _build(image, python, home)
+        except OSError as error:
+            raise ImageError(
+                f"image {image.name}: its environment cannot be kept in {image.cache} ({error.strerror}): "
+                "name another directory with --cache or LOCALAWS_CACHE"
+            ) from None
     return interpreter
 
 
@@ -357,5 +363,10 @@ def _uv(image: Image, *arguments: str) -> None:
         raise ImageError(
             f"image {image.name} cannot be built: a pinned package of {image.requirements} has no wheel for "
             f"this Python or platform ({reason})"
+        )
+    if re.search(r"No solution found|Failed to fetch|error sending request|offline", reason):
+        raise ImageError(
+            f"image {image.name} cannot be built: a package cannot be had from this machine's registry ({reason}); "
+            f"build it beforehand where there is one: localaws pull {image.name}"
         )
     raise ImageError(f"image {image.name} cannot be built: {reason}")
