@@ -12,7 +12,8 @@ import signal
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from localaws import faults_command, logformat, page_command, reset_command
@@ -152,10 +153,31 @@ def pull(argv: list[str]) -> int:
     return status
 
 
-def _at_end_of_input(stop: threading.Event) -> None:
+@contextmanager
+def _told_to_stop(*, until_eof: bool) -> Iterator[Callable[[], object]]:
+    """Gives what waits for SIGTERM, SIGINT or the end of standard input; also one that came before it was called.
+
+    A signal may reach any thread, which does not wake the main thread from a lock, and a handler that takes a lock may
+    meet the main thread holding it. So the interpreter itself writes into a pipe, and the main thread reads from it.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    if until_eof:
+        threading.Thread(target=_at_end_of_input, args=(write,), name="until-eof", daemon=True).start()
+    try:
+        yield lambda: os.read(read, 1)
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _at_end_of_input(told: int) -> None:
     while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends
         pass
-    stop.set()
+    os.write(told, b"x")
 
 
 def serve(argv: list[str]) -> int:
@@ -163,20 +185,16 @@ def serve(argv: list[str]) -> int:
     options = _serve_parser().parse_args(argv)
     lines = logformat.configure(as_json=options.json)
     with ExitStack() as stack:
+        wait = stack.enter_context(_told_to_stop(until_eof=options.until_eof))
         if options.state is None:
             folder = tempfile.TemporaryDirectory(prefix="localaws-", ignore_cleanup_errors=True)
             options.state = Path(stack.enter_context(folder))
             log.info("the state is in %s and is deleted at the end: --state DIR keeps it", options.state)
-        _serve(options, lines)
+        _serve(options, lines, wait)
     return 0
 
 
-def _serve(options: argparse.Namespace, lines: logformat.Lines) -> None:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if options.until_eof:
-        threading.Thread(target=_at_end_of_input, args=(stop,), name="until-eof", daemon=True).start()
+def _serve(options: argparse.Namespace, lines: logformat.Lines, wait: Callable[[], object]) -> None:
     endpoint = Endpoint(
         Options(
             state=options.state,
@@ -204,7 +222,7 @@ def _serve(options: argparse.Namespace, lines: logformat.Lines) -> None:
         if value not in known:
             sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     sys.stdout.flush()
-    stop.wait()
+    wait()
     endpoint.close()
 
 
