@@ -10,7 +10,7 @@ export DEMO_MODEL := $(or $(MODEL),census)
 export MODEL ?= tumor
 export PYTHON ?=
 # Airflow imports `include` from the project root; its own loader adds plugins/ at the end of the path.
-export PYTHONPATH := $(CURDIR):$(CURDIR)/plugins:$(CURDIR)/packages/localaws/tests:$(CURDIR)/packages/localaws/benchmarks
+export PYTHONPATH := $(CURDIR):$(CURDIR)/packages/localaws/tests:$(CURDIR)/packages/localaws/benchmarks
 
 # registry.sh carries the machine's pip settings to uv, which also builds the image environments of the local endpoint.
 PY := . .venv/registry.sh && .venv/bin/python
@@ -42,25 +42,25 @@ setup:  ## make .venv from constraints.txt (every other target does it when need
 	@tools/setup.sh
 
 run: setup  ## run a model's whole life against the local endpoint: MODEL=tumor KEEP=1 SOURCE=file:///data.csv
-	@$(PY) -m include.stack run --model "$$MODEL" $${KEEP:+--keep} $${SOURCE:+--source "$$SOURCE"} $(STACK)
+	@$(PY) -m tools.stack run --model "$$MODEL" $${KEEP:+--keep} $${SOURCE:+--source "$$SOURCE"} $(STACK)
 
 drift-demo: setup  ## deploy a model, shift its traffic, see the monitoring name the drift: MODEL=census SOURCE=file:///adult.data
-	@$(PY) -m include.stack drift --model "$$DEMO_MODEL" $${SOURCE:+--source "$$SOURCE"} $(STACK)
+	@$(PY) -m tools.stack drift --model "$$DEMO_MODEL" $${SOURCE:+--source "$$SOURCE"} $(STACK)
 
 up: setup  ## start Airflow and the local endpoint and leave them running: PORT=8080 AWS_PORT=4566 STATE=folder
-	@$(PY) -m include.stack up $(STACK)
+	@$(PY) -m tools.stack up $(STACK)
 
 down: setup  ## stop what `make up` or `make run KEEP=1` left running: STATE=folder
-	@$(PY) -m include.stack down $(STATE_OPTION)
+	@$(PY) -m tools.stack down $(STATE_OPTION)
 
 status: setup  ## say what is up
-	@$(PY) -m include.stack status $(STATE_OPTION)
+	@$(PY) -m tools.stack status $(STATE_OPTION)
 
 airflow: setup  ## an Airflow command against the stack that is up: ARGS="dags list"
-	@$(PY) -m include.stack airflow $(STATE_OPTION) $(if $(ARGS),,$(error write ARGS="..."; for example ARGS="dags list"))$(ARGS)
+	@$(PY) -m tools.stack airflow $(STATE_OPTION) $(if $(ARGS),,$(error write ARGS="..."; for example ARGS="dags list"))$(ARGS)
 
 dry-run: setup  ## print the SageMaker requests of a model without sending one: MODEL=tumor
-	@$(PY) -m include.pipeline.dry_run "$$MODEL"
+	@$(PY) -m sagewind.pipeline.dry_run "$$MODEL"
 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
 	@$(PY) -m tools.new_model "$${NAME:-}"

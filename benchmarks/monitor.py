@@ -114,11 +114,11 @@ def ours(root: Path, path: Path, dataset_format: str, mode: str, kernels: str) -
     def go(runs: Runs) -> None:
         with tempfile.TemporaryDirectory(prefix="sagewind-bench-") as home:
             settings = {
-                "SAGEMAKER_BASE_DIR": home, "PYTHONPATH": str(root), "dataset_source": str(path),
+                "SAGEMAKER_BASE_DIR": home, "PYTHONPATH": str(root / "plugins"), "dataset_source": str(path),
                 "dataset_format": dataset_format, "output_path": f"{home}/output", "analysis_mode": mode,
                 "analysis_kernels": kernels,
             }  # fmt: skip
-            run([sys.executable, "-m", "include.jobs.monitor"], settings, runs)
+            run([sys.executable, "-m", "sagewind.jobs.monitor"], settings, runs)
 
     return go
 

@@ -17,14 +17,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from include.stack import ports
-from include.stack.aws import StackAws
-from include.stack.launch import LaunchPlan, Stack
-from include.stack.progress import Printer
-from include.stack.rest import TERMINAL_RUN_STATES
-from include.stack.state import Home, StateFolder
-from include.stack.supervision import Signals
 from localaws_benchmarks.table import Row
+from tools.stack import ports
+from tools.stack.aws import StackAws
+from tools.stack.launch import LaunchPlan, Stack
+from tools.stack.progress import Printer
+from tools.stack.rest import TERMINAL_RUN_STATES
+from tools.stack.state import Home, StateFolder
+from tools.stack.supervision import Signals
 
 EMPTY = '''"""An Airflow DAG that does nothing, in the shape of {dag_id}."""
 
@@ -88,14 +88,17 @@ def measure(root: Path, model: str, rounds: int) -> OverheadSeconds:
     signals, printer = Signals(), Printer()
     signals.install()
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-", ignore_cleanup_errors=True) as folder:
-        dags = Path(folder) / "dags"
+        project = Path(folder)
+        dags = project / "dags"
         dags.mkdir()
+        shutil.copytree(root / "include", project / "include")
         shutil.copy(root / "dags" / f"{model}.py", dags)
         (dags / "empty.py").write_text(empty_dag(dag))
         state = StateFolder(Path(folder) / "state")
         state.prepare()
         port, aws_port = ports.choose(2)
-        with Stack(LaunchPlan(Home(state, "run"), port=port, aws_port=aws_port, dags=dags), signals, printer) as stack:
+        plan = LaunchPlan(Home(state, "run"), port=port, aws_port=aws_port, project=project)
+        with Stack(plan, signals, printer) as stack:
             aws = StackAws(stack.start())
             measured.start = printer.seconds - stack.setup_seconds
             for _ in range(rounds):

@@ -33,7 +33,7 @@ def measure(root: Path, environment: dict[str, str], rounds: int) -> list[Row]:
     floor: list[float] = []
     ours: dict[Path, list[float]] = {path: [] for path in files}
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-") as home:
-        environment = {**environment, "AIRFLOW_HOME": home, "PYTHONPATH": f"{root}:{root / 'plugins'}"}
+        environment = {**environment, "AIRFLOW_HOME": home, "PYTHONPATH": str(root)}
         for number in range(rounds + 1):
             measured = {path: seconds(FILE.format(path=str(path)), environment) for path in files}
             base = seconds(FLOOR, environment)

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from benchmarks import waiting_crowd
 from benchmarks.waiting_stack import SECONDS, cpu_seconds, ready, stack
-from include.stack.launch import Stack
-from include.stack.rest import TERMINAL_RUN_STATES
 from localaws_benchmarks.jobs import TINY
 from localaws_benchmarks.table import Row, render
+from tools.stack.launch import Stack
+from tools.stack.rest import TERMINAL_RUN_STATES
 
 FLOOR = "the provider's deferrable operator (two worker processes a step), same scheduler, same endpoint"
 STEPS = 5

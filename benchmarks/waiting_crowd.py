@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.waiting_stack import SECONDS, cpu_seconds, ready, stack
-from include.stack.errors import StackError
-from include.stack.launch import Stack
+from tools.stack.errors import StackError
+from tools.stack.launch import Stack
 
 WIDTH = 25
 #: Waits at each stage; the last one is the crowd whose CPU and memory are measured.

@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import psutil
 
-from include.stack import ports
-from include.stack.launch import LaunchPlan, Stack
-from include.stack.progress import Printer
-from include.stack.rest import AirflowApi
-from include.stack.state import Home, StateFolder
-from include.stack.supervision import Signals
+from tools.stack import ports
+from tools.stack.launch import LaunchPlan, Stack
+from tools.stack.progress import Printer
+from tools.stack.rest import AirflowApi
+from tools.stack.state import Home, StateFolder
+from tools.stack.supervision import Signals
 
 SECONDS = 900.0
 
@@ -30,9 +30,7 @@ def stack(dags: str, folder: Path, localaws: tuple[str, ...], settings: str = ""
     signals, printer = Signals(), Printer(sys.stderr)
     signals.install()
     port, aws_port = ports.choose(2)
-    plan = LaunchPlan(
-        Home(state, "run"), port=port, aws_port=aws_port, dags=folder / "dags", localaws=localaws, pull=False
-    )
+    plan = LaunchPlan(Home(state, "run"), port=port, aws_port=aws_port, project=folder, localaws=localaws, pull=False)
     with Stack(plan, signals, printer) as made:
         # A crowd keeps the API busy for longer than a person would wait.
         made.api = AirflowApi(plan.url, httpx.Client(base_url=plan.url, trust_env=False, timeout=120))

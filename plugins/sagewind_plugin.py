@@ -1,11 +1,11 @@
-"""The one file that Airflow loads as a plugin: it makes Sagewind known to `airflow plugins`."""
+"""The one file that Airflow loads from a plugins folder. Of an installed wheel it loads the entry point."""
 
 from __future__ import annotations
 
-from airflow.plugins_manager import AirflowPlugin
+from importlib.metadata import entry_points
 
+# A second plugin of the same name would be an import error on Airflow's page of plugins.
+if not entry_points(group="airflow.plugins", name="sagewind"):
+    from sagewind.plugin import SagewindPlugin
 
-class SagewindPlugin(AirflowPlugin):
-    """Registers the project; operators, sensors and triggers are imported as plain Python, never through a plugin."""
-
-    name = "sagewind"
+    __all__ = ["SagewindPlugin"]

@@ -17,7 +17,6 @@ HEAVY = frozenset({"boto3", "botocore", "moto", "numpy", "pandas", "sagemaker", 
 OURS = frozenset(
     {
         "dags",
-        "include",
         "sagewind",
         "sagewind_plugin",
         "tests",
@@ -34,7 +33,7 @@ HIDDEN = {
     True: re.compile(r"(?<![\w./-])(?:include|plugins|sagewind|dags)[./][a-z_]\w*"),
     False: re.compile(r"(?<![\w./-])localaws\.[a-z_]\w*\.?\w*|packages/localaws"),
 }
-PRODUCT = ("dags/", "include/", "plugins/")
+PRODUCT = ("dags/", "include/", "plugins/", "tools/stack/")
 PATH_EDITS = frozenset({"append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort"})
 
 
@@ -44,36 +43,42 @@ class Area:
 
     folder: str
     allowed: frozenset[str]
+    but_not: frozenset[str] = frozenset()  # parts of the allowed that are not
     banned: frozenset[str] = frozenset()  # other people's packages, at any depth
+    plain: bool = False  # nobody's packages but Python's own
     light: bool = False  # no heavy library at module level
     makes_path: bool = False  # its programs give a forked Python the sys.path of a new one
 
 
 def _area(
-    folder: str, *allowed: str, banned: tuple[str, ...] = (), light: bool = False, makes_path: bool = False
+    folder: str, *allowed: str, but_not: tuple[str, ...] = (), banned: tuple[str, ...] = (), **flags: bool
 ) -> Area:
-    return Area(folder, frozenset(allowed), frozenset(banned), light, makes_path)
+    return Area(folder, frozenset(allowed), frozenset(but_not), frozenset(banned), **flags)
 
 
 EVERYTHING = tuple(OURS)
+#: What AWS's images do not have.
+NOT_IN_CONTAINERS = ("airflow", "boto3", "botocore", "pydantic", "yaml")
 # The first area whose folder holds a file is its area.
 AREAS = (
-    _area("dags", "include.workflows", light=True),
-    _area("include/workflows", "include.workflows", "include.pipeline", "sagewind", light=True),
-    _area("include/pipeline", "include.pipeline", banned=("airflow",), light=True),
-    _area("include/jobs", "include.jobs", banned=("airflow",)),
+    _area("dags", "sagewind.workflows", "sagewind.operators", "sagewind.sensors", light=True),
+    _area("plugins/include", "sagewind.workflows", light=True),
+    _area("plugins/sagewind/facts", "sagewind.facts", plain=True),
+    _area("plugins/sagewind/jobs", "sagewind.jobs", "sagewind.facts", banned=NOT_IN_CONTAINERS),
+    _area("plugins/sagewind/images", banned=NOT_IN_CONTAINERS),
+    _area("plugins/sagewind/pipeline", "sagewind.pipeline", "sagewind.facts", banned=("airflow",), light=True),
+    _area("plugins/sagewind/workflows", "sagewind", but_not=("sagewind.jobs", "sagewind.triggers"), light=True),
+    _area("plugins", "sagewind", but_not=("sagewind.workflows", "sagewind.jobs"), light=True),
     _area("packages/localaws/src/localaws/engine/prepared", makes_path=True),
     _area("packages/localaws/src/localaws/images", banned=("airflow",)),
     _area("packages/localaws/src", "localaws", banned=("airflow",)),
     _area("packages/localaws/tests", "localaws", "localaws_tests", "localaws_benchmarks", banned=("airflow",)),
     _area("packages/localaws/examples", banned=("airflow",)),
     _area("packages/localaws/benchmarks", "localaws", "localaws_benchmarks", banned=("airflow",)),
-    _area("include/images", "include.jobs", banned=("airflow",)),
-    _area("include/stack", "include.stack", "include.pipeline"),
-    _area("plugins", "sagewind", "include.pipeline", light=True),
+    _area("tools/stack", "tools.stack", "sagewind.pipeline", "sagewind.facts"),
     _area("tests", *EVERYTHING),
     _area("benchmarks", *EVERYTHING),
-    _area("tools", "tools", "include.pipeline"),
+    _area("tools", "tools", "sagewind.pipeline", "sagewind.facts"),
 )
 
 
@@ -119,8 +124,8 @@ def modules_named_by(node: ast.AST) -> list[str]:
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         base = "." * node.level + (node.module or "")
-        # `from include import jobs` names include.jobs; below that level the base alone decides.
-        return [f"{base}.{alias.name}" for alias in node.names] if base in ("include", "plugins") else [base]
+        # `from sagewind import jobs` names sagewind.jobs; below that level the base alone decides.
+        return [f"{base}.{alias.name}" for alias in node.names] if base in ("sagewind", "tools") else [base]
     if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
         called, name = ast.unparse(node.func), node.args[0].value
         if called in ("importlib.import_module", "import_module", "__import__") and isinstance(name, str):
@@ -149,9 +154,13 @@ def _objection(area: Area, imported: Imported) -> str | None:
     top = module.split(".")[0]
     if module.startswith("."):
         return f"relative import {module!r}: imports are absolute"
-    if top in OURS and not any(_within(module, package) for package in area.allowed):
+    refused = any(_within(module, package) for package in area.but_not)
+    if top in OURS and (refused or not any(_within(module, package) for package in area.allowed)):
         may = ", ".join(sorted(area.allowed)) or "nothing of ours"
-        return f"imports {module}: {area.folder} may import {may}"
+        but = f", not {', '.join(sorted(area.but_not))}" if area.but_not else ""
+        return f"imports {module}: {area.folder} may import {may}{but}"
+    if area.plain and top not in OURS and top not in sys.stdlib_module_names:
+        return f"imports {module}: {area.folder} needs nothing but Python itself"
     if top in area.banned:
         return f"imports {module}: {area.folder} stays free of {top}"
     if area.light and imported.at_load and top in HEAVY:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from include.pipeline.load import load_model
-from include.pipeline.spec import ModelName
+from sagewind.pipeline.load import load_model
+from sagewind.pipeline.spec import ModelName
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_name("templates") / "model.yaml"
@@ -24,7 +24,7 @@ def dag_file(name: str) -> str:
     # Airflow skips files in which the words "airflow" and "dag" do not both occur.
     return (
         f'"""The Airflow DAGs of the model file include/models/{name}.yaml."""\n\n'
-        "from include.workflows import model_dags\n\n"
+        "from sagewind.workflows import model_dags\n\n"
         f'globals().update(model_dags("{name}"))\n'
     )
 

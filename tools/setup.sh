@@ -28,7 +28,7 @@ same_python() {  # the .venv was made with the Python that was asked for, if one
   grep -qE "^version(_info)? = $("$PYTHON" -c 'import sys; print("%d\\.%d" % sys.version_info[:2])')" .venv/pyvenv.cfg
 }
 
-stamp() { cat constraints.txt packages/*/pyproject.toml; echo "# in $PWD"; }  # console scripts carry the path: a moved checkout is set up again
+stamp() { cat constraints.txt pyproject.toml packages/*/pyproject.toml; echo "# in $PWD"; }  # console scripts carry the path: a moved checkout is set up again
 
 if [[ ${1:-} == --which ]]; then choose; exit; fi
 if [[ ! -e .venv/installing && -x .venv/bin/python ]] && stamp | cmp -s - .venv/installed.txt && same_python; then exit 0; fi

@@ -40,11 +40,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 #: The rooms of the Airflow product in the picture, from the top floor down; tools/arrows.py has what each may import.
 PRODUCT = (
-    ("dags",),
-    ("include/workflows", "include/stack"),
-    ("plugins",),
-    ("include/pipeline", "include/images"),
-    ("include/jobs",),
+    ("dags", "tools/stack"),
+    ("plugins/sagewind/workflows",),
+    ("plugins/sagewind",),
+    ("plugins/sagewind/pipeline", "plugins/sagewind/images"),
+    ("plugins/sagewind/jobs",),
+    ("plugins/sagewind/facts",),
 )
 
 Graph = dict[str, set[str]]

@@ -1,1 +1,0 @@
-"""Operators, sensors and triggers that own or observe SageMaker jobs and resources."""

@@ -1,7 +1,7 @@
 """What a Create request runs, in a sentence for people: program or algorithm, image, machines, time limit.
 
 A request is a template until its task runs. What only the run will know is left out, but for the prebuilt images: the
-plan names them, `include.pipeline.images` knows them.
+plan names them, `sagewind.pipeline.images` knows them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from include.pipeline.images import REPOSITORIES
 from sagewind.kinds import KindName
+from sagewind.pipeline.images import REPOSITORIES
 
 _PLANNED_IMAGE = re.compile(r"\{\{ *plan\.images\.(\w+) *\}\}")
 #: Characters of a command that are shown; an own DAG's may be a whole program.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from include.pipeline.names import JOB_NAME_LIMIT, TUNING_NAME_LIMIT
 from sagewind import settings
+from sagewind.pipeline.names import JOB_NAME_LIMIT, TUNING_NAME_LIMIT
 
 KindName = Literal["processing", "training", "tuning", "transform"]
 #: Ends of a job. Everything else is alive; `Stopped` is never a success.

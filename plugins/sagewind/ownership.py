@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from include.pipeline.names import environment, job_name
 from sagewind import tags
 from sagewind.errors import TaskRefused
 from sagewind.kinds import JobApi
+from sagewind.pipeline.names import environment, job_name
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:

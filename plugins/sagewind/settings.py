@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
-from include.pipeline.errors import did_you_mean
+from sagewind.pipeline.errors import did_you_mean
 
 SECTION = "sagewind"
 PREFIX = f"AIRFLOW__{SECTION}__".upper()
@@ -95,9 +96,35 @@ class Switch:
         return str(self.default)
 
 
+@dataclass(frozen=True)
+class Folder:
+    """A setting that is a folder which exists, by its whole path; not set unless it is written."""
+
+    name: str
+    read_by: str
+    meaning: str
+    allowed = "the whole path of a folder"
+    default = None
+    shown = ""
+
+    def read(self) -> Path | None:
+        """The folder, None if the setting is not written; ValueError with one sentence if there is no such folder."""
+        text = _text(self.name)
+        if not text:
+            return None
+        folder = Path(text)
+        if not (folder.is_absolute() and folder.is_dir()):
+            raise ValueError(f"the setting [{SECTION}] {self.name} is {text!r}: write {self.allowed} that is there")
+        return folder
+
+
 _FILES, _TRIGGERER, _WORKER = "DAG files", "triggerer", "worker"
 _BOTH = "triggerer, worker"
 
+PROJECT = Folder(
+    "project", _FILES,
+    "the project whose `include/models` and scripts are read; not set: the nearest above a DAG file that has them",
+)  # fmt: skip
 TRIGGERER = Switch(
     "triggerer",
     True,
@@ -174,8 +201,8 @@ APPROVAL_LOOK_AGAIN = Number(
     "between two looks of an open question (`ask_approval`) whether the package was decided about in AWS",
 )  # fmt: skip
 
-SETTINGS: tuple[Number | Switch, ...] = (
-    TRIGGERER, SENSOR_LOOK_AGAIN, POLL_FIRST, POLL_LONGEST, POLL_RECONCILE, POLL_AHEAD, LIVE_LOG, FAULT_FIRST,
+SETTINGS: tuple[Folder | Number | Switch, ...] = (
+    PROJECT, TRIGGERER, SENSOR_LOOK_AGAIN, POLL_FIRST, POLL_LONGEST, POLL_RECONCILE, POLL_AHEAD, LIVE_LOG, FAULT_FIRST,
     FAULT_LONGEST, RETRIES, RETRY_DELAY, RETRY_DELAY_LONGEST, CAPACITY_FIRST, CAPACITY_LONGEST, JOB_START, JOB_STOP,
     ENDPOINT_CHANGE, APPROVAL_LOOK_AGAIN, ENDPOINT_IDLE, JOB_ORPHAN,
 )  # fmt: skip

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from include.pipeline.errors import SourceError
-from include.pipeline.source import DataSource
 from sagewind import s3
 from sagewind.aws import AwsClients, is_passing
+from sagewind.pipeline.errors import SourceError
+from sagewind.pipeline.source import DataSource
 
 _TIMEOUT = 60
 

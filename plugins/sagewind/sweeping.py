@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sagewind import endpoints, jobs
+from sagewind import endpoints, job_records
 from sagewind import tags as tagging
 from sagewind.aws import AwsClients, is_missing
 from sagewind.kinds import KINDS
@@ -63,7 +63,7 @@ class Sweep:
                 for item in self.listing(name, NameContains=digest, StatusEquals=status):
                     job = item[kind.name_field]
                     try:
-                        if jobs.stop(self.aws, kind, job, "teardown"):
+                        if job_records.stop(self.aws, kind, job, "teardown"):
                             self.deleted.append({"kind": f"{name} job (stopped)", "name": job})
                     except Exception as error:
                         self.failed.append(f"{name} job {job}: {error}")

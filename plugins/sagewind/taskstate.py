@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind import jobs, tags
+from sagewind import job_records, tags
 from sagewind.aws import AwsClients
 from sagewind.kinds import JobApi
 
@@ -49,7 +49,7 @@ def owner_of(marks: dict[str, str]) -> dict[str, Any]:
 
 def newer_try(aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]) -> bool:
     """True if a try after this one has attached to the job: each try writes its number on the job that it holds."""
-    found = jobs.look(aws, kind, name)
+    found = job_records.look(aws, kind, name)
     if found is None:
         return False
     held = tags.read(aws, found[kind.arn_field]).get("try", "0")
@@ -67,9 +67,9 @@ def stop_if_over(aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]
         return f"{what} goes on: its task is {state or 'not over'}"
     if newer_try(aws, kind, name, owner):
         return f"{what} goes on: a newer try holds it"
-    if jobs.stop(aws, kind, name, f"task {state}"):
+    if job_records.stop(aws, kind, name, f"task {state}"):
         return f"{what} is being stopped: its task was ended as {state}"
-    found = jobs.look(aws, kind, name)
+    found = job_records.look(aws, kind, name)
     return f"there is no {what}" if found is None else f"{what} is {found[kind.status_field]} already"
 
 

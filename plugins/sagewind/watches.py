@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sagewind import capture, endings, endpoints, jobs, tags
+from sagewind import capture, endings, endpoints, job_records, tags
 from sagewind.aws import AwsClients
 from sagewind.kinds import KINDS, KindName
 
@@ -28,18 +28,18 @@ class Seen:
 
 def job(aws: AwsClients, *, kind: KindName, job_name: str) -> Seen:
     """A job that another task, run or system started: good only if it is `Completed`."""
-    found = jobs.look(aws, KINDS[kind], job_name)
+    found = job_records.look(aws, KINDS[kind], job_name)
     if found is None:
         return Seen("bad", f"{kind} job {job_name} does not exist")
-    if not jobs.ended(KINDS[kind], found):
-        return Seen("waiting", f"{kind} job {job_name}: {jobs.progress(KINDS[kind], found)}")
+    if not job_records.ended(KINDS[kind], found):
+        return Seen("waiting", f"{kind} job {job_name}: {job_records.progress(KINDS[kind], found)}")
     return job_ended(aws, kind, found)
 
 
 def job_ended(aws: AwsClients, kind: KindName, found: dict[str, Any]) -> Seen:
     """The end of a job from its description."""
-    found = jobs.with_cause(aws, KINDS[kind], found)
-    record = jobs.record(aws, KINDS[kind], found, 0)
+    found = job_records.with_cause(aws, KINDS[kind], found)
+    record = job_records.record(aws, KINDS[kind], found, 0)
     if record["status"] == "Completed":
         return Seen("good", f"{kind} job {record['name']} is Completed", record)
     ending = endings.classify(KINDS[kind], found, tags.read(aws, record["arn"]).get("stop"))

@@ -23,8 +23,8 @@ from typing import Any
 
 import yaml
 
-from include.stack import ports
 from tests.conftest import ROOT
+from tools.stack import ports
 
 ALWAYS_RUNNING = ("postgres", "redis", "localaws", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
 

@@ -17,10 +17,10 @@ import psutil
 import pytest
 import yaml
 
-from include.stack import ports
-from include.stack.airflow_settings import LocalAwsAccess
-from include.stack.rest import AirflowApi
-from include.stack.state import Home, StateFolder
+from tools.stack import ports
+from tools.stack.airflow_settings import LocalAwsAccess
+from tools.stack.rest import AirflowApi
+from tools.stack.state import Home, StateFolder
 
 ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 1500.0  # several runs share a machine that may be slow
@@ -42,12 +42,12 @@ def _hold() -> None:
 
 
 class Checkout:
-    """A copy of what the stack needs, to which tests add models; `settings` are variables of its environment."""
+    """A project apart from the product, to which tests add models; `settings` are variables of its environment."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.settings: dict[str, str] = {}
-        for part in ("dags", "include", "plugins"):
+        for part in ("dags", "include"):
             shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
 
     def add_model(self, name: str, **changes: Any) -> None:
@@ -72,22 +72,30 @@ class Checkout:
 
     def add_held(self) -> None:
         """A model `held` whose training goes on until there is an object in the bucket of that name (or is stopped)."""
-        text = (self.root / "include/jobs/train.py").read_text()
+        text = (ROOT / "plugins/sagewind/jobs/train.py").read_text()
         assert MAIN in text
         train = {
             "framework": "sklearn",
             "script": self.add_script("held.py", text.replace(MAIN, HELD)),
-            "serve": "include/jobs/serve.py",
+            "serve": "sagewind:serve",
             "hyperparameters": {"estimator": "logistic_regression", "problem": "binary"},
         }
         self.add_model("held", train=train)
 
+    def _of_this(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        command, *options = arguments
+        if command in ("run", "drift", "up", "airflow"):
+            options = ["--project", str(self.root), *options]
+        if "--state" not in options:
+            options = ["--state", str(self.root / ".sagewind"), *options]
+        return (command, *options)
+
     def stack(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run the stack's command line in this checkout."""
-        environment = {**os.environ, **self.settings, "PYTHONPATH": str(self.root)}
+        """Run the stack's command line on this project."""
+        environment = {**os.environ, **self.settings, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
-            [sys.executable, "-m", "include.stack", *arguments],
-            cwd=self.root,
+            [sys.executable, "-m", "tools.stack", *self._of_this(arguments)],
+            cwd=ROOT,
             env=environment,
             text=True,
             capture_output=True,

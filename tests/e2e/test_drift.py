@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from include.stack.drift_rows import shift
-from include.stack.errors import StackError
 from tests.e2e.conftest import Checkout
+from tools.stack.drift_rows import shift
+from tools.stack.errors import StackError
 
 JOBS = ("farmer", "clerk", "nurse", "smith")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from include.stack.airflow_settings import LocalAwsAccess
 from tests.e2e.conftest import ROOT, Checkout, leftovers
+from tools.stack.airflow_settings import LocalAwsAccess
 
 pytestmark = pytest.mark.timeout(1800)
 

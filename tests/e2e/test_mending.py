@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from include.pipeline.names import run_hash
-from include.stack import restarts
-from include.stack.airflow_settings import LocalAwsAccess
-from include.stack.aws import DESCRIBE, Job, StackAws
-from include.stack.errors import Unanswered
-from include.stack.restarts import Life
-from include.stack.state import Home, StateFolder
+from sagewind.pipeline.names import run_hash
 from tests.e2e.conftest import Checkout, Running, wait_for
+from tools.stack import restarts
+from tools.stack.airflow_settings import LocalAwsAccess
+from tools.stack.aws import DESCRIBE, Job, StackAws
+from tools.stack.errors import Unanswered
+from tools.stack.restarts import Life
+from tools.stack.state import Home, StateFolder
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
 

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.pipeline.names import run_hash
+from sagewind.pipeline.names import run_hash
 from tests.e2e.conftest import ROOT, Checkout, Running, wait_for
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
 
-SERVE = (ROOT / "include/jobs/serve.py").read_text()
+SERVE = (ROOT / "plugins/sagewind/jobs/serve.py").read_text()
 #: Serves other scores than the evaluation computed, but only inside a model server.
 SKEWED = (
     SERVE
@@ -70,7 +70,7 @@ def stack(make_checkout: Callable[[], Checkout], up: Callable[[Checkout], Runnin
 def train(serve: str) -> dict:
     return {
         "framework": "sklearn",
-        "script": "include/jobs/train.py",
+        "script": "sagewind:train",
         "serve": serve,
         "hyperparameters": {"estimator": "logistic_regression", "problem": "binary"},
     }

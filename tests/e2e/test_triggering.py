@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from include.stack.errors import StackError
 from tests.e2e.conftest import Checkout, Running, first_task, wait_for
+from tools.stack.errors import StackError
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]
 

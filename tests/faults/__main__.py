@@ -8,12 +8,12 @@ import random
 import sys
 import time
 
-from include.stack.errors import Interrupted, StackError
-from include.stack.supervision import Signals
 from tests.faults.campaign import Campaign, say
 from tests.faults.database import missing
 from tests.faults.stack import Stack
 from tests.faults.table import table
+from tools.stack.errors import Interrupted, StackError
+from tools.stack.supervision import Signals
 
 
 def parser() -> argparse.ArgumentParser:

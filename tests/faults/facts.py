@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from include.stack.aws import KINDS
-from include.stack.rest import failure_reason, one_line
 from tests.faults.calls import OWN, CallFile
 from tests.faults.counting import UNLOGGED, Facts, Job, Run, Task
 from tests.faults.stack import Stack
+from tools.stack.aws import KINDS
+from tools.stack.rest import failure_reason, one_line
 
 _RESOURCES = {
     "endpoint": ("list_endpoints", "Endpoints", "EndpointName"),

@@ -20,15 +20,16 @@ import httpx
 import psutil
 from botocore.config import Config
 
-from include.stack import airflow_settings, ports
-from include.stack.airflow_settings import LocalAwsAccess
-from include.stack.errors import StackError
-from include.stack.rest import AirflowApi
-from include.stack.state import Home, StateFolder, take_lock
-from include.stack.supervision import ComponentSpec, Signals, Supervision
+from tests.conftest import ROOT
 from tests.e2e.conftest import Checkout
 from tests.faults import settings
 from tests.faults.database import Database
+from tools.stack import airflow_settings, ports
+from tools.stack.airflow_settings import LocalAwsAccess
+from tools.stack.errors import StackError
+from tools.stack.rest import AirflowApi
+from tools.stack.state import Home, StateFolder, take_lock
+from tools.stack.supervision import ComponentSpec, Signals, Supervision
 
 T = TypeVar("T")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
@@ -142,7 +143,7 @@ class Stack:
         number = self._times_started[name] = self._times_started.get(name, 0) + 1
         id_, argv = f"{name}-{number}", self._command(name)
         environment = {"PATH": os.environ["PATH"]} if name == "postgres" else self._environment(name)
-        cwd = Path("/") if name == "postgres" else self.checkout.root
+        cwd = Path("/") if name == "postgres" else ROOT
         component = ComponentSpec(id_, argv, environment, self.log(name), cwd=cwd, capture=name == "localaws")
         self.supervision.start(component, ends=True)
         poll(
@@ -160,17 +161,15 @@ class Stack:
             return [sys.executable, "-m", "localaws", *places, *settings.LOCALAWS]
         options = {"migrate": ["db", "migrate"], "api-server": ["api-server"], "dag-processor": ["dag-processor"]}
         command = options.get(name, [name.split("-")[0], "--skip-serve-logs"])
-        return [sys.executable, "-m", "include.stack.component", *command]
+        return [sys.executable, "-m", "tools.stack.component", *command]
 
     def _environment(self, name: str) -> dict[str, str]:
         root = self.checkout.root
         if name == "localaws":
             return airflow_settings.inherited(os.environ) | {"PYTHONPATH": str(root)}
-        found = airflow_settings.environment(
-            self.home, project=root, dags=root / "dags", plugins=root / "plugins", port=self.port
-        )
+        found = airflow_settings.environment(self.home, project=root, port=self.port)
         found |= {f"AIRFLOW__{section}__{key}".upper(): value for (section, key), value in settings.AIRFLOW.items()}
-        found |= {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database.url, "PYTHONPATH": str(root)}
+        found |= {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database.url, "PYTHONPATH": f"{root}{os.pathsep}{ROOT}"}
         if name == "scheduler" or name in TRIGGERERS:
             found["AIRFLOW_CONN_AWS_DEFAULT"] = self.aws.connection()
         return found

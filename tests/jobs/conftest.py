@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from include.jobs import contract
-from include.jobs.job import run
+from sagewind.jobs import contract
+from sagewind.jobs.job import run
 from tests.conftest import ROOT
 
 SPLIT = {"train": 0.55, "validation": 0.2, "test": 0.25}
@@ -52,7 +52,7 @@ class Container:
             for name, value in environment.items():
                 patch.setenv(name, value)
             module = "monitor.analyses" if program == "monitor" else program
-            return run(import_module(f"include.jobs.{module}").main)
+            return run(import_module(f"sagewind.jobs.{module}").main)
 
     def message(self) -> str:
         return contract.message_file().read_text()

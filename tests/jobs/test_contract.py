@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import shutil
 from pathlib import Path
 
 import pytest
 
-from include.jobs import contract, metric_names
-from include.pipeline import metrics
+from sagewind.jobs import contract, metric_names
+from sagewind.pipeline import bundle, metrics
 from tests.conftest import ROOT
 
-JOBS = ROOT / "include" / "jobs"
+JOBS = ROOT / "plugins/sagewind/jobs"
 MODULES = sorted(JOBS.rglob("*.py"))
 HEAVY = ("pandas", "sklearn", "scipy", "xgboost", "pyarrow", "joblib")
 
@@ -22,7 +21,7 @@ def test_is_python_3_10_and_imports_nothing_else_of_ours(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 10))
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     ours = [name for name in imported if name.split(".")[0] in ("include", "sagewind", "tests", "dags")]
-    assert all(name.startswith("include.jobs") for name in ours)
+    assert all(name.startswith(("sagewind.jobs", "sagewind.facts")) for name in ours)
     if path.name in ("train.py", "serve.py"):
         assert ours == [], "packed flat, without the package"
 
@@ -31,18 +30,20 @@ def test_is_python_3_10_and_imports_nothing_else_of_ours(path: Path) -> None:
     ("program", "absent"), [("prepare", (*HEAVY, "numpy")), ("evaluate", HEAVY), ("monitor", HEAVY)]
 )
 def test_starting_a_program_imports_nothing_heavy(program, absent, python, tmp_path) -> None:
-    code = f"import sys, include.jobs.{program}; print([name for name in {absent!r} if name in sys.modules])"
-    done = python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    code = f"import sys, sagewind.jobs.{program}; print([name for name in {absent!r} if name in sys.modules])"
+    done = python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT / "plugins"))
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
 def test_the_code_runs_from_the_input_that_carries_it(python, container, tmp_path) -> None:
     code = container.input("code")
-    shutil.copytree(JOBS, code / "include" / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, content in bundle.job_files().items():
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_bytes(content)
     container.configure()
     container.raw("a,target\n" + "".join(f"{number},{number % 2}\n" for number in range(40)))
     done = python(
-        "-m", "include.jobs.prepare", cwd=tmp_path, PYTHONPATH=str(code), **{contract.BASE_DIR: str(tmp_path)}
+        "-m", "sagewind.jobs.prepare", cwd=tmp_path, PYTHONPATH=str(code), **{contract.BASE_DIR: str(tmp_path)}
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "40 rows in, 40 out" in done.stdout
@@ -51,7 +52,11 @@ def test_the_code_runs_from_the_input_that_carries_it(python, container, tmp_pat
 
 def test_a_users_error_is_one_sentence_on_stderr_and_in_the_message(python, container, tmp_path) -> None:
     done = python(
-        "-m", "include.jobs.prepare", cwd=tmp_path, PYTHONPATH=str(ROOT), **{contract.BASE_DIR: str(tmp_path)}
+        "-m",
+        "sagewind.jobs.prepare",
+        cwd=tmp_path,
+        PYTHONPATH=str(ROOT / "plugins"),
+        **{contract.BASE_DIR: str(tmp_path)},
     )
     assert done.returncode == 1
     assert done.stderr.strip() == container.message()
@@ -60,7 +65,7 @@ def test_a_users_error_is_one_sentence_on_stderr_and_in_the_message(python, cont
 
 
 def test_a_defect_keeps_its_traceback_and_fills_the_message(container, capsys) -> None:
-    from include.jobs.job import run
+    from sagewind.jobs.job import run
 
     def broken() -> None:
         raise ZeroDivisionError("by design")

@@ -9,9 +9,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from include.jobs import importance, metric_names, scoring
-from include.jobs.job import UserError
-from include.jobs.quality import statistics
+from sagewind.jobs import importance, metric_names, scoring
+from sagewind.jobs.job import UserError
+from sagewind.jobs.quality import quality_statistics
 
 #: A model without scikit-learn: what it says is the first feature.
 FIRST_FEATURE = """
@@ -120,7 +120,7 @@ def test_the_constraints_of_later_quality_are_the_blocks_values(container) -> No
 @pytest.mark.parametrize(("positives", "expected"), [(25, 0.25), (75, 0.25)])
 def test_best_constant_classifier_predicts_the_rarest_class(positives, expected) -> None:
     actual = np.array([1] * positives + [0] * (100 - positives))
-    block = statistics.binary_block(actual, np.ones(100, dtype=np.int64), np.full(100, 0.5), seed=1)
+    block = quality_statistics.binary_block(actual, np.ones(100, dtype=np.int64), np.full(100, 0.5), seed=1)
     assert block["accuracy_best_constant_classifier"] == {"value": expected, "standard_deviation": "NaN"}
     assert block["recall_best_constant_classifier"]["value"] == (1.0 if positives == 25 else 0.0)
 
@@ -258,7 +258,7 @@ def test_permutation_importance_finds_the_feature_that_counts() -> None:
     ("estimator", "measure"), [("logistic_regression", "coefficient"), ("random_forest", "impurity")]
 )
 def test_the_whole_way_from_raw_file_to_report(container, tumour_csv, monkeypatch, estimator, measure) -> None:
-    from include.jobs import train
+    from sagewind.jobs import train
 
     container.configure(data={"positive": "1"}, evaluate={"gates": {"auc": ">= 0.95"}})
     container.raw(tumour_csv)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from include.jobs import metric_names, metrics
+from sagewind.jobs import metric_names, metrics
 
 # Few distinct scores, so that ties are the rule.
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.5, 0.75, 0.9, 1.0])

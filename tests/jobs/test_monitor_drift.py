@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from include.jobs.monitor import drift, drift_file
-from include.jobs.monitor.kll import Distribution, Sketch
+from sagewind.jobs.monitor import drift, drift_file
+from sagewind.jobs.monitor.kll import Distribution, Sketch
 from tests.jobs.test_monitor import SMALL, Monitor, as_lines, ordinary
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80)

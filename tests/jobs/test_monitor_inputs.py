@@ -279,7 +279,7 @@ def large(rows: int) -> str:
 
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_parallel_agrees_with_exact(container, monkeypatch, kernels) -> None:
-    from include.jobs.monitor import read_csv
+    from sagewind.jobs.monitor import read_csv
 
     monkeypatch.setattr(read_csv, "BLOCK", 64 << 10)
     text = large(30_000)
@@ -299,7 +299,7 @@ def test_parallel_agrees_with_exact(container, monkeypatch, kernels) -> None:
 
 
 def test_numpy_kernels_share_out_columns_among_processes(container, monkeypatch) -> None:
-    from include.jobs.monitor import engine
+    from sagewind.jobs.monitor import engine
 
     assert analyse(container, {"d.csv": large(3_000)}, analysis_kernels="numpy") == 0
     single = container.json("statistics.json")
@@ -370,8 +370,8 @@ def test_a_script_that_cannot_be_used_is_one_sentence(container, text, words) ->
 
 
 def test_the_bundle_runs_as_a_program(python, tmp_path) -> None:
-    """What travels with a run is enough for `python3 -m include.jobs.monitor` in a container."""
-    from include.pipeline import bundle
+    """What travels with a run is enough for `python3 -m sagewind.jobs.monitor` in a container."""
+    from sagewind.pipeline import bundle
 
     for name, content in bundle.job_files().items():
         path = tmp_path / "code" / name
@@ -380,7 +380,7 @@ def test_the_bundle_runs_as_a_program(python, tmp_path) -> None:
     (tmp_path / "d.csv").write_text("a,b\n1,x\n2,y\n")
     done = python(
         "-m",
-        "include.jobs.monitor",
+        "sagewind.jobs.monitor",
         cwd=tmp_path / "code",
         SAGEMAKER_BASE_DIR=str(tmp_path / "ml"),
         dataset_source=str(tmp_path / "d.csv"),

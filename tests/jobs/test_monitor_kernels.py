@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.jobs.monitor import kll, scala_order
-from include.jobs.monitor.batches import texts_of
-from include.jobs.monitor.column import ColumnState
-from include.jobs.monitor.profile import profiles
-from include.jobs.monitor.texts import Texts, binary_of
-from include.jobs.monitor.vectorised import Vectorised, xxh64
+from sagewind.jobs.monitor import kll, scala_order
+from sagewind.jobs.monitor.batches import texts_of
+from sagewind.jobs.monitor.column import ColumnState
+from sagewind.jobs.monitor.column_profile import profiles
+from sagewind.jobs.monitor.texts import Texts, binary_of
+from sagewind.jobs.monitor.vectorised import Vectorised, xxh64
 
 pytest.importorskip("numba", reason="this image has no numba: there is nothing to compare")
 
-from include.jobs.monitor.native import Compiled
+from sagewind.jobs.monitor.native import Compiled
 
 pytestmark = pytest.mark.timeout(300)  # the first use compiles
 
@@ -138,7 +138,7 @@ def test_a_sketch_is_deequs_one_by_one() -> None:
 
 @pytest.mark.parametrize("kernels", [Compiled(), Vectorised()], ids=["compiled", "numpy"])
 def test_typed_values_are_hashed_like_their_bytes(kernels) -> None:
-    from include.jobs.monitor import hyperloglog, vectorised
+    from sagewind.jobs.monitor import hyperloglog, vectorised
 
     values = np.array([0, 1, -1, 2**40, -(2**62)], dtype=np.int64)
     for words, short, width in (

@@ -91,7 +91,7 @@ def test_a_category_that_training_never_saw(container, encode, written) -> None:
 
 
 def _place(container, rows, index) -> str:
-    from include.jobs.splitting import split
+    from sagewind.jobs.splitting import split
     from tests.jobs.conftest import SPLIT
 
     placed = split([int(row[1] == "y") for row in rows], ["x", "y"], SPLIT, 7)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from include.jobs.monitor import drift, hyperloglog, kll, vectorised
-from include.jobs.monitor.batches import texts_of
-from include.jobs.monitor.column import ColumnState
-from include.jobs.monitor.kll import Distribution, Sketch
-from include.jobs.monitor.profile import ColumnProfile, profiles
-from include.jobs.monitor.vectorised import Vectorised, xxh64
+from sagewind.jobs.monitor import drift, hyperloglog, kll, vectorised
+from sagewind.jobs.monitor.batches import texts_of
+from sagewind.jobs.monitor.column import ColumnState
+from sagewind.jobs.monitor.column_profile import ColumnProfile, profiles
+from sagewind.jobs.monitor.kll import Distribution, Sketch
+from sagewind.jobs.monitor.vectorised import Vectorised, xxh64
 
 FINITE = st.floats(-1e9, 1e9)
 #: From the xxHash project's own test values and its specification.

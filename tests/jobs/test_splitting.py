@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.jobs.job import UserError
-from include.jobs.splitting import split
+from sagewind.jobs.job import UserError
+from sagewind.jobs.splitting import split
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from include.jobs import serve, train
+from sagewind.jobs import serve, train
 from tests.conftest import ROOT
 
 
@@ -145,7 +145,7 @@ def test_labels_that_cannot_be_learned(tmp_path, monkeypatch, train_labels, vali
 
 
 def test_a_users_error_is_the_last_line_of_the_job(python, tmp_path) -> None:
-    done = python(str(ROOT / "include" / "jobs" / "train.py"), cwd=tmp_path, SM_CHANNEL_TRAIN=str(tmp_path / "none"))
+    done = python(str(ROOT / "plugins/sagewind/jobs/train.py"), cwd=tmp_path, SM_CHANNEL_TRAIN=str(tmp_path / "none"))
     assert done.returncode == 1
     assert done.stderr == "channel 'train' has no rows: give it a folder of CSV files, label first, no header\n"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.pipeline import gates
-from include.pipeline.errors import GateError
+from sagewind.pipeline import gates
+from sagewind.pipeline.errors import GateError
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from include.pipeline import images
-from include.pipeline.errors import ModelFileError
+from sagewind.pipeline import images
+from sagewind.pipeline.errors import ModelFileError
 
 
 @pytest.mark.parametrize("region", images.FRAMEWORK_ACCOUNTS)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from include.pipeline.errors import ModelFileError
-from include.pipeline.load import json_schema, load_model, model_names
+from sagewind.pipeline.errors import ModelFileError
+from sagewind.pipeline.load import json_schema
+from tests.models import load_model, model_names
 
 
 @pytest.fixture

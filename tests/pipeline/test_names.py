@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.pipeline import names
+from sagewind.pipeline import names
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 LIMITS = {

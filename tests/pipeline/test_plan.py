@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.jobs import metric_names
-from include.pipeline import bundle, dry_run, metrics, plan
-from include.pipeline.errors import ModelFileError
-from include.pipeline.load import load_model
-from include.pipeline.spec import AwsSpec, TrainSpec
+from sagewind.jobs import metric_names
+from sagewind.pipeline import bundle, dry_run, metrics, plan
+from sagewind.pipeline.errors import ModelFileError
+from sagewind.pipeline.spec import AwsSpec, TrainSpec
+from tests.conftest import ROOT
+from tests.models import load_model
 
 
 def make(run_id: str = "r", rehearsal: bool = False, **aws: object) -> dict:
@@ -69,9 +70,9 @@ def test_the_bundle_changes_with_its_content() -> None:
 
 
 def test_a_missing_script_is_named() -> None:
-    train = TrainSpec(framework="sklearn", script="include/jobs/nothing.py")
-    with pytest.raises(ModelFileError, match=r"train.script is 'include/jobs/nothing.py': there is no such file"):
-        bundle.script_files(train)
+    train = TrainSpec(framework="sklearn", script="include/scripts/no.py")
+    with pytest.raises(ModelFileError, match=r"train.script is 'include/scripts/no.py': there is no such file"):
+        bundle.script_files(train, ROOT)
 
 
 def test_gates_know_what_the_evaluation_measures() -> None:

@@ -8,19 +8,20 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from include.jobs.quality import constraints as quality
-from include.pipeline import dry_run, plan
-from include.pipeline.load import load_model, model_names
-from include.pipeline.refs import templates
-from include.pipeline.requests import processing, registry, training, tuning
-from include.pipeline.spec import ModelSpec
 from localaws.shapes import validate
+from sagewind.jobs.quality import constraints as quality
+from sagewind.pipeline import dry_run, plan
+from sagewind.pipeline.refs import templates
+from sagewind.pipeline.requests import processing, registry, training, tuning
+from sagewind.pipeline.spec import ModelSpec
+from tests.conftest import ROOT
+from tests.models import load_model, model_names
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 
 
 def everything(spec: ModelSpec):
-    made = dry_run.make_plan(spec, "eu-central-1")
+    made = dry_run.make_plan(spec, ROOT, "eu-central-1")
     return list(dry_run.requests(spec, plan.refs(made, dry_run.stand_ins(spec, made)), made))
 
 
@@ -60,7 +61,7 @@ def test_templates_leave_only_what_a_run_knows() -> None:
     assert request == {
         "AppSpecification": {
             "ImageUri": "{{ plan.images.sklearn }}",
-            "ContainerEntrypoint": ["python3", "-m", "include.jobs.prepare"],
+            "ContainerEntrypoint": ["python3", "-m", "sagewind.jobs.prepare"],
         },
         "Environment": {"PYTHONPATH": "/opt/ml/processing/input/code"},
         "NetworkConfig": {"EnableNetworkIsolation": False, "EnableInterContainerTrafficEncryption": False},
@@ -102,7 +103,7 @@ def test_templates_leave_only_what_a_run_knows() -> None:
 
 
 def labelled(spec: ModelSpec) -> dict[str, Any]:
-    refs = plan.refs(dry_run.make_plan(spec, "eu-central-1"), {})
+    refs = plan.refs(dry_run.make_plan(spec, ROOT, "eu-central-1"), {})
     return processing.check_labelled(
         spec,
         refs,
@@ -116,7 +117,7 @@ def labelled(spec: ModelSpec) -> dict[str, Any]:
 
 def test_labels_are_merged_and_judged_in_one_job() -> None:
     request = labelled(load_model("tumor"))
-    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python3", "-m", "include.jobs.quality.labelled"]
+    assert request["AppSpecification"]["ContainerEntrypoint"] == ["python3", "-m", "sagewind.jobs.quality.labelled"]
     inside = "/opt/ml/processing"
     assert request["Environment"] == {
         "PYTHONPATH": f"{inside}/input/code",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.pipeline import source
-from include.pipeline.errors import SourceError
+from sagewind.pipeline import source
+from sagewind.pipeline.errors import SourceError
 
 END = datetime(2026, 3, 2, 4, tzinfo=UTC)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from include.pipeline.spec import ChampionSpec
 from sagewind import packages, s3
 from sagewind.aws import AwsClients
 from sagewind.errors import TaskRefused
 from sagewind.operators.gate import GateOperator
+from sagewind.pipeline.spec import ChampionSpec
 
 AWS = AwsClients("c", None)
 FOLDER = "s3://gates/evaluation"

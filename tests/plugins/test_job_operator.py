@@ -13,11 +13,11 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.triggers.base import TaskSuccessEvent
 
-from include.pipeline.names import run_hash
 from localaws_tests.conftest import IMAGE_URI, ROLE, wait_for
 from sagewind import taskstate
 from sagewind.errors import JobFailed, TaskRefused
 from sagewind.operators.job import JobOperator
+from sagewind.pipeline.names import run_hash
 from sagewind.triggers import job as job_trigger
 
 

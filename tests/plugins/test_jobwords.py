@@ -8,13 +8,13 @@ import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.pipeline import refs
-from include.pipeline.images import REPOSITORIES
-from include.pipeline.load import load_model
-from include.pipeline.requests import processing, serving, training, tuning
 from sagewind import jobwords
 from sagewind.kinds import KindName
 from sagewind.operators.job import JobOperator
+from sagewind.pipeline import refs
+from sagewind.pipeline.images import REPOSITORIES
+from sagewind.pipeline.requests import processing, serving, training, tuning
+from tests.models import load_model
 
 IMAGE = f"`{REPOSITORIES['sklearn']}`"
 PLACE = "on 1 x ml.m5.large, for 60 minutes at most."
@@ -22,7 +22,7 @@ TUMOR, RUN = load_model("tumor"), refs.templates()
 REQUESTS: dict[KindName, tuple[dict[str, Any], str]] = {
     "processing": (
         processing.prepare(TUMOR, RUN),
-        f"Runs `python3 -m include.jobs.prepare` in the image {IMAGE}, {PLACE}",
+        f"Runs `python3 -m sagewind.jobs.prepare` in the image {IMAGE}, {PLACE}",
     ),
     "training": (training.train(TUMOR, RUN), f"Runs `train.py` in the image {IMAGE}, {PLACE}"),
     "tuning": (

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowTaskTimeout, Tas
 from botocore.exceptions import ClientError
 
 from localaws_tests.conftest import wait_for
-from sagewind import jobs, taskstate
+from sagewind import job_records, taskstate
 from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused
 from sagewind.kinds import KINDS
 from sagewind.operators.base import pulled
@@ -235,7 +235,7 @@ def test_o30_a_clear_while_our_stop_is_under_way_waits_for_its_end(sagemaker, ta
     slow = "import signal, time; signal.signal(signal.SIGTERM, lambda *a: (time.sleep(1), exit(0))); signal.pause()"
     trigger = start(task, program=slow)
     wait_until_running(sagemaker, trigger.name)
-    assert jobs.stop(operator().aws, KIND, trigger.name, "task failed")
+    assert job_records.stop(operator().aws, KIND, trigger.name, "task failed")
     task.clear()
     second = start(task, program=slow)
     assert (trigger.generation, second.generation) == (1, 2)
@@ -259,7 +259,7 @@ def test_a_run_of_the_same_id_as_a_deleted_one_does_not_take_its_result(sagemake
 
 def test_o10_a_kill_while_create_is_on_its_way_stops_the_job_that_then_appears(sagemaker, task, monkeypatch) -> None:
     made = operator(program=ENDLESS)
-    create, looks = made.aws.client("sagemaker").create_processing_job, jobs.look
+    create, looks = made.aws.client("sagemaker").create_processing_job, job_records.look
     monkeypatch.setattr(taskstate, "task_state", lambda owner: "failed")
 
     def killed_meanwhile(**request: Any) -> Any:
@@ -272,7 +272,7 @@ def test_o10_a_kill_while_create_is_on_its_way_stops_the_job_that_then_appears(s
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(jobs, "look", look)
+            patch.setattr(job_records, "look", look)
             made.on_kill()
         assert seen[0] is None
         raise AirflowTaskTimeout  # Airflow ends the process
@@ -311,7 +311,7 @@ def test_a_stop_whose_answer_was_lost_is_a_stop(sagemaker, endpoint, task) -> No
     trigger = start(task, program=ENDLESS)
     wait_until_running(sagemaker, trigger.name)
     endpoint.ctx.faults.add({"operation": "StopProcessingJob", "error": "AccessDeniedException", "lost": True})
-    assert jobs.stop(operator().aws, KIND, trigger.name, "teardown")
+    assert job_records.stop(operator().aws, KIND, trigger.name, "teardown")
     ended(sagemaker, trigger.name)
     with pytest.raises(JobFailed, match=r"was stopped by Sagewind \(teardown\)"):
         operator(program=ENDLESS).resume(task.context, {})

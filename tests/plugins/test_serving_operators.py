@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.pipeline.names import run_hash
 from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws, endpoints
 from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.resource import ResourceOperator
 from sagewind.operators.serving import DeployOperator, RestoreOperator
 from sagewind.operators.teardown import TeardownOperator
+from sagewind.pipeline.names import run_hash
 from tests.plugins.conftest import Task
 
 COMMON: dict[str, Any] = {"model": "m", "connection": "c", "plan_task": None}

@@ -15,15 +15,15 @@ from airflow.sdk.configuration import conf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.pipeline.load import load_model
-from include.workflows import model_dags
-from include.workflows.chain import Chain
-from include.workflows.training import training_dag
 from sagewind import settings
 from sagewind.operators.approval import AskApprovalOperator
 from sagewind.retrying import JobRetryPolicy
 from sagewind.settings import POLL_FIRST, POLL_LONGEST, RETRIES, SETTINGS, TRIGGERER, Number
+from sagewind.workflows import model_dags
+from sagewind.workflows.chain import Chain
+from sagewind.workflows.training import training_dag
 from tests.conftest import ROOT
+from tests.models import load_model
 
 PAGE = ROOT / "docs/settings.md"
 GUIDE = ROOT / "packages/localaws/docs/guide.md"
@@ -124,7 +124,7 @@ def test_retries_and_their_pauses_reach_tasks_and_the_policy_of_job_tasks(monkey
     monkeypatch.setenv(settings.PREFIX + "RETRIES", "5")
     monkeypatch.setenv(settings.PREFIX + "RETRY_DELAY_SECONDS", "0.5")
     monkeypatch.setenv(settings.PREFIX + "RETRY_DELAY_LONGEST_SECONDS", "1.5")
-    dag = training_dag(load_model("tumor"))
+    dag = training_dag(load_model("tumor"), ROOT)
     gate, prepare = dag.get_task("gate"), dag.get_task("prepare")
     assert (gate.retries, gate.retry_delay, gate.max_retry_delay) == (5, timedelta(seconds=0.5), timedelta(seconds=1.5))
     policy = prepare.retry_policy
@@ -159,7 +159,7 @@ def test_the_page_tells_of_every_setting_what_the_table_says() -> None:
 
 
 def test_the_page_tells_of_every_variable_of_the_environment() -> None:
-    folders = ("plugins", "include/workflows", "include/pipeline")
+    folders = ("plugins", "plugins/sagewind/workflows", "plugins/sagewind/pipeline")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     read = {name for file in files for name in re.findall(r"\bSAGEWIND_[A-Z]+", file.read_text())}
     listed = set(re.findall(r"^\| `(SAGEWIND_[A-Z]+)", PAGE.read_text(), re.MULTILINE))

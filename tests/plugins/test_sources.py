@@ -11,14 +11,15 @@ from urllib.error import HTTPError
 
 import pytest
 
-from include.pipeline import source
-from include.pipeline.errors import SourceError
-from include.pipeline.load import load_model
-from include.pipeline.spec import ModelSpec
 from sagewind import s3, sources
 from sagewind.aws import AwsClients
 from sagewind.errors import TaskRefused
 from sagewind.operators.ingest import IngestOperator
+from sagewind.pipeline import source
+from sagewind.pipeline.errors import SourceError
+from sagewind.pipeline.spec import ModelSpec
+from tests.conftest import ROOT
+from tests.models import load_model
 
 AWS = AwsClients("c", None)
 
@@ -140,7 +141,7 @@ def ingest(task, uri: str, spec: ModelSpec | None = None, **options: Any) -> dic
         source_override=uri,
         connection="c",
         rehearsal=True,
-        **options,
+        **{"project": ROOT, **options},
     )
     return operator.execute({**task.context, "dag_run": run})
 
@@ -150,7 +151,7 @@ def test_ingest_plans_snapshots_and_uploads_what_the_jobs_need(task) -> None:
     assert plan["source"] == "sklearn://breast_cancer"
     assert plan["snapshot"]["files"] == 1
     assert json.loads(s3.get_text(AWS, f"{plan['config']}/job.json"))["data"]["target"] == "target"
-    code = {item["Key"].partition("/include/jobs/")[2] for item in s3.listing(AWS, plan["code"])}
+    code = {item["Key"].partition("/sagewind/jobs/")[2] for item in s3.listing(AWS, plan["code"])}
     assert {"prepare.py", "evaluate.py", "monitor/__main__.py", "quality/analyze.py"} <= code
     assert [item["Key"].rsplit("/", 1)[1] for item in s3.listing(AWS, plan["sourcedir"])] == ["sourcedir.tar.gz"]
     assert ingest(task, "None")["prefix"] == plan["prefix"]
@@ -159,7 +160,7 @@ def test_ingest_plans_snapshots_and_uploads_what_the_jobs_need(task) -> None:
 def test_a_run_that_takes_no_data_needs_no_window_for_it(task) -> None:
     tumor = load_model("tumor")
     spec = tumor.model_copy(update={"data": tumor.data.model_copy(update={"source": "s3://lake/{window_start}"})})
-    assert "snapshot" not in ingest(task, "", spec, with_data=False)
+    assert "snapshot" not in ingest(task, "", spec, project=None)
     with pytest.raises(
         TaskRefused, match="wants window_start, but this run has no interval: .* or give it another source"
     ):

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from include.pipeline.load import model_names
 from sagewind.sensors.base import WatchSensor
 from tests.conftest import ROOT
+from tests.models import load_model, model_names
 
 KINDS = ("lifecycle", "training", "batch_scoring", "monitoring")
 #: Tasks that leave something in the account that costs money or clutters it until it is deleted.
@@ -147,7 +147,7 @@ def test_lifecycle_params(bag: Any) -> None:
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The project's DAG files and model files in a folder of their own, where one can be broken."""
-    for folder in ("dags", "include", "plugins"):
+    for folder in ("dags", "include"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -182,7 +182,6 @@ def parse(project: Path, home: Path) -> dict[str, Any]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "600",
-        "PYTHONPATH": f"{project}:{project / 'plugins'}",
     }
     command = [sys.executable, "-c", PARSE, str(project / "dags")]
     done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
@@ -208,7 +207,7 @@ def test_a_broken_model_file_hides_no_other(copied: Path, tmp_path: Path) -> Non
 
 
 def test_plugins_load_cleanly(tmp_path: Path) -> None:
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "airflow", "plugins", "--output", "json"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -219,12 +218,11 @@ def test_plugins_load_cleanly(tmp_path: Path) -> None:
 
 
 def test_jobs_take_the_pool_of_their_kind_or_of_their_kind_and_machine() -> None:
-    from include.pipeline.load import load_model
-    from include.workflows.lifecycle import lifecycle_dag
+    from sagewind.workflows.lifecycle import lifecycle_dag
 
     spec = load_model("tumor")
     pools = {"processing": "small", "tuning ml.m5.large": "exact", "tuning": "any"}
-    dag = lifecycle_dag(spec.model_copy(update={"aws": spec.aws.model_copy(update={"pools": pools})}))
+    dag = lifecycle_dag(spec.model_copy(update={"aws": spec.aws.model_copy(update={"pools": pools})}), ROOT)
     assert {dag.get_task(name).pool for name in ("prepare", "evaluate", "baseline")} == {"small"}
     assert dag.get_task("tune").pool == "exact"
     assert dag.get_task("batch_transform").pool == "default_pool"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-FOLDERS = ("include", "plugins", "tools", "benchmarks", "packages/localaws/src")
+FOLDERS = ("plugins", "tools", "benchmarks", "packages/localaws/src")
 #: Programs of containers: each image is a world of its own, in which a name may come again.
 LEFT_OUT = ("packages/localaws/src/localaws/images",)
 #: Name -> why it may be defined more than once. A name that no longer is fails the test too.
@@ -53,10 +53,10 @@ def test_an_exception_that_is_needed_no_more_is_taken_out() -> None:
 
 def test_what_counts_and_what_does_not(tmp_path: Path) -> None:
     for path, text in {
-        "include/a.py": "class Plan: ...\nclass _Own: ...\ndef f():\n    class Inner: ...\n",
+        "plugins/a.py": "class Plan: ...\nclass _Own: ...\ndef f():\n    class Inner: ...\n",
         "plugins/b.py": "class Plan: ...\nclass _Own: ...\nclass Inner: ...\n",
         "packages/localaws/src/localaws/images/x/c.py": "class Inner: ...\n",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    assert defined_twice(tmp_path) == {"Plan": ["include/a.py", "plugins/b.py"]}
+    assert defined_twice(tmp_path) == {"Plan": ["plugins/a.py", "plugins/b.py"]}

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.long
 
-IMAGES = (ROOT / "include/images",)
+IMAGES = (ROOT / "plugins/sagewind/images",)
 URI = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
 ROWS = "age,job\n" + "".join(f"{20 + number % 50},{'clerk' if number % 3 else 'nurse'}\n" for number in range(300))
 SHIFTED = "age,job\n" + "".join(f"{60 + number % 50},{'clerk' if number % 3 else 'nurse'}\n" for number in range(300))

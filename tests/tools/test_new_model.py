@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.pipeline.load import load_model, model_names
-from include.pipeline.spec import ModelSpec
+from sagewind.pipeline import load
+from sagewind.pipeline.spec import ModelSpec
 from tests.conftest import ROOT
+from tests.models import load_model, model_names
 from tools import new_model
 
 
@@ -49,7 +50,7 @@ def test_a_bad_name_is_one_sentence(project: Path, name: str, capsys: pytest.Cap
     error = capsys.readouterr().err
     assert error.startswith(f"make model: NAME is {name!r}: ")
     assert error.count("\n") == 1
-    assert model_names(project / "include/models") == ["first"]
+    assert load.model_names(project / "include/models") == ["first"]
 
 
 @pytest.mark.parametrize("there", ["include/models/second.yaml", "dags/second.py"])

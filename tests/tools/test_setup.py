@@ -29,6 +29,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/setup.sh", tmp_path / "tools")
     (tmp_path / "constraints.txt").write_text("uv==0.0.0\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "packages/one").mkdir(parents=True)
     (tmp_path / "packages/one/pyproject.toml").write_text('[project]\nname = "one"\n')
     return tmp_path
@@ -88,7 +89,8 @@ def finished(project: Path) -> None:
 
 def stamp(project: Path, where: str) -> str:
     """What the script writes down of a checkout that it has set up at `where`."""
-    read = [project / "constraints.txt", project / "packages/one/pyproject.toml"]
+    names = ("constraints.txt", "pyproject.toml", "packages/one/pyproject.toml")
+    read = [project / name for name in names]
     return "".join(file.read_text() for file in read) + f"# in {where}\n"
 
 

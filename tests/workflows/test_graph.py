@@ -6,6 +6,7 @@ import graphlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,18 +16,19 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronDataIntervalTimetab
 from airflow.sdk.exceptions import AirflowDagCycleException
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.pipeline.load import load_model
-from include.pipeline.spec import ModelSpec, MonitorSpec
-from include.workflows import graph
-from include.workflows.batch_scoring import batch_scoring_dag
-from include.workflows.lifecycle import lifecycle_dag
-from include.workflows.monitoring import monitoring_dag
-from include.workflows.training import training_dag
+from sagewind.pipeline.spec import ModelSpec, MonitorSpec
+from sagewind.workflows import graph
+from sagewind.workflows.batch_scoring import batch_scoring_dag
+from sagewind.workflows.lifecycle import lifecycle_dag
+from sagewind.workflows.monitoring import monitoring_dag
+from sagewind.workflows.training import training_dag
+from tests.conftest import ROOT
+from tests.models import load_model
 
 Edges = set[tuple[str, str]]
 FAMILIES: dict[str, Callable[[ModelSpec], DAG]] = {
-    "lifecycle": lifecycle_dag,
-    "training": training_dag,
+    "lifecycle": partial(lifecycle_dag, project=ROOT),
+    "training": partial(training_dag, project=ROOT),
     "batch_scoring": batch_scoring_dag,
     "monitoring": monitoring_dag,
 }
@@ -178,7 +180,7 @@ def test_groups_that_wait_for_each_other_are_refused_when_the_dag_is_made() -> N
 
 
 def test_a_dag_tells_what_starts_it_and_its_groups_in_the_order_of_a_run() -> None:
-    doc = training_dag(load_model("tumor")).doc_md
+    doc = training_dag(load_model("tumor"), ROOT).doc_md
     assert "\nStarts by cron `0 3 * * 1` (UTC), on the event `drift://tumor`, or by hand.\n" in doc
     shown = [line.partition("**: ")[0] for line in doc.splitlines() if line.startswith("- **")]
     assert shown == ["- **data", "- **training", "- **release", "- **serving", "- **clean-up"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, TriggerRule
 
-from include.pipeline.load import load_model
-from include.pipeline.spec import MonitorSpec
-from include.workflows.monitoring import monitoring_dag
+from sagewind.pipeline.spec import MonitorSpec
+from sagewind.workflows.monitoring import monitoring_dag
+from tests.models import load_model
 
 LABELS = "s3://lake/labels"
 DATA = ["traffic", "serving", "check", "verdict"]

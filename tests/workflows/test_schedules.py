@@ -5,16 +5,17 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronDataIntervalTimetable
 
-from include.pipeline.load import load_model
-from include.workflows import assets
-from include.workflows.batch_scoring import batch_scoring_dag
-from include.workflows.monitoring import monitoring_dag
-from include.workflows.training import training_dag
+from sagewind.workflows import assets
+from sagewind.workflows.batch_scoring import batch_scoring_dag
+from sagewind.workflows.monitoring import monitoring_dag
+from sagewind.workflows.training import training_dag
+from tests.conftest import ROOT
+from tests.models import load_model
 
 
 def dags() -> dict[str, DAG]:
     spec = load_model("tumor")
-    return {"training": training_dag(spec), "batch": batch_scoring_dag(spec), "monitoring": monitoring_dag(spec)}
+    return {"training": training_dag(spec, ROOT), "batch": batch_scoring_dag(spec), "monitoring": monitoring_dag(spec)}
 
 
 @pytest.mark.parametrize("wish", [None, "", "on"])

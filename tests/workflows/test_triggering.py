@@ -15,16 +15,17 @@ from airflow.exceptions import ParamValidationError
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.pipeline import source
-from include.pipeline.load import load_model
-from include.pipeline.spec import MonitorSpec
-from include.workflows.batch_scoring import batch_scoring_dag
-from include.workflows.common import window_params
-from include.workflows.housekeeping import housekeeping_dag
-from include.workflows.lifecycle import lifecycle_dag
-from include.workflows.monitoring import monitoring_dag
-from include.workflows.training import training_dag
 from sagewind.errors import TaskRefused
+from sagewind.pipeline import source
+from sagewind.pipeline.spec import MonitorSpec
+from sagewind.workflows.batch_scoring import batch_scoring_dag
+from sagewind.workflows.common import window_params
+from sagewind.workflows.housekeeping import housekeeping_dag
+from sagewind.workflows.lifecycle import lifecycle_dag
+from sagewind.workflows.monitoring import monitoring_dag
+from sagewind.workflows.training import training_dag
+from tests.conftest import ROOT
+from tests.models import load_model
 
 MONDAYS = "0 3 * * 1"
 #: A Wednesday and a Tuesday: when somebody looks at the form, and a date that somebody may write into it.
@@ -47,15 +48,15 @@ def dags(cron: str | None) -> dict[str, DAG]:
     )
     watched = spec.model_copy(update={"monitor": MonitorSpec(schedule=cron, on_violation="retrain")})
     return {
-        "training": training_dag(spec),
-        "training-or-drift": training_dag(watched),
+        "training": training_dag(spec, ROOT),
+        "training-or-drift": training_dag(watched, ROOT),
         "batch": batch_scoring_dag(spec),
         "monitoring": monitoring_dag(spec),
     }
 
 
 WITH_CRON = dags(MONDAYS)
-WITHOUT_CRON = {"lifecycle": lifecycle_dag(load_model("tumor")), **dags(None)}
+WITHOUT_CRON = {"lifecycle": lifecycle_dag(load_model("tumor"), ROOT), **dags(None)}
 EVERY = {**{f"{name}-cron": dag for name, dag in WITH_CRON.items()}, **WITHOUT_CRON, "housekeeping": housekeeping_dag()}
 MONITORING = [EVERY["monitoring"], EVERY["monitoring-cron"]]
 

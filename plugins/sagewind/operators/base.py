@@ -11,10 +11,10 @@ import jinja2
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.pipeline.errors import did_you_mean
 from sagewind.aws import AwsClients
 from sagewind.errors import TaskRefused
 from sagewind.ownership import Owner
+from sagewind.pipeline.errors import did_you_mean
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context

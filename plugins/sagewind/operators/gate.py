@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.pipeline import gates, metrics
-from include.pipeline.errors import GateError
-from include.pipeline.spec import ChampionSpec
 from sagewind import packages, s3
 from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator
+from sagewind.pipeline import gates, metrics
+from sagewind.pipeline.errors import GateError
+from sagewind.pipeline.spec import ChampionSpec
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context

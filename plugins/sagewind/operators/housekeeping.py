@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from include.pipeline.names import environment
-from sagewind import endpoints, jobs, settings, taskstate
+from sagewind import endpoints, job_records, settings, taskstate
 from sagewind.kinds import KINDS, JobApi
 from sagewind.operators.base import SagewindOperator
+from sagewind.pipeline.names import environment
 from sagewind.sweeping import Sweep
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class HousekeepingOperator(SagewindOperator):
     def _remove(self, sweep: Sweep, finding: dict[str, Any]) -> None:
         kind, name = finding["kind"], finding["name"]
         if kind in KINDS:
-            sweep.attempt(f"{kind} job (stopped)", name, lambda: jobs.stop(self.aws, KINDS[kind], name, "housekeeping"))
+            sweep.attempt(
+                f"{kind} job (stopped)", name, lambda: job_records.stop(self.aws, KINDS[kind], name, "housekeeping")
+            )
         elif kind == "endpoint":
             sweep.attempt("endpoint", name, lambda: endpoints.delete(self.aws, name))
         elif kind == "endpoint_config":
@@ -115,7 +117,7 @@ class HousekeepingOperator(SagewindOperator):
     def _overdue(self, kind: JobApi, name: str, created: datetime, now: datetime) -> str | None:
         if created > now - timedelta(hours=self.orphan_hours):
             return None
-        found = jobs.look(self.aws, kind, name)
+        found = job_records.look(self.aws, kind, name)
         if found is None or created > now - timedelta(seconds=kind.limit_seconds(found, self.orphan_hours * 60)):
             return None
         return f"runs since {created.isoformat()}, longer than it may"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.pipeline import bundle, plan, source
-from include.pipeline.errors import ModelFileError, SourceError
-from include.pipeline.spec import ModelSpec
 from sagewind import s3
 from sagewind.errors import TaskRefused
 from sagewind.operators.base import SagewindOperator
+from sagewind.pipeline import bundle, plan, source
+from sagewind.pipeline.errors import ModelFileError, SourceError
+from sagewind.pipeline.spec import ModelSpec
 from sagewind.sources import snapshot
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ _NOTHING = ("", "None")
 
 
 class IngestOperator(SagewindOperator):
-    """Returns the plan (see `include.pipeline.plan`), with `snapshot` = {files, bytes, uri}.
+    """Returns the plan (see `sagewind.pipeline.plan`), with `snapshot` = {files, bytes, uri} if it took one.
 
+    `project` is the folder below which the model file's scripts lie; None: the run needs neither scripts nor data.
     The source is the DAG param `source`, else the environment variable SAGEWIND_SOURCE_<MODEL>, else the model file's.
     """
 
@@ -41,17 +43,17 @@ class IngestOperator(SagewindOperator):
         *,
         spec: ModelSpec,
         rehearsal: bool,
-        with_data: bool = True,
+        project: Path | None,
         source_override: str = "",
         window_start: str = "",
         window_end: str = "",
         **kwargs: Any,
     ) -> None:
-        about = f"{_PLAN}{', with a copy of the data source' if with_data else ''}. Red: the log names what is wrong."
+        about = f"{_PLAN}{', with a copy of the data source' if project else ''}. Red: the log names what is wrong."
         super().__init__(model=spec.name, plan_task=None, **{"doc_md": about, **kwargs})
         self.spec = spec
         self.rehearsal = rehearsal
-        self.with_data = with_data
+        self.project = project
         self.source_override = source_override
         self.window_start = window_start
         self.window_end = window_end
@@ -69,9 +71,10 @@ class IngestOperator(SagewindOperator):
         override = None if self.source_override in _NOTHING else self.source_override
         start, end = self._window(run)
         uri = source.choose(spec.name, spec.data.source, override, os.environ)
-        if self.with_data:
+        if self.project:
             uri = source.fill_window(uri, start, end)
-        job_files, script_files = bundle.job_files(), bundle.script_files(spec.train)
+        job_files = bundle.job_files()
+        script_files = bundle.script_files(spec.train, self.project) if self.project else {}
         made = plan.make(
             spec,
             dag_id=ti.dag_id,
@@ -89,7 +92,7 @@ class IngestOperator(SagewindOperator):
         if script_files:
             s3.put_all(self.aws, made["sourcedir"], {"sourcedir.tar.gz": bundle.tarball(script_files)})
         s3.put_json(self.aws, f"{made['config']}/job.json", plan.job_config(spec, made))
-        if self.with_data:
+        if self.project:
             made["snapshot"] = snapshot(self.aws, source.parse(uri), f"{made['prefix']}/raw")
             self.log.info(
                 "took %d files, %d bytes from %s", made["snapshot"]["files"], made["snapshot"]["bytes"], made["source"]

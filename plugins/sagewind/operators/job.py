@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
-from include.pipeline.names import JOB_NAME_LIMIT
-from sagewind import endings, joblogs, jobs, jobwords, settings, tags
+from sagewind import endings, job_records, joblogs, jobwords, settings, tags
 from sagewind.aws import error_code
 from sagewind.endings import Ending, EndingCause
 from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused, break_of
@@ -22,6 +21,7 @@ from sagewind.links import JobLink
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import FoundJob, Owner, check_rendered, decide, fingerprint
 from sagewind.patience import until
+from sagewind.pipeline.names import JOB_NAME_LIMIT
 from sagewind.retrying import STATE_KEY, JobRetryPolicy
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class JobOperator(SagewindOperator):
 
     `request` is the Create request without name and tags; `step` is the readable part of the name; `logs` is `end` (the
     last lines) or `live`. For want of machines or quota it tries for `capacity_hours`, if `retries` allow (give
-    `sagewind.retrying.MOST_RETRIES`). Returns the typed record of `sagewind.jobs.record`; a failed task pushes it under
-    the key `job`. The task's `doc_md` tells what the job runs, after the one that is given.
+    `sagewind.retrying.MOST_RETRIES`). Returns the typed record of `sagewind.job_records.record`; a failed task
+    pushes it under the key `job`. The task's `doc_md` tells what the job runs, after the one that is given.
     """
 
     template_fields = ("request",)
@@ -98,11 +98,11 @@ class JobOperator(SagewindOperator):
         owner = self.owned_by(context)
         try:
             name, generation = self._own(context, owner)
-            found = jobs.look(self.aws, KINDS[self.kind], name)
-            if found is None or jobs.ended(KINDS[self.kind], found):
+            found = job_records.look(self.aws, KINDS[self.kind], name)
+            if found is None or job_records.ended(KINDS[self.kind], found):
                 return self._end(context, name, generation, found)
             if not self.wait:
-                return self._hand_over(jobs.record(self.aws, KINDS[self.kind], found, generation))
+                return self._hand_over(job_records.record(self.aws, KINDS[self.kind], found, generation))
             self._wait_in_triggerer(owner, name, generation, found)
         except AirflowTaskTimeout:
             self._stop_on_last_try(context)
@@ -116,7 +116,9 @@ class JobOperator(SagewindOperator):
         """
         name, generation = self._current(context)
         timed_out = isinstance(event, dict) and event.get("status") == "TimedOut"
-        return self._end(context, name, generation, jobs.look(self.aws, KINDS[self.kind], name), timed_out=timed_out)
+        return self._end(
+            context, name, generation, job_records.look(self.aws, KINDS[self.kind], name), timed_out=timed_out
+        )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Airflow's own backstop (no triggerer lived until the job's limit, O14), or a trigger that broke."""
@@ -124,8 +126,8 @@ class JobOperator(SagewindOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             name, generation = self._current(context)
-            timed_out = jobs.stop(self.aws, KINDS[self.kind], name, "limit")
-            found = jobs.look(self.aws, KINDS[self.kind], name)
+            timed_out = job_records.stop(self.aws, KINDS[self.kind], name, "limit")
+            found = job_records.look(self.aws, KINDS[self.kind], name)
             return self._end(context, name, generation, found, timed_out=timed_out)
         except TaskDeferralError as error:
             why = break_of(error, next_kwargs)
@@ -155,7 +157,7 @@ class JobOperator(SagewindOperator):
         name, owner = held
         kind = KINDS[self.kind]
         if self._creating:  # the request is on its way: nobody else would know of the job that appears in a moment
-            until(lambda: jobs.look(self.aws, kind, name) is not None, _IN_FLIGHT)
+            until(lambda: job_records.look(self.aws, kind, name) is not None, _IN_FLIGHT)
         stop_and_tell(self.log, self.aws, kind, name, owner)
 
     def _known(self, context: Context) -> dict[str, Any]:
@@ -172,7 +174,7 @@ class JobOperator(SagewindOperator):
             known = {key: value for key, value in known.items() if key not in ("no_capacity", "since", "lost")}
         while True:
             name = owner.job_name(kind, self.step, generation)
-            found = jobs.look(self.aws, kind, name)
+            found = job_records.look(self.aws, kind, name)
             marks = tags.read(self.aws, found[kind.arn_field]) if found else {}
             action = decide(
                 FoundJob(
@@ -207,15 +209,15 @@ class JobOperator(SagewindOperator):
         kind = KINDS[self.kind]
         if action == "replace":
             self.log.info("%s job %s runs an older request: stopping it", self.kind, name)
-            jobs.stop(self.aws, kind, name, "replaced")
+            job_records.stop(self.aws, kind, name, "replaced")
         else:
             self.log.info("%s job %s is stopping: waiting for its end", self.kind, name)
         if not until(partial(self._has_ended, name), settings.JOB_STOP.read()):
             raise ResourceBusy(f"{self.kind} job {name} was asked to stop and does not: stop it in AWS")
 
     def _has_ended(self, name: str) -> bool:
-        found = jobs.look(self.aws, KINDS[self.kind], name)
-        return found is None or jobs.ended(KINDS[self.kind], found)
+        found = job_records.look(self.aws, KINDS[self.kind], name)
+        return found is None or job_records.ended(KINDS[self.kind], found)
 
     def _create(self, context: Context, owner: Owner, name: str, generation: int, digest: str) -> None:
         from botocore.exceptions import ClientError
@@ -266,7 +268,7 @@ class JobOperator(SagewindOperator):
         if (
             held
             and ti.try_number > ti.max_tries
-            and jobs.stop(self.aws, KINDS[self.kind], held[0], "execution timeout")
+            and job_records.stop(self.aws, KINDS[self.kind], held[0], "execution timeout")
         ):
             self.log.info("%s job %s is being stopped: its task's last try timed out", self.kind, held[0])
 
@@ -277,13 +279,13 @@ class JobOperator(SagewindOperator):
         kind = KINDS[self.kind]
         if found is None:
             self._again(context, endings.disappeared(kind, name))
-        found = jobs.with_cause(self.aws, kind, cast("dict[str, Any]", found))
-        record = jobs.record(self.aws, kind, found, generation)
+        found = job_records.with_cause(self.aws, kind, cast("dict[str, Any]", found))
+        record = job_records.record(self.aws, kind, found, generation)
         if record["status"] == "Completed":
             for line in joblogs.last_words(self.aws, kind, record):
                 self.log.info(line)
             return self._hand_over(record)
-        if timed_out or not jobs.ended(kind, found):
+        if timed_out or not job_records.ended(kind, found):
             ending = endings.at_our_limit(kind, name)
         else:
             stopped_by = tags.read(self.aws, record["arn"]).get("stop")
@@ -298,7 +300,7 @@ class JobOperator(SagewindOperator):
         raise JobFailed(ending.sentence)
 
     def _hand_over(self, record: dict[str, Any]) -> dict[str, Any]:
-        jobs.hand_over(self.aws, record)
+        job_records.hand_over(self.aws, record)
         return record
 
     def _no_capacity(self, context: Context, sentence: str, *, judged: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.pipeline.names import resource_name
 from sagewind import tags
 from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.base import SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
+from sagewind.pipeline.names import resource_name
 from sagewind.resources import RESOURCES, ResourceApi, ResourceName
 
 if TYPE_CHECKING:

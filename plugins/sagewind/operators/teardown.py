@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from include.pipeline.names import run_hash
 from sagewind.errors import ResourceBusy, TaskRefused
 from sagewind.operators.base import SagewindOperator
+from sagewind.pipeline.names import run_hash
 from sagewind.sweeping import Sweep
 
 if TYPE_CHECKING:

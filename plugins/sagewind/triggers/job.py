@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from sagewind import joblogs, jobs, settings
+from sagewind import job_records, joblogs, settings
 from sagewind.budget import PROGRESS
 from sagewind.kinds import KINDS, KindName
 from sagewind.taskstate import stop_and_tell
@@ -49,8 +49,8 @@ class JobWait(WaitingTrigger):
                 if isinstance(summary, Exception):
                     raise summary
                 if summary is None or has_ended(kind, summary):
-                    found = await self.call(jobs.look, self.aws, kind, self.name)
-                    if found is None or jobs.ended(kind, found):
+                    found = await self.call(job_records.look, self.aws, kind, self.name)
+                    if found is None or job_records.ended(kind, found):
                         return found
                     if summary is not None:
                         # The list is ahead of Describe. The poller will not tell the same end again: keep it in mind.
@@ -66,16 +66,16 @@ class JobWait(WaitingTrigger):
         """Called between two news; what reads the job's log live does it here."""
 
     async def _created(self) -> float | None:
-        found = await self.call(jobs.look, self.aws, KINDS[self.kind], self.name)
+        found = await self.call(job_records.look, self.aws, KINDS[self.kind], self.name)
         return None if found is None else float(found["CreationTime"].timestamp())
 
     async def _progress(self, summary: dict[str, Any]) -> str:
         kind = KINDS[self.kind]
         if self.kind == "tuning" and PROGRESS.take():
             # The summary does not hold the best training; when many tune at once, their lines do without it.
-            found = await self.call(jobs.look, self.aws, kind, self.name)
+            found = await self.call(job_records.look, self.aws, kind, self.name)
             summary = found or summary
-        return jobs.progress(kind, summary)
+        return job_records.progress(kind, summary)
 
 
 class JobTrigger(JobWait):
@@ -121,14 +121,14 @@ class JobTrigger(JobWait):
         try:
             found = await self.ended()
         except TimeoutError:
-            if await self.call(jobs.stop, self.aws, KINDS[self.kind], self.name, "limit"):
+            if await self.call(job_records.stop, self.aws, KINDS[self.kind], self.name, "limit"):
                 yield TriggerEvent({"status": "TimedOut", "name": self.name, "generation": self.generation})
                 return
-            found = await self.call(jobs.look, self.aws, KINDS[self.kind], self.name)  # it ended just now
+            found = await self.call(job_records.look, self.aws, KINDS[self.kind], self.name)  # it ended just now
         if found is None:
             yield TriggerEvent({"status": "Disappeared", "name": self.name, "generation": self.generation})
             return
-        record = await self.call(jobs.record, self.aws, KINDS[self.kind], found, self.generation)
+        record = await self.call(job_records.record, self.aws, KINDS[self.kind], found, self.generation)
         if record["status"] != "Completed":
             yield TriggerEvent(record)
             return
@@ -137,7 +137,7 @@ class JobTrigger(JobWait):
         for line in await self.call(joblogs.last_words, self.aws, KINDS[self.kind], record, lines):
             self.log.info(line)
         # Written before the task is told: a clear from now on means the job was used and another one is wanted.
-        await self.call(jobs.hand_over, self.aws, record)
+        await self.call(job_records.hand_over, self.aws, record)
         yield TaskSuccessEvent(xcoms={"return_value": record})
 
     @property

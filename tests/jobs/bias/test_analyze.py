@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from include.jobs.bias import drift
-from include.jobs.bias.columns import CodedColumn, select
+from sagewind.jobs.bias import drift
+from sagewind.jobs.bias.columns import CodedColumn, select
 from tests.jobs.conftest import csv_text
 from tests.jobs.quality.test_merge import TIME, label, request
 

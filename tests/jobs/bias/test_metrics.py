@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.bias import metrics
-from include.jobs.bias.metrics import FacetRows
+from sagewind.jobs.bias import metrics
+from sagewind.jobs.bias.metrics import FacetRows
 
 
 def values(rows: FacetRows, chosen=(*metrics.PRE_TRAINING, *metrics.POST_TRAINING)) -> dict:

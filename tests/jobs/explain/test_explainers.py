@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.explain import explainers, kernel
-from include.jobs.explain.ndcg import ndcg
+from sagewind.jobs.explain import explainers, kernel
+from sagewind.jobs.explain.ndcg import ndcg
 
 GUIDE_BEFORE = {"SAT score": 0.70, "GPA": 0.50, "Class rank": 0.05}
 GUIDE_NOW = {"SAT score": 0.10, "GPA": 0.20, "Class rank": 0.70}

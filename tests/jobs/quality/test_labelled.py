@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.jobs.quality import constraints, payload
+from sagewind.jobs.quality import constraints, payload
 from tests.jobs.quality.test_merge import Merge, label, request
 
 PREFIX = "sagewind-verify"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.jobs.monitor.window import CaptureWindow
-from include.jobs.quality.merge import merge
+from sagewind.jobs.monitor.window import CaptureWindow
+from sagewind.jobs.quality.merge import merge
 
 HOUR = "2026/11/20/03"
 TIME = "2026-11-20T03:15:00Z"

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from include.jobs import contract
-from include.jobs.quality import output
-from include.pipeline import bundle
+from sagewind.jobs import contract
+from sagewind.jobs.quality import output
+from sagewind.pipeline import bundle
 from tests.conftest import ROOT
 from tests.jobs.quality.test_merge import label, request
 
@@ -19,7 +19,7 @@ UNSUPPORTED = ("record_preprocessor_script", "post_analytics_processor_script", 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_starting_a_program_imports_nothing_heavy(program, python, tmp_path) -> None:
-    code = f"import sys, include.jobs.{program}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, sagewind.jobs.{program}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = python("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
@@ -44,7 +44,7 @@ def test_the_bundle_carries_the_packages_and_they_run_from_it(python, container,
     """Merge, baseline and check, each in a Python of its own, as processing jobs run them."""
     code = container.input("code")
     files = bundle.job_files()
-    assert {"include/jobs/quality/__main__.py", "include/jobs/bias/metrics.py"} <= set(files)
+    assert {"sagewind/jobs/quality/__main__.py", "sagewind/jobs/bias/metrics.py"} <= set(files)
     for key, content in files.items():
         (code / key).parent.mkdir(parents=True, exist_ok=True)
         (code / key).write_bytes(content)
@@ -66,18 +66,18 @@ def test_the_bundle_carries_the_packages_and_they_run_from_it(python, container,
 
     root = "/opt/ml/processing"
     message = start(
-        "include.jobs.quality.merge", dataset_source=f"{root}/input_data", ground_truth_source=f"{root}/groundtruth",
+        "sagewind.jobs.quality.merge", dataset_source=f"{root}/input_data", ground_truth_source=f"{root}/groundtruth",
         output_path=f"{root}/merged",
     )  # fmt: skip
     assert message.startswith("Completed: 40 of 40")
     common = {"analysis_type": "MODEL_QUALITY", "problem_type": "BinaryClassification"}
     start(
-        "include.jobs.quality", **common, dataset_source=f"{root}/input/data", output_path=f"{root}/baseline",
+        "sagewind.jobs.quality", **common, dataset_source=f"{root}/input/data", output_path=f"{root}/baseline",
         dataset_format='{"csv":{"header":"true"}}', inference_attribute="p", probability_attribute="q",
         ground_truth_attribute="y",
     )  # fmt: skip
     message = start(
-        "include.jobs.quality", **common, dataset_source=f"{root}/merged/merge", output_path=f"{root}/output",
+        "sagewind.jobs.quality", **common, dataset_source=f"{root}/merged/merge", output_path=f"{root}/output",
         dataset_format='{"sagemakerMergeJson":{"captureIndexNames":["endpointOutput"]}}', inference_attribute="0",
         probability_attribute="1", baseline_constraints=f"{root}/baseline/constraints.json",
     )  # fmt: skip

@@ -1,5 +1,0 @@
-"""DAG factories: wiring only. `model_dags(name)` makes the DAGs of one model file."""
-
-from include.workflows.factory import model_dags
-
-__all__ = ["model_dags"]

@@ -1,0 +1,11 @@
+"""Runs the explanation analysis in a container."""
+
+from __future__ import annotations
+
+import sys
+
+from sagewind.jobs.explain.analyze import main
+from sagewind.jobs.job import run
+
+if __name__ == "__main__":
+    sys.exit(run(main))

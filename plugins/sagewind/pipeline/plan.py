@@ -1,0 +1,106 @@
+"""The plan of a run: every place and name that its tasks share, computed once from the model file and the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sagewind.facts.version import VERSION
+from sagewind.pipeline import images, names
+from sagewind.pipeline.refs import RunRefs
+from sagewind.pipeline.spec import AwsSpec, ModelSpec
+
+
+def role_arn(aws: AwsSpec, account: str, region: str) -> str:
+    """ARN of the jobs' role; an ARN in the model file is taken as it is."""
+    if aws.role.startswith("arn:"):
+        return aws.role
+    return f"arn:{partition(region)}:iam::{account}:role/{aws.role}"
+
+
+def partition(region: str) -> str:
+    """AWS partition of a region: China and GovCloud have their own."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def bucket(aws: AwsSpec, account: str, region: str) -> str:
+    """The model file's bucket, or the project's own one of this account and region."""
+    return aws.bucket or f"sagewind-{account}-{region}"
+
+
+def make(
+    spec: ModelSpec,
+    *,
+    dag_id: str,
+    run_id: str,
+    account: str,
+    region: str,
+    source: str,
+    window_start: datetime | None,
+    window_end: datetime,
+    code_hash: str,
+    rehearsal: bool,
+) -> dict[str, Any]:
+    """The plan as plain JSON values. A rehearsal deploys and registers under names of its own run."""
+    place = bucket(spec.aws, account, region)
+    root = f"s3://{place}/{spec.aws.prefix}"
+    key = names.run_key(dag_id, run_id)
+    prefix = f"{root}/{spec.name}/runs/{key}"
+    own = names.rehearsal_endpoint(spec.name, dag_id=dag_id, run_id=run_id)
+    return {
+        "version": VERSION,
+        "model": spec.name,
+        "bucket": place,
+        "prefix": prefix,
+        "code": f"{root}/code/{code_hash}",
+        "sourcedir": f"{root}/{spec.name}/source/{code_hash}",
+        "config": f"{prefix}/config",
+        "capture": f"{prefix}/capture" if rehearsal else f"{root}/{spec.name}/capture",
+        "scores": f"{root}/{spec.name}/scores/{key}",
+        "region": region,
+        "account": account,
+        "role_arn": role_arn(spec.aws, account, region),
+        "run_key": key,
+        "run_hash": names.run_hash(dag_id, run_id),
+        "images": images.all_uris(region),
+        "names": {"endpoint": own if rehearsal else spec.name, "group": own if rehearsal else spec.name},
+        "source": source,
+        "window": {
+            "start": window_start.isoformat() if window_start else "",
+            "end": window_end.isoformat(),
+        },
+    }
+
+
+def refs(plan: Mapping[str, Any], results: Mapping[tuple[str, str], str]) -> RunRefs:
+    """References with the plan's values, for tests and the dry run; `results` stands for what tasks will return."""
+    return RunRefs(
+        prefix=plan["prefix"],
+        code=plan["code"],
+        config=plan["config"],
+        sourcedir=plan["sourcedir"],
+        capture=plan["capture"],
+        role_arn=plan["role_arn"],
+        window_start=plan["window"]["start"],
+        window_end=plan["window"]["end"],
+        images=plan["images"],
+        result=lambda task, field: results[task, field],
+    )
+
+
+def job_config(spec: ModelSpec, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of job.json, which every job program reads."""
+    window = plan["window"]
+    return {
+        "model": spec.name,
+        "run_key": plan["run_key"],
+        "problem": spec.problem,
+        "seed": spec.data.seed,
+        "window": {"start": window["start"] or None, "end": window["end"]},
+        "data": spec.job_data(),
+        "train": {"algorithm": spec.train.algorithm, "framework": spec.train.framework},
+        "evaluate": {"gates": dict(spec.evaluate.gates), "threshold": spec.evaluate.threshold},
+    }
