@@ -33,7 +33,7 @@ PYTEST = $(PY) -m pytest --durations 20 --durations-min 0.5
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 STACK = $${PORT:+--port="$$PORT"} $${AWS_PORT:+--aws-port="$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: lock-packages help setup run drift-demo up down status airflow dry-run model test test-all faults check lint fmt types arrows lock bench coverage-page structure-page provider-page env clean
+.PHONY: lock-packages help setup run drift-demo up down status airflow dry-run model wheels test test-all faults check lint fmt types arrows lock bench coverage-page structure-page provider-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,7 +63,11 @@ dry-run: setup  ## print the SageMaker requests of a model without sending one: 
 	@$(PY) -m sagewind.pipeline.dry_run "$$MODEL"
 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
-	@$(PY) -m tools.new_model "$${NAME:-}"
+	@. .venv/registry.sh && .venv/bin/sagewind model "$${NAME:-}"
+
+wheels: setup  ## build the wheels sagewind and sagewind-localaws into dist/
+	@. .venv/registry.sh && rm -rf dist && .venv/bin/uv build --quiet --wheel --out-dir dist . && .venv/bin/uv build --quiet --wheel --out-dir dist packages/localaws
+	@ls dist/*.whl
 
 test: setup  ## unit and contract tests, and one model's whole life in a real Airflow: about 5 minutes
 	@. .venv/registry.sh && .venv/bin/localaws pull >/dev/null

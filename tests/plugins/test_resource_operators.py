@@ -12,7 +12,7 @@ import pytest
 from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws
 from sagewind.errors import ResourceBusy, TaskRefused
-from sagewind.operators.resource import (
+from sagewind.operators.resources import (
     DeleteOperator,
     ResourceOperator,
     ScalingOperator,

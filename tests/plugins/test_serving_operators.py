@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws, endpoints
 from sagewind.errors import ResourceBusy, TaskRefused
-from sagewind.operators.resource import ResourceOperator
+from sagewind.operators.resources import ResourceOperator
 from sagewind.operators.serving import DeployOperator, RestoreOperator
 from sagewind.operators.teardown import TeardownOperator
 from sagewind.pipeline.names import run_hash

@@ -7,7 +7,7 @@ from airflow.sdk import DAG, chain
 from sagewind.operators.checks import BatchCheckOperator
 from sagewind.operators.flow import PublishOperator
 from sagewind.operators.registry import NewestApprovedOperator
-from sagewind.operators.resource import ResourceOperator
+from sagewind.operators.resources import ResourceOperator
 from sagewind.pipeline import source
 from sagewind.pipeline.requests import serving
 from sagewind.pipeline.spec import ModelSpec

@@ -15,7 +15,7 @@ from sagewind.operators.gate import GateOperator
 from sagewind.operators.ingest import IngestOperator
 from sagewind.operators.job import JobOperator
 from sagewind.operators.registry import ApproveOperator, RegisterOperator
-from sagewind.operators.resource import ResourceOperator
+from sagewind.operators.resources import ResourceOperator
 from sagewind.operators.serving import DeployOperator
 from sagewind.operators.teardown import TeardownOperator
 from sagewind.operators.verify import VerifyOperator

@@ -7,5 +7,5 @@ import sys
 from sagewind.jobs.explain.analyze import main
 from sagewind.jobs.job import run
 
-if __name__ == "__main__":
+if __name__ == "__main__" and __package__:  # Airflow's plugin loader has no package; see sagewind.plugin
     sys.exit(run(main))

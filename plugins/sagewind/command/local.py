@@ -1,0 +1,187 @@
+"""`sagewind run` and `sagewind up`: Airflow and the local AWS endpoint on this machine, for one project.
+
+Everything that they write lies below `.sagewind` in the project. The endpoint is started as a command and ends with
+this process, whichever way that ends: it holds the other end of a pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sagewind.command.errors import CommandError
+from sagewind.pipeline import source as sources
+from sagewind.pipeline.load import load_model
+from sagewind.pipeline.project import MODELS
+
+#: The images that come with this package, for the local AWS endpoint.
+IMAGES = Path(__file__).resolve().parent.parent / "images"
+STATE = ".sagewind"
+#: Settings of another Airflow and credentials of a real account have no business here; settings of ours have.
+DROPPED = ("AIRFLOW", "AWS_", "BOTO_", "LOCALAWS_")
+KEPT = "AIRFLOW__SAGEWIND__"
+#: A line of Airflow's log on a pipe: time, level, message, logger and further values.
+_LINE = re.compile(r"\S+ \[(?P<level>\w+) *\] (?P<text>.*?) +\[(?P<logger>[\w.]+)\](?: \S+=.*)?$")
+_STARTED = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
+_OURS = "airflow.task.operators.sagewind"
+
+
+def run(project: Path, model: str, source: str | None) -> int:
+    """The lifecycle of a model once, in one process of Airflow; 0 if it was good."""
+    load_model(model, project / MODELS)
+    if source is not None:
+        sources.parse(source)
+    conf = ["--conf", json.dumps({"source": source})] if source else []
+    log = _folder(project) / f"run-{model}.log"
+    began = time.monotonic()
+    with _endpoint(project, 0) as aws, log.open("w", encoding="utf-8") as kept:
+        environment = _airflow(project, aws)
+        _tell(f"{model}_lifecycle on the local AWS endpoint {aws['AWS_ENDPOINT_URL']}; the whole log: {log}")
+        _migrate(environment, kept.fileno(), log)
+        command = [_program("airflow"), "dags", "test", f"{model}_lifecycle", *conf]
+        with subprocess.Popen(
+            command, env=environment, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            for line in told(_kept(process.stdout or (), kept.write)):
+                _tell(line)
+        good = process.returncode == 0
+    word = "success" if good else f"failed, see {log}"
+    _tell(f"\n{model}_lifecycle: {word} ({time.monotonic() - began:.0f} s)")
+    return 0 if good else 1
+
+
+def up(project: Path, port: int, aws_port: int) -> int:
+    """`airflow standalone` and the endpoint, until Ctrl-C or the end of one of them."""
+    with _endpoint(project, aws_port) as aws:
+        environment = _airflow(project, aws) | {
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        }
+        _tell(f"Airflow: http://127.0.0.1:{port}, user and password are told below; AWS: {aws['AWS_ENDPOINT_URL']}")
+        with subprocess.Popen([_program("airflow"), "standalone"], env=environment, cwd=project) as process:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # which Airflow has heard too
+                process.wait()
+                return 0
+
+
+def told(lines: Iterable[str]) -> Iterator[str]:
+    """What a person wants to read of Airflow's log: the tasks, what our operators say, and every error."""
+    for line in lines:
+        found = _LINE.match(line)
+        if found is None:
+            continue
+        if task := _STARTED.match(found["text"]):
+            yield task[1]
+        elif found["level"] in ("error", "critical"):
+            yield f"  ERROR {found['text']}"
+        elif found["logger"].startswith(_OURS):
+            yield f"  {found['text']}"
+
+
+@contextmanager
+def _endpoint(project: Path, port: int) -> Iterator[dict[str, str]]:
+    """The local AWS endpoint with the project's state; yields the variables that its clients need."""
+    log = _folder(project) / "endpoint.log"
+    command = [_program("localaws"), "--port", str(port), "--state", str(project / STATE / "aws"), "--until-eof"]
+    with log.open("w") as errors:
+        # In a group of its own: Ctrl-C reaches it through the pipe, after Airflow has ended.
+        process = subprocess.Popen(
+            [*command, "--images", str(IMAGES)],
+            env=_inherited(os.environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
+            process_group=0,
+        )  # fmt: skip
+    with process:
+        try:
+            yield _exports(process.stdout or (), log)
+        finally:
+            if process.stdin:
+                process.stdin.close()
+            process.wait()
+
+
+def _exports(lines: Iterable[str], log: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.removeprefix("export ").strip().partition("=")
+        found[name] = value.strip("'\"")
+        if name == "AWS_DEFAULT_REGION":
+            return found
+    last = (log.read_text(errors="replace").strip() or "it said nothing").splitlines()[-1]
+    raise CommandError(f"the local AWS endpoint did not start: {last} (its log: {log})")
+
+
+def _airflow(project: Path, aws: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Airflow's processes."""
+    connection = {
+        "conn_type": "aws",
+        "login": aws["AWS_ACCESS_KEY_ID"],
+        "password": aws["AWS_SECRET_ACCESS_KEY"],
+        "extra": {"region_name": aws["AWS_DEFAULT_REGION"], "endpoint_url": aws["AWS_ENDPOINT_URL"]},
+    }
+    return _inherited(os.environ) | {
+        "AIRFLOW_HOME": str(_folder(project) / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(project / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(KEPT) or not name.lstrip("_").startswith(DROPPED)
+    }
+    here = "127.0.0.1,localhost"
+    return kept | {name: f"{kept[name]},{here}" if kept.get(name) else here for name in ("NO_PROXY", "no_proxy")}
+
+
+def _migrate(environment: dict[str, str], output: int, log: Path) -> None:
+    done = subprocess.run(
+        [_program("airflow"), "db", "migrate"], env=environment, check=False, stdout=output, stderr=output
+    )
+    if done.returncode:
+        raise CommandError(f"Airflow's database could not be made: read {log}, or delete the folder {log.parent}")
+
+
+def _program(name: str) -> str:
+    """A command of the Python environment that this one runs in, else of the PATH."""
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if found := shutil.which(name, path=places):
+        return found
+    wheel = {"localaws": "sagewind-localaws", "airflow": "apache-airflow"}[name]
+    raise CommandError(f"the command {name} is not there: install {wheel} beside sagewind")
+
+
+def _folder(project: Path) -> Path:
+    folder = project / STATE
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _kept(lines: Iterable[str], keep: object) -> Iterator[str]:
+    for line in lines:
+        keep(line)  # type: ignore[operator]
+        yield line
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

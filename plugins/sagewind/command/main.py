@@ -1,0 +1,100 @@
+"""The arguments of the command `sagewind`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagewind.command.errors import CommandError
+from sagewind.facts.version import VERSION
+from sagewind.pipeline.errors import ModelFileError, SourceError
+from sagewind.pipeline.project import MODELS, nearest
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
+    top = argparse.ArgumentParser(
+        "sagewind", description="A model's whole life on Amazon SageMaker from Apache Airflow."
+    )
+    top.add_argument("--version", action="version", version=f"sagewind {VERSION}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="new|model|run|up|images")
+    new = commands.add_parser("new", help="write a project: dags, include, requirements, compose file, Makefile")
+    new.add_argument("folder", type=Path, help="an empty folder, or one that is not there yet")
+    new.add_argument("--model", default="tumor", help="name of its first model (default: %(default)s)")
+    new.add_argument("--wheels", type=Path, help="folder of wheels to bring along (default: none)")
+    model = commands.add_parser("model", help="write a model file and its DAG file into the project")
+    model.add_argument("name", help="name of the model")
+    run = commands.add_parser("run", help="run a model's life once, on this machine, against the local AWS endpoint")
+    run.add_argument("model", help="name of a file in include/models")
+    run.add_argument("--source", help="other data than the model's file names (https://, s3://, file://, ...)")
+    up = commands.add_parser("up", help="Airflow and the local AWS endpoint on this machine, until Ctrl-C")
+    up.add_argument("--port", type=int, default=8080, help="of Airflow's UI (default: %(default)s)")
+    up.add_argument("--aws-port", type=int, default=4566, help="of the local AWS endpoint (default: %(default)s)")
+    for command in (model, run, up):
+        command.add_argument(
+            "--project", type=Path, help="the project (default: the nearest folder with include/models)"
+        )
+    commands.add_parser("images", help="print the folder of the images that come with sagewind, for localaws --images")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; exit code 0 success, 1 a run that failed, 2 something for the user to put right."""
+    options = parser().parse_args(argv)
+    try:
+        return _dispatch(options)
+    except (CommandError, ModelFileError, SourceError) as error:
+        sys.stderr.write(f"sagewind {options.command}: {error}\n")
+        return 2
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "images":
+        from sagewind.command.local import IMAGES
+
+        _tell(str(IMAGES))
+        return 0
+    if options.command == "new":
+        return _new(options)
+    project = options.project.absolute() if options.project else nearest(Path.cwd())
+    if project is None or not (project / MODELS).is_dir():
+        raise CommandError(
+            f"{project or Path.cwd()} is no project, as it has no {MODELS}: go into one, name it with --project, or "
+            "write one with `sagewind new DIR`"
+        )
+    if options.command == "model":
+        return _model(options.name, project)
+    from sagewind.command import local  # starts processes; the other commands do not need it
+
+    if options.command == "run":
+        return local.run(project, options.model, options.source)
+    return local.up(project, options.port, options.aws_port)
+
+
+def _new(options: argparse.Namespace) -> int:
+    from sagewind.command import new_project
+
+    made = new_project.create(options.folder, options.model, options.wheels)
+    for path in made:
+        _tell(f"wrote {options.folder / path}")
+    _tell(f"next: cd {options.folder} && make run")
+    return 0
+
+
+def _model(name: str, project: Path) -> int:
+    from sagewind.command import new_model
+
+    for path in new_model.create(name, project):
+        _tell(f"wrote {path}")
+    _tell(f"next: make run MODEL={name}")
+    return 0
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
