@@ -9,6 +9,7 @@ import sysconfig
 import venv
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,12 @@ def linked(folder: Path, *wheels: Path) -> Path:
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)  # our own
-    for command, module in (("airflow", "airflow.__main__"), ("localaws", "localaws.__main__")):
-        script = folder / "bin" / command
-        script.write_text(f"#!{folder}/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
+    for point in metadata.entry_points(group="console_scripts"):
+        if point.name not in ("airflow", "localaws", "sagewind"):
+            continue
+        script = folder / "bin" / point.name
+        text = f"#!{folder}/bin/python\nimport sys\nfrom {point.module} import {point.attr}\nsys.exit({point.attr}())\n"
+        script.write_text(text)
         script.chmod(0o755)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; exit code 0 success, 1 a run that failed, 2 something for the user to put right."""
     options = parser().parse_args(argv)
+    warnings.formatwarning = lambda message, *_, **__: f"sagewind {options.command}: {message}\n"
     try:
         return _dispatch(options)
     except (CommandError, ModelFileError, SourceError) as error:
