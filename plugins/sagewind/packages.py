@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind.aws import AwsClients, error_code, is_missing
-
-
-def ensure_group(aws: AwsClients, name: str, request: dict[str, Any], tags: list[dict[str, str]]) -> None:
-    """The package group is there, or it is made."""
-    from botocore.exceptions import ClientError
-
-    client = aws.client("sagemaker")
-    try:
-        client.create_model_package_group(ModelPackageGroupName=name, Tags=tags, **request)
-    except ClientError as error:
-        if "already exists" not in str(error) and error_code(error) != "ResourceInUse":
-            raise
+from sagewind.aws import AwsClients, is_missing
 
 
 def of_group(aws: AwsClients, group: str, **filters: Any) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +17,10 @@ from sagewind.pipeline.errors import did_you_mean
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+
+
+#: A call that brings something into being: the boto3 method of SageMaker and its arguments.
+Creation = tuple[str, dict[str, Any]]
 
 
 class SagewindOperator(BaseOperator):
@@ -51,6 +54,19 @@ class SagewindOperator(BaseOperator):
     def aws(self) -> AwsClients:
         """Clients of the task's connection."""
         return AwsClients(self.connection, self.region)
+
+    def creates(self, context: Context) -> list[Creation]:
+        """What this task, once it is rendered, sends to SageMaker to create what is not there yet, in order.
+
+        `execute()` sends these requests and no others, so what a dry run prints is what a run sends.
+        """
+        return []
+
+    def send(self, creation: Creation) -> dict[str, Any]:
+        """Send a request of `creates()`; returns the answer."""
+        call, request = creation
+        answer: dict[str, Any] = getattr(self.aws.client("sagemaker"), call)(**request)
+        return answer
 
     def skipped(self, reason: str) -> AirflowSkipException:
         """To raise when what follows shall be skipped; logged too, as Airflow's pages fold an exception's text away."""
@@ -134,6 +150,6 @@ def record_of(context: Context, task_id: str) -> dict[str, Any] | None:
         found = json.loads(found)
     if found is None:
         return None
-    if not isinstance(found, Mapping):
+    if not isinstance(found, dict):
         raise TaskRefused(f"task {task_id} returned {found!r}, expected its record: run it first")
-    return dict(found)
+    return found

@@ -63,10 +63,16 @@ class ShallDeployOperator(SagewindOperator):
 
     def execute(self, context: Context) -> str:
         """Go on or skip."""
+        if reason := self.reason_to_skip(context):
+            raise self.skipped(reason)
+        return self.wish
+
+    def reason_to_skip(self, context: Context) -> str | None:
+        """Why this run does not deploy; None if it does."""
         run_type = str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type))
         if self.wish == "never" or (self.wish == "auto" and run_type == "backfill"):
-            raise self.skipped(f"registered, not deployed: a {run_type} run, and deploy is {self.wish!r}")
-        return self.wish
+            return f"registered, not deployed: a {run_type} run, and deploy is {self.wish!r}"
+        return None
 
 
 class DriftOperator(SagewindOperator):

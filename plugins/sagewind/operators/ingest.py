@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagewind import s3
 from sagewind.errors import TaskRefused
@@ -27,6 +27,15 @@ MOMENT = source.field(
 )
 #: What a param that was left empty renders to.
 _NOTHING = ("", "None")
+
+
+class Planned(NamedTuple):
+    """A run's plan, the URI of its source, and the files by name that its jobs run."""
+
+    plan: dict[str, Any]
+    source: str
+    job_files: dict[str, bytes]
+    script_files: dict[str, bytes]
 
 
 class IngestOperator(SagewindOperator):
@@ -66,10 +75,11 @@ class IngestOperator(SagewindOperator):
         except (SourceError, ModelFileError) as error:
             raise TaskRefused(str(error)) from None
 
-    def _ingest(self, context: Context) -> dict[str, Any]:
-        spec, ti, run = self.spec, context["ti"], context["dag_run"]
+    def planned(self, context: Context, *, account: str, region: str) -> Planned:
+        """The run's plan without a snapshot, and what it was made from; asks neither AWS nor the source."""
+        spec, ti = self.spec, context["ti"]
         override = None if self.source_override in _NOTHING else self.source_override
-        start, end = self._window(run)
+        start, end = self._window(context["dag_run"])
         uri = source.choose(spec.name, spec.data.source, override, os.environ)
         if self.project:
             uri = source.fill_window(uri, start, end)
@@ -79,14 +89,19 @@ class IngestOperator(SagewindOperator):
             spec,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
-            account=str(self.aws.client("sts").get_caller_identity()["Account"]),
-            region=self.aws.region_name,
+            account=account,
+            region=region,
             source=source.parse(uri).shown,
             window_start=start,
             window_end=end,
             code_hash=bundle.digest(job_files, script_files),
             rehearsal=self.rehearsal,
         )
+        return Planned(made, uri, job_files, script_files)
+
+    def _ingest(self, context: Context) -> dict[str, Any]:
+        spec, account = self.spec, str(self.aws.client("sts").get_caller_identity()["Account"])
+        made, uri, job_files, script_files = self.planned(context, account=account, region=self.aws.region_name)
         s3.ensure_bucket(self.aws, made["bucket"], made=spec.aws.bucket is None)
         s3.put_all(self.aws, made["code"], job_files)
         if script_files:

@@ -18,7 +18,7 @@ from sagewind.endings import Ending, EndingCause
 from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused, break_of
 from sagewind.kinds import KINDS, KindName
 from sagewind.links import JobLink
-from sagewind.operators.base import SagewindOperator
+from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.ownership import FoundJob, Owner, check_rendered, decide, fingerprint
 from sagewind.patience import until
 from sagewind.pipeline.names import JOB_NAME_LIMIT
@@ -198,7 +198,7 @@ class JobOperator(SagewindOperator):
             context["task_state_store"].set(STATE_KEY, known)
             self.job_name, self._held = name, (name, owner.task)
             if action == "create":
-                self._create(context, owner, name, generation, digest)
+                self._create(context, owner, name, generation)
             elif found is not None:
                 # What a kill of an older try asks before it stops the job.
                 tags.write(self.aws, found[kind.arn_field], **{"try": str(owner.try_number)})
@@ -219,7 +219,15 @@ class JobOperator(SagewindOperator):
         found = job_records.look(self.aws, KINDS[self.kind], name)
         return found is None or job_records.ended(KINDS[self.kind], found)
 
-    def _create(self, context: Context, owner: Owner, name: str, generation: int, digest: str) -> None:
+    def creates(self, context: Context) -> list[Creation]:
+        """The job of the task's present generation."""
+        return [self._creation(self.owned_by(context), *self._current(context))]
+
+    def _creation(self, owner: Owner, name: str, generation: int) -> Creation:
+        kind, marks = KINDS[self.kind], owner.tags(generation=generation, fingerprint=fingerprint(self.request))
+        return kind.create, {**self.request, kind.name_field: name, "Tags": [*marks, *self.request.get("Tags", ())]}
+
+    def _create(self, context: Context, owner: Owner, name: str, generation: int) -> None:
         from botocore.exceptions import ClientError
 
         kind = KINDS[self.kind]
@@ -227,10 +235,9 @@ class JobOperator(SagewindOperator):
             raise TaskRefused(
                 f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name"
             )
-        marks = [*owner.tags(generation=generation, fingerprint=digest), *self.request.get("Tags", ())]
         self._creating = True
         try:
-            getattr(self.aws.client("sagemaker"), kind.create)(**{**self.request, kind.name_field: name, "Tags": marks})
+            self.send(self._creation(owner, name, generation))
         except ClientError as error:
             if error_code(error) in _NO_CAPACITY:
                 self._no_capacity(context, f"{self.kind} job {name} could not be started: {error}", judged=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sagewind import endpoints, packages
+from sagewind.aws import error_code
 from sagewind.errors import TaskRefused
-from sagewind.operators.base import SagewindOperator
+from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
 
 if TYPE_CHECKING:
@@ -41,32 +42,47 @@ class RegisterOperator(SagewindOperator):
         self.group_request = group_request
         self.approve = approve
 
+    def creates(self, context: Context) -> list[Creation]:
+        """The group and the version."""
+        owner = {_FINGERPRINT: fingerprint(self.request), _RUN: self.plan(context)["run_hash"]}
+        group = {
+            **self.group_request,
+            "ModelPackageGroupName": self.group,
+            "Tags": self.owned_by(context).tags(),
+        }
+        version = {
+            **self.request,
+            "ModelApprovalStatus": "Approved" if self.approve else "PendingManualApproval",
+            "CustomerMetadataProperties": {**self.request.get("CustomerMetadataProperties", {}), **owner},
+        }
+        return [("create_model_package_group", group), ("create_model_package", version)]
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Find or add the version."""
         check_rendered(self.request)
-        digest, run = fingerprint(self.request), self.plan(context)["run_hash"]
-        sagemaker = self.aws.client("sagemaker")
-        packages.ensure_group(self.aws, self.group, self.group_request, self.owned_by(context).tags())
+        group, version = self.creates(context)
+        wanted, sagemaker = version[1]["CustomerMetadataProperties"], self.aws.client("sagemaker")
+        self._ensure(group)
         for summary in packages.of_group(self.aws, self.group):
             there = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
             properties = there.get("CustomerMetadataProperties", {})
-            if properties.get(_FINGERPRINT) == digest and properties.get(_RUN) == run:
+            if all(properties.get(key) == wanted[key] for key in (_FINGERPRINT, _RUN)):
                 self.log.info("version %s was registered before", there["ModelPackageVersion"])
                 return _record(there)
-        made = sagemaker.create_model_package(
-            **{
-                **self.request,
-                "ModelApprovalStatus": "Approved" if self.approve else "PendingManualApproval",
-                "CustomerMetadataProperties": {
-                    **self.request.get("CustomerMetadataProperties", {}),
-                    _FINGERPRINT: digest,
-                    _RUN: run,
-                },
-            }
-        )
+        made = self.send(version)
         found = sagemaker.describe_model_package(ModelPackageName=made["ModelPackageArn"])
         self.log.info("registered version %s in group %s", found["ModelPackageVersion"], self.group)
         return _record(found)
+
+    def _ensure(self, group: Creation) -> None:
+        """The package group is there, or it is made."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self.send(group)
+        except ClientError as error:
+            if "already exists" not in str(error) and error_code(error) != "ResourceInUse":
+                raise
 
 
 class ApproveOperator(SagewindOperator):

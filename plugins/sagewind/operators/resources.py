@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagewind import tags
 from sagewind.errors import ResourceBusy, TaskRefused
-from sagewind.operators.base import SagewindOperator
+from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
 from sagewind.pipeline.names import resource_name
 from sagewind.resources import RESOURCES, ResourceApi, ResourceName
@@ -52,17 +52,21 @@ class ResourceOperator(SagewindOperator):
         self.name = name
         self.labels = labels or {}
 
+    def creates(self, context: Context) -> list[Creation]:
+        """The resource."""
+        kind, owner, digest = RESOURCES[self.resource], self.owned_by(context), fingerprint(self.request)
+        name = self.name or resource_name(self.model, "", dag_id=owner.dag_id, run_id=owner.run_id, fingerprint=digest)
+        marks = [*owner.tags(fingerprint=digest), *tags.made(self.labels)]
+        return [(kind.create, {**self.request, kind.name: name, "Tags": marks})]
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Create, or find what an earlier try created, or update."""
         check_rendered(self.request)
-        kind, owner, digest = RESOURCES[self.resource], self.owned_by(context), fingerprint(self.request)
-        name = self.name or resource_name(self.model, "", dag_id=owner.dag_id, run_id=owner.run_id, fingerprint=digest)
+        kind, digest, (creation,) = RESOURCES[self.resource], fingerprint(self.request), self.creates(context)
+        name = creation[1][kind.name]
         found = kind.look(self.aws, name)
         if found is None:
-            marks = [*owner.tags(fingerprint=digest), *tags.made(self.labels)]
-            found = getattr(self.aws.client("sagemaker"), kind.create)(
-                **{**self.request, kind.name: name, "Tags": marks}
-            )
+            found = self.send(creation)
             self.log.info("created %s %s", self.resource, name)
         elif tags.read(self.aws, found[kind.arn]).get("fingerprint") == digest:
             self.log.info("%s %s was created before", self.resource, name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sagewind import endpoints
 from sagewind.aws import error_code
 from sagewind.errors import ResourceBusy
-from sagewind.operators.base import SagewindOperator
+from sagewind.operators.base import Creation, SagewindOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -33,6 +33,11 @@ class DeployOperator(SagewindOperator):
         self.endpoint = endpoint
         self.config = config
 
+    def creates(self, context: Context) -> list[Creation]:
+        """The endpoint. One that is there is updated instead, to the same config."""
+        names = {"EndpointName": self.endpoint, "EndpointConfigName": self.config}
+        return [("create_endpoint", {**names, "Tags": self.owned_by(context).tags()})]
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Create or update; an endpoint that another deployment is changing is awaited first."""
         found = endpoints.look(self.aws, self.endpoint)
@@ -57,10 +62,9 @@ class DeployOperator(SagewindOperator):
     def _create(self, context: Context) -> dict[str, Any]:
         from botocore.exceptions import ClientError
 
+        (creation,) = self.creates(context)
         try:
-            made = self.aws.client("sagemaker").create_endpoint(
-                EndpointName=self.endpoint, EndpointConfigName=self.config, Tags=self.owned_by(context).tags()
-            )
+            made = self.send(creation)
         except ClientError as error:
             if "already exist" in str(error) or error_code(error) == "ResourceInUse":
                 raise ResourceBusy(
