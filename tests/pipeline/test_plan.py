@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sagewind.jobs import metric_names
-from sagewind.pipeline import bundle, dry_run, metrics, plan
+from sagewind.pipeline import bundle, metrics, plan
 from sagewind.pipeline.errors import ModelFileError
 from sagewind.pipeline.spec import AwsSpec, TrainSpec
 from tests.conftest import ROOT
@@ -79,16 +79,3 @@ def test_gates_know_what_the_evaluation_measures() -> None:
     assert set(metrics.BINARY) == set(metric_names.BINARY)
     assert set(metrics.MULTICLASS) == set(metric_names.MULTICLASS)
     assert set(metrics.REGRESSION) == set(metric_names.REGRESSION)
-
-
-def test_the_dry_run_prints_every_request_and_a_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    assert dry_run.main(["census"]) == 0
-    printed = capsys.readouterr().out
-    for word in ("CreateHyperParameterTuningJob", "CreateEndpoint", "nothing is sent", "a day, used or not"):
-        assert word in printed
-    assert "{{" not in printed
-
-
-def test_the_dry_run_of_an_unknown_model_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert dry_run.main(["nothing"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1

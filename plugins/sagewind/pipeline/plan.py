@@ -8,7 +8,6 @@ from typing import Any
 
 from sagewind.facts.version import VERSION
 from sagewind.pipeline import images, names
-from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.spec import AwsSpec, ModelSpec
 
 
@@ -73,22 +72,6 @@ def make(
             "end": window_end.isoformat(),
         },
     }
-
-
-def refs(plan: Mapping[str, Any], results: Mapping[tuple[str, str], str]) -> RunRefs:
-    """References with the plan's values, for tests and the dry run; `results` stands for what tasks will return."""
-    return RunRefs(
-        prefix=plan["prefix"],
-        code=plan["code"],
-        config=plan["config"],
-        sourcedir=plan["sourcedir"],
-        capture=plan["capture"],
-        role_arn=plan["role_arn"],
-        window_start=plan["window"]["start"],
-        window_end=plan["window"]["end"],
-        images=plan["images"],
-        result=lambda task, field: results[task, field],
-    )
 
 
 def job_config(spec: ModelSpec, plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from sagewind.pipeline.spec import InstanceSpec, ModelSpec
+from typing import Any
 
 #: US dollars per hour in us-east-1, SageMaker on demand; read off AWS's public price list, they change.
 DOLLARS_PER_HOUR: Mapping[str, float] = {
@@ -22,31 +21,45 @@ DOLLARS_PER_HOUR: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of an estimate; `dollars` is an upper bound at the job's time limit, None if the price is unknown."""
+    """One line of an estimate: `machines` of one type for `hours`; `until` tells for how long in words."""
 
     what: str
-    instance: InstanceSpec
+    machine: str
     machines: int
+    hours: float
+    until: str = ""
 
     @property
     def dollars(self) -> float | None:
-        """Cost if the job runs until it is stopped."""
-        price = DOLLARS_PER_HOUR.get(self.instance.type)
-        return None if price is None else price * self.machines * self.instance.max_minutes / 60
+        """The cost, None if the price is unknown."""
+        price = DOLLARS_PER_HOUR.get(self.machine)
+        return None if price is None else price * self.machines * self.hours
+
+    @property
+    def shown(self) -> str:
+        """The line as a row of a table."""
+        dollars = "unknown" if self.dollars is None else f"{self.dollars:.2f}"
+        return f"{self.what:15} {self.machines:3} x {self.machine:16} {dollars:>7}{self.until}"
 
 
-def estimate(spec: ModelSpec) -> list[Line]:
-    """The paid jobs of one training run, each at its time limit; a normal run ends in minutes."""
-    trainings = spec.tune.jobs.total if spec.tune else 1
-    return [
-        Line("prepare", spec.processing, spec.processing.count),
-        Line(spec.fit_task, spec.train.instance, spec.train.instance.count * trainings),
-        Line("evaluate", spec.processing, spec.processing.count),
-        Line("baseline", spec.monitor.instance, spec.monitor.instance.count),
-    ]
+def job(what: str, request: Mapping[str, Any], transform_minutes: int) -> Line:
+    """The job of a Create request, of whichever kind, at its time limit; a normal one ends in minutes.
+
+    A transform job has no limit of its own. Of a tuning job, all its trainings.
+    """
+    definition = request.get("TrainingJobDefinition", request)
+    machines = (
+        request.get("TransformResources")
+        or definition.get("ResourceConfig")
+        or definition["ProcessingResources"]["ClusterConfig"]
+    )
+    limits = request.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
+    count = machines["InstanceCount"] * limits.get("MaxNumberOfTrainingJobs", 1)
+    seconds = definition.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", transform_minutes * 60)
+    return Line(what, machines["InstanceType"], count, seconds / 3600)
 
 
-def endpoint_dollars_per_day(spec: ModelSpec) -> float | None:
-    """What the endpoint costs each day, used or not; None if the price is unknown."""
-    price = DOLLARS_PER_HOUR.get(spec.deploy.instance.type)
-    return None if price is None else price * spec.deploy.instance.count * 24
+def endpoint(variant: Mapping[str, Any]) -> Line:
+    """A day of one variant of an endpoint config."""
+    until = " a day, used or not, until it is deleted"
+    return Line("endpoint", variant["InstanceType"], variant["InitialInstanceCount"], 24, until)

@@ -1,4 +1,4 @@
-"""What a request takes from its run. Templates in a DAG; values in a test or a dry run."""
+"""What a request takes from its run, as templates that the run fills in."""
 
 from __future__ import annotations
 
