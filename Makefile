@@ -60,7 +60,7 @@ airflow: setup  ## an Airflow command against the stack that is up: ARGS="dags l
 	@$(PY) -m tools.stack airflow $(STATE_OPTION) $(if $(ARGS),,$(error write ARGS="..."; for example ARGS="dags list"))$(ARGS)
 
 dry-run: setup  ## print the SageMaker requests of a model without sending one: MODEL=tumor DAG=lifecycle
-	@$(PY) -m sagewind.workflows.dry_run "$$MODEL" $${DAG:+--dag "$$DAG"}
+	@. .venv/registry.sh && .venv/bin/sagewind dry-run "$$MODEL" $${DAG:+--dag "$$DAG"}
 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
 	@. .venv/registry.sh && .venv/bin/sagewind model "$${NAME:-}"

@@ -131,7 +131,7 @@ def test_the_projects_own_dag_files_are_what_the_command_writes(model: str) -> N
     assert (ROOT / "dags/housekeeping.py").read_text() == new_project.HOUSEKEEPING
 
 
-@pytest.mark.parametrize("command", [["model", "x"], ["run", "x"], ["up"]])
+@pytest.mark.parametrize("command", [["model", "x"], ["dry-run", "x"], ["run", "x"], ["up"]])
 def test_outside_of_a_project_the_command_says_so(command, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert nearest(tmp_path) is None

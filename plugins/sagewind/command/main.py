@@ -20,20 +20,26 @@ def parser() -> argparse.ArgumentParser:
         "sagewind", description="A model's whole life on Amazon SageMaker from Apache Airflow."
     )
     top.add_argument("--version", action="version", version=f"sagewind {VERSION}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="new|model|run|up|images")
+    commands = top.add_subparsers(dest="command", required=True, metavar="new|model|dry-run|run|up|images")
     new = commands.add_parser("new", help="write a project: dags, include, requirements, compose file, Makefile")
     new.add_argument("folder", type=Path, help="an empty folder, or one that is not there yet")
     new.add_argument("--model", default="tumor", help="name of its first model (default: %(default)s)")
     new.add_argument("--wheels", type=Path, help="folder of wheels to bring along (default: none)")
     model = commands.add_parser("model", help="write a model file and its DAG file into the project")
     model.add_argument("name", help="name of the model")
+    dry = commands.add_parser("dry-run", help="print the requests of a run and what it may cost; sends nothing")
+    dry.add_argument("model", help="name of a file in include/models")
+    dry.add_argument(
+        "--dag", default="training", help="training, lifecycle, batch_scoring, monitoring (default: %(default)s)"
+    )
+    dry.add_argument("--region", help="AWS region (default: the model file's, else us-east-1)")
     run = commands.add_parser("run", help="run a model's life once, on this machine, against the local AWS endpoint")
     run.add_argument("model", help="name of a file in include/models")
     run.add_argument("--source", help="other data than the model's file names (https://, s3://, file://, ...)")
     up = commands.add_parser("up", help="Airflow and the local AWS endpoint on this machine, until Ctrl-C")
     up.add_argument("--port", type=int, default=8080, help="of Airflow's UI (default: %(default)s)")
     up.add_argument("--aws-port", type=int, default=4566, help="of the local AWS endpoint (default: %(default)s)")
-    for command in (model, run, up):
+    for command in (model, dry, run, up):
         command.add_argument(
             "--project", type=Path, help="the project (default: the nearest folder with include/models)"
         )
@@ -68,6 +74,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         )
     if options.command == "model":
         return _model(options.name, project)
+    if options.command == "dry-run":
+        return _dry_run(options, project)
     from sagewind.command import local  # starts processes; the other commands do not need it
 
     if options.command == "run":
@@ -91,6 +99,17 @@ def _model(name: str, project: Path) -> int:
     for path in new_model.create(name, project):
         _tell(f"wrote {path}")
     _tell(f"next: make run MODEL={name}")
+    return 0
+
+
+def _dry_run(options: argparse.Namespace, project: Path) -> int:
+    from sagewind.errors import TaskRefused  # imports Airflow: seconds that the other commands need not wait
+    from sagewind.workflows import dry_run
+
+    try:
+        sys.stdout.write(dry_run.show(project, options.model, options.dag, options.region))
+    except (ValueError, TaskRefused) as error:
+        raise CommandError(str(error)) from None
     return 0
 
 

@@ -1,11 +1,10 @@
-"""`python -m sagewind.workflows.dry_run MODEL`: print every request of a run and what it may cost; nothing is sent.
+"""`sagewind dry-run MODEL`: every request of a run and what it may cost; nothing is sent.
 
 The run is imagined in an account that holds nothing yet. What only AWS will know stands as `<results.task.field>`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -18,15 +17,13 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from sagewind.errors import TaskRefused
 from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.operators.flow import ShallDeployOperator
 from sagewind.operators.ingest import IngestOperator
 from sagewind.operators.job import JobOperator
 from sagewind.pipeline import plan, prices
-from sagewind.pipeline.errors import ModelFileError
 from sagewind.pipeline.load import load_model
-from sagewind.pipeline.project import MODELS, nearest
+from sagewind.pipeline.project import MODELS
 from sagewind.pipeline.spec import ModelSpec
 from sagewind.workflows.factory import FAMILIES
 
@@ -148,26 +145,13 @@ def _output_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line; exit code 2 on a model file that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m sagewind.workflows.dry_run", description=__doc__)
-    parser.add_argument("model", help="name of a file in include/models")
-    parser.add_argument("--dag", choices=FAMILIES, default="training", help="which run (default: %(default)s)")
-    parser.add_argument("--region", help="AWS region (default: the model file's, else us-east-1)")
-    arguments = parser.parse_args(argv)
-    try:
-        project = nearest(Path.cwd())
-        if project is None:
-            raise ModelFileError(f"neither {Path.cwd()} nor a folder above it holds {MODELS}: go to your project first")
-        spec = load_model(arguments.model, project / MODELS)
-        with _output_to_stderr():
-            text = render(spec, project, arguments.dag, arguments.region or spec.aws.region or "us-east-1")
-    except (ValueError, TaskRefused) as error:  # of a model file, a source, a region or a setting: one sentence each
-        sys.stderr.write(f"{error}\n")
-        return 2
-    sys.stdout.write(text)
-    return 0
+def show(project: Path, model: str, family: str, region: str | None) -> str:
+    """The print-out of one of a model's DAGs; what Airflow says meanwhile goes to stderr.
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    ValueError or TaskRefused with one sentence of a model file, a source, a region or a setting.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"the DAG is {family!r}: use one of {', '.join(FAMILIES)}")
+    spec = load_model(model, project / MODELS)
+    with _output_to_stderr():
+        return render(spec, project, family, region or spec.aws.region or "us-east-1")
