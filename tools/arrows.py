@@ -34,6 +34,8 @@ HIDDEN = {
     False: re.compile(r"(?<![\w./-])localaws\.[a-z_]\w*\.?\w*|packages/localaws"),
 }
 PRODUCT = ("dags/", "include/", "plugins/", "tools/stack/")
+#: Packages whose parts the rules tell apart: `from sagewind import jobs` names sagewind.jobs.
+DIVIDED = ("sagewind", "sagewind.jobs", "tools")
 PATH_EDITS = frozenset({"append", "extend", "insert", "remove", "pop", "clear", "reverse", "sort"})
 
 
@@ -59,12 +61,24 @@ def _area(
 EVERYTHING = tuple(OURS)
 #: What AWS's images do not have.
 NOT_IN_CONTAINERS = ("airflow", "boto3", "botocore", "pydantic", "yaml")
+JOBS = "plugins/sagewind/jobs"
+#: The programs of the analyses, which share `jobs/analysis`; `monitor` starts the others by name.
+ANALYSES = ("monitor", "quality", "bias", "explain")
+
+
+def _jobs(folder: str, *but_not: str) -> Area:
+    not_these = tuple(f"sagewind.jobs.{name}" for name in but_not)
+    return _area(folder, "sagewind.jobs", "sagewind.facts", but_not=not_these, banned=NOT_IN_CONTAINERS)
+
+
 # The first area whose folder holds a file is its area.
 AREAS = (
     _area("dags", "sagewind.workflows", "sagewind.operators", "sagewind.sensors", light=True),
     _area("plugins/include", "sagewind.workflows", light=True),
     _area("plugins/sagewind/facts", "sagewind.facts", plain=True),
-    _area("plugins/sagewind/jobs", "sagewind.jobs", "sagewind.facts", banned=NOT_IN_CONTAINERS),
+    *(_jobs(f"{JOBS}/{name}", *(other for other in ANALYSES if other != name)) for name in ANALYSES),
+    _jobs(f"{JOBS}/analysis", *ANALYSES),
+    _jobs(JOBS, "analysis", *ANALYSES),
     _area("plugins/sagewind/images", banned=NOT_IN_CONTAINERS),
     _area("plugins/sagewind/pipeline", "sagewind.pipeline", "sagewind.facts", banned=("airflow",), light=True),
     _area("plugins/sagewind/workflows", "sagewind", but_not=("sagewind.jobs", "sagewind.triggers"), light=True),
@@ -125,8 +139,7 @@ def modules_named_by(node: ast.AST) -> list[str]:
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         base = "." * node.level + (node.module or "")
-        # `from sagewind import jobs` names sagewind.jobs; below that level the base alone decides.
-        return [f"{base}.{alias.name}" for alias in node.names] if base in ("sagewind", "tools") else [base]
+        return [f"{base}.{alias.name}" for alias in node.names] if base in DIVIDED else [base]
     if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
         called, name = ast.unparse(node.func), node.args[0].value
         if called in ("importlib.import_module", "import_module", "__import__") and isinstance(name, str):

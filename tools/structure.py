@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tools.arrows import Offence, modules_named_by, python_files
+from tools.arrows import ANALYSES, JOBS, Offence, modules_named_by, python_files
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "structure.md"
@@ -44,7 +44,9 @@ PRODUCT = (
     ("plugins/sagewind/workflows",),
     ("plugins/sagewind",),
     ("plugins/sagewind/pipeline", "plugins/sagewind/images"),
-    ("plugins/sagewind/jobs",),
+    tuple(f"{JOBS}/{name}" for name in ANALYSES),
+    (f"{JOBS}/analysis",),
+    (JOBS,),
     ("plugins/sagewind/facts",),
 )
 
@@ -196,7 +198,7 @@ def render(root: Path) -> str:
     endpoint = _Drawing([sorted(floor) for floor in reversed(FLOORS)], here)
 
     def place(path: str) -> str | None:
-        return next((room for row in PRODUCT for room in row if path.startswith(room + "/")), None)
+        return max((room for row in PRODUCT for room in row if path.startswith(room + "/")), key=len, default=None)
 
     arrows: Graph = {room: set() for row in PRODUCT for room in row}
     for path, imported in graph.items():

@@ -9,9 +9,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from sagewind.jobs import importance, metric_names, scoring
+from sagewind.jobs import importance, metric_names, quality_statistics, scoring
 from sagewind.jobs.job import UserError
-from sagewind.jobs.quality import quality_statistics
 
 #: A model without scikit-learn: what it says is the first feature.
 FIRST_FEATURE = """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sagewind.jobs.quality import constraints as quality
+from sagewind.jobs import quality_constraints as quality
 from sagewind.pipeline.refs import templates
 from sagewind.pipeline.requests import processing, registry, training, tuning
 from sagewind.pipeline.spec import ModelSpec

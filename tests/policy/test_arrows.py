@@ -43,7 +43,7 @@ FORBIDDEN = [
         "plugins/sagewind/jobs/j.py",
         "import localaws.store\n",
         1,
-        "jobs may import sagewind.facts, sagewind.jobs",
+        "jobs may import sagewind.facts, sagewind.jobs, not sagewind.jobs.analysis",
     ),
     (
         "packages/localaws/src/localaws/l.py",
@@ -54,6 +54,25 @@ FORBIDDEN = [
     ("plugins/sagewind/facts/f.py", "import yaml\n", 1, "needs nothing but Python itself"),
     ("plugins/sagewind/facts/f.py", "from sagewind.pipeline import names\n", 1, "facts may import sagewind.facts"),
     ("plugins/sagewind/jobs/j.py", "def f():\n    import boto3\n", 2, "jobs stays free of boto3"),
+    ("plugins/sagewind/jobs/bias/j.py", "from sagewind.jobs import quality\n", 1, "imports sagewind.jobs.quality: "),
+    (
+        "plugins/sagewind/jobs/explain/j.py",
+        "def f():\n    import sagewind.jobs.bias.config\n",
+        2,
+        "not sagewind.jobs.b",
+    ),
+    (
+        "plugins/sagewind/jobs/analysis/j.py",
+        "from sagewind.jobs.monitor import kll\n",
+        1,
+        "not sagewind.jobs.bias, sage",
+    ),
+    (
+        "plugins/sagewind/jobs/j.py",
+        "from sagewind.jobs.analysis import dataset\n",
+        1,
+        "not sagewind.jobs.analysis, sage",
+    ),
     ("tools/stack/s.py", "from localaws import store\n", 1, "tools/stack may import sagewind.facts, sagewind.pipeline"),
     (
         "plugins/sagewind/images/x/train.py",
@@ -96,6 +115,10 @@ ALLOWED = [
         "from sagewind import x\nfrom sagewind.pipeline import spec\nimport airflow.sdk\n",
     ),
     ("plugins/sagewind/workflows/w.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas\n"),
+    (
+        "plugins/sagewind/jobs/bias/j.py",
+        "from sagewind.jobs import analysis, page\nimport sagewind.jobs.bias.drift\n",
+    ),
     ("plugins/sagewind/o.py", "def hook():\n    import boto3\n    return boto3\n"),
     ("packages/localaws/src/localaws/l.py", "import botocore.session\nfrom localaws import store\n"),
     ("tests/test_x.py", "import sys\nprint(sys.path)\nfrom localaws import store\n"),

@@ -16,19 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import contract, evaluate_report, gates, importance, metric_names, metrics, scoring
+from sagewind.jobs import (
+    contract,
+    evaluate_report,
+    gates,
+    importance,
+    metric_names,
+    metrics,
+    quality_statistics,
+    scoring,
+)
+from sagewind.jobs import quality_constraints as constraints
 from sagewind.jobs.config import JobConfig, load
 from sagewind.jobs.job import UserError, read_json, run, write_json
 from sagewind.jobs.metrics import Codes, Floats
-from sagewind.jobs.quality import constraints, quality_statistics
 from sagewind.jobs.scoring import Scorer
 
 VERSION = 1
-LAYOUT = {
-    "binary": "binary_classification_metrics",
-    "multiclass": "multiclass_classification_metrics",
-    "regression": "regression_metrics",
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def main() -> None:
     write_json(output / contract.EVALUATION_JSON, evaluation)
     # What the quality of later predictions is held against.
     kind = constraints.PROBLEM_TYPES[config.problem]
-    write_json(output / contract.CONSTRAINTS_JSON, constraints.suggest(kind, evaluation[LAYOUT[config.problem]]))
+    write_json(output / contract.CONSTRAINTS_JSON, constraints.suggest(kind, evaluation[constraints.METRICS[kind]]))
     report = evaluate_report.render(config, scored.actual, scores, schema, summary, evaluation)
     (output / contract.REPORT_HTML).write_text(report, encoding="utf-8")
     for name, value in evaluation["metrics"].items():
@@ -137,7 +141,7 @@ def evaluate(config: JobConfig, scored: Scored, scorer: Scorer) -> dict[str, Any
         "classes": scored.schema["classes"],
         "rows": len(scored.actual),
         "threshold": config.threshold if config.problem == "binary" else None,
-        LAYOUT[config.problem]: block,
+        constraints.METRICS[constraints.PROBLEM_TYPES[config.problem]]: block,
         "metrics": flat,
         "gates": gates.judge(config.gates, flat),
         **extra,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sagewind.jobs.quality import constraints, payload
+from sagewind.jobs import quality_constraints as constraints
+from sagewind.jobs.analysis import payload
 from tests.jobs.quality.test_merge import Merge, label, request
 
 PREFIX = "sagewind-verify"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagewind.jobs.monitor.window import CaptureWindow
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.quality.merge import merge
 
 HOUR = "2026/11/20/03"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sagewind.jobs import contract
-from sagewind.jobs.quality import output
+from sagewind.jobs.analysis import output
 from sagewind.pipeline import bundle
 from tests.conftest import ROOT
 from tests.jobs.quality.test_merge import label, request

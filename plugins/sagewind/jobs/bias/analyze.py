@@ -16,7 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import contract, dataset
+from sagewind.jobs import contract
+from sagewind.jobs.analysis import clarify, dataset, output, records, settings
+from sagewind.jobs.analysis.payload import UnusableRecord, number
+from sagewind.jobs.analysis.records import RecordSource, RecordTally, Sample
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.bias import config as configuration
 from sagewind.jobs.bias import drift, metrics, report
 from sagewind.jobs.bias.columns import CodedColumn, Selected, require_some, select, text_of
@@ -25,15 +29,8 @@ from sagewind.jobs.bias.drift import POST, PRE, Key
 from sagewind.jobs.bias.metrics import Bools, FacetRows, Floats
 from sagewind.jobs.bias.result import BiasResult
 from sagewind.jobs.job import UserError, read_json, write_json
-from sagewind.jobs.monitor.window import CaptureWindow
-from sagewind.jobs.quality import output, records, settings
-from sagewind.jobs.quality.outcomes import number
-from sagewind.jobs.quality.payload import UnusableRecord
-from sagewind.jobs.quality.records import RecordSource, RecordTally, Sample
 
 PROGRAM = "model-bias"
-DATA = f"{contract.ROOT}/processing/input/data"
-OUTPUT = f"{contract.ROOT}/processing/output"
 STAGES = {PRE: "Pre-training", POST: "Post-Training"}
 
 
@@ -81,7 +78,7 @@ class BiasTable:
         if name not in self.inputs:
             shown = ", ".join(self.inputs)
             raise UserError(
-                f"{configuration.FILE}: {settings_name} is {which!r}, the data's feature columns are {shown}: "
+                f"{clarify.FILE}: {settings_name} is {which!r}, the data's feature columns are {shown}: "
                 "name one of these"
             )
         return self.inputs[name]
@@ -103,7 +100,7 @@ def main() -> None:
 
 def source(config: BiasConfig) -> RecordSource:
     """Where the rows come from, by environment and configuration."""
-    text = os.environ.get(contract.DATASET_FORMAT) or configuration.table_format(config)
+    text = os.environ.get(contract.DATASET_FORMAT) or clarify.table_format(config.dataset_type, config.headers)
     kind, options = dataset.dataset_format(text)
     captured = kind in (dataset.CAPTURE, dataset.MERGED)
     wanted = settings.attributes()
@@ -118,7 +115,7 @@ def source(config: BiasConfig) -> RecordSource:
         None if config.predicted_label is None or captured else _attribute(config, config.predicted_label)
     )
     return RecordSource(
-        folder=settings.folder(contract.DATASET_SOURCE, DATA),
+        folder=settings.folder(contract.DATASET_SOURCE, clarify.DATA),
         kind=kind,
         options=options,
         attributes=replace(
@@ -266,7 +263,7 @@ def _groups(facet: Facet, column: CodedColumn) -> list[tuple[Any, ...]]:
         return [facet.values]
     if column.quantity(()):
         raise UserError(
-            f"{configuration.FILE}: the facet {column.name!r} holds numbers: give the threshold of its group as "
+            f"{clarify.FILE}: the facet {column.name!r} holds numbers: give the threshold of its group as "
             "value_or_threshold"
         )
     return [(text,) for text in column.texts]
@@ -292,8 +289,8 @@ def _without_gaps(rows: FacetRows, selected: Selected, features: Floats | None) 
 
 
 def _write(result: BiasResult, config: BiasConfig) -> None:
-    folder = settings.folder(contract.OUTPUT_PATH, OUTPUT)
-    write_json(folder / configuration.ANALYSIS_JSON, result.analysis)
+    folder = settings.folder(contract.OUTPUT_PATH, clarify.OUTPUT)
+    write_json(folder / clarify.ANALYSIS_JSON, result.analysis)
     if result.violations is not None:
         entries = [violation.record() for violation in result.violations]
         write_json(folder / contract.VIOLATIONS_JSON, {"version": drift.VERSION, "violations": entries})

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.jobs.analysis.clarify import FILE, find
 from sagewind.jobs.bias.metrics import POST_TRAINING, PRE_TRAINING, BiasMetric
 from sagewind.jobs.job import UserError, read_json
 
-ANALYSIS_CONFIG = "analysis_config"
-ANALYSIS_JSON = "analysis.json"
-#: Where Clarify's containers find the file (SDK); a monitoring schedule may name it otherwise, then any JSON counts.
-FOLDER, FILE = f"{contract.ROOT}/processing/input/config", "analysis_config.json"
 #: Other names of metrics that the guide uses.
 ALIASES = {"DCAcc": "DCA", "DCAACC": "DCA"}
-FORMATS = {
-    "text/csv": '{"csv": {"header": %s}}',
-    "application/jsonlines": '{"json": {"lines": true}}',
-    "application/x-parquet": '{"parquet": {}}',
-}
 
 
 @dataclass(frozen=True)
@@ -80,16 +69,6 @@ def load() -> BiasConfig:
     return parse(read_json(find(), "the analysis configuration"))
 
 
-def find() -> Path:
-    """The configuration's file: the variable `analysis_config`, else the one in the input folder `config`."""
-    given = os.environ.get(ANALYSIS_CONFIG)
-    if given:
-        return contract.resolve(given)
-    folder = contract.resolve(FOLDER)
-    others = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return folder / FILE if (folder / FILE).exists() or not others else others[0]
-
-
 def parse(document: Mapping[str, Any]) -> BiasConfig:
     """Typed form of the configuration's JSON."""
     facets = document.get("facet")
@@ -114,14 +93,6 @@ def parse(document: Mapping[str, Any]) -> BiasConfig:
         post_required="post_training_bias" in methods,
         dataset_type=str(document.get("dataset_type") or "text/csv"),
     )
-
-
-def table_format(config: BiasConfig) -> str:
-    """The `dataset_format` that stands for the configuration's dataset_type."""
-    if config.dataset_type not in FORMATS:
-        raise UserError(f"{FILE}: dataset_type is {config.dataset_type!r}: use one of {', '.join(FORMATS)}")
-    form = FORMATS[config.dataset_type]
-    return form % ("false" if config.headers else "true") if "%s" in form else form
 
 
 def _facet(facet: Any) -> Facet:

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from sagewind.jobs import page
+from sagewind.jobs.analysis import output
 from sagewind.jobs.bias import drift
 from sagewind.jobs.bias.drift import POST, PRE, Key
 from sagewind.jobs.bias.result import BiasResult
-from sagewind.jobs.quality import report
 from sagewind.jobs.svg import number
 
 FOOTER = "analysis.json and constraint_violations.json beside this page hold the numbers."
@@ -50,7 +50,7 @@ def render(result: BiasResult) -> str:
     for stage, heading in TITLES.items():
         for facet, groups in result.analysis.get(stage, {}).get("facets", {}).items():
             sections += [_group(result, stage, heading, facet, group, before, bad) for group in groups]
-    sections.append(report.notes([*result.tally.notes(), *result.notes]))
+    sections.append(output.notes([*result.tally.notes(), *result.notes]))
     return page.document(title, f"{result.tally.used:,} rows", sections, FOOTER)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagewind.jobs.analysis.records import RecordTally
 from sagewind.jobs.bias.drift import BiasViolation
-from sagewind.jobs.quality.records import RecordTally
 
 
 @dataclass

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import contract, dataset, scoring
-from sagewind.jobs.bias.analyze import DATA, OUTPUT
-from sagewind.jobs.bias.config import ANALYSIS_JSON, FORMATS
+from sagewind.jobs import contract, scoring
+from sagewind.jobs.analysis import clarify, dataset, output, settings
+from sagewind.jobs.analysis.records import RecordSource, RecordTally
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.explain import config as configuration
 from sagewind.jobs.explain import explainers, features, report
 from sagewind.jobs.explain.config import ExplainConfig
@@ -26,9 +27,6 @@ from sagewind.jobs.explain.ndcg import ndcg
 from sagewind.jobs.explain.result import ExplainResult
 from sagewind.jobs.job import UserError, read_json, write_json
 from sagewind.jobs.metrics import Floats
-from sagewind.jobs.monitor.window import CaptureWindow
-from sagewind.jobs.quality import output, settings
-from sagewind.jobs.quality.records import RecordSource, RecordTally
 
 PROGRAM = "model-explainability"
 VERSION = "1.0"
@@ -54,10 +52,7 @@ def main() -> None:
 
 def source(config: ExplainConfig) -> RecordSource:
     """Where the rows come from, by environment and configuration; neither labels nor responses are needed."""
-    text = os.environ.get(contract.DATASET_FORMAT)
-    if not text:
-        form = FORMATS[config.dataset_type]
-        text = form % ("false" if config.headers else "true") if "%s" in form else form
+    text = os.environ.get(contract.DATASET_FORMAT) or clarify.table_format(config.dataset_type, config.headers)
     kind, options = dataset.dataset_format(text)
     headers = list(config.headers)
     if kind in (dataset.CAPTURE, dataset.MERGED):
@@ -67,7 +62,7 @@ def source(config: ExplainConfig) -> RecordSource:
         headers = [name for name in headers if name not in left_out]
     wanted = settings.attributes()
     return RecordSource(
-        folder=settings.folder(contract.DATASET_SOURCE, DATA),
+        folder=settings.folder(contract.DATASET_SOURCE, clarify.DATA),
         kind=kind,
         options=options,
         attributes=settings.Attributes(features=wanted.features or config.features),
@@ -206,7 +201,7 @@ def compare(result: ExplainResult) -> None:
 
 
 def _write_local(values: Floats, names: list[str]) -> None:
-    folder = settings.folder(contract.OUTPUT_PATH, OUTPUT) / LOCAL_FOLDER
+    folder = settings.folder(contract.OUTPUT_PATH, clarify.OUTPUT) / LOCAL_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     outputs = values.shape[2]
     header = [f"{name}_label{index}" if outputs > 1 else name for index in range(outputs) for name in names]
@@ -216,12 +211,12 @@ def _write_local(values: Floats, names: list[str]) -> None:
 
 
 def _write(result: ExplainResult) -> None:
-    folder = settings.folder(contract.OUTPUT_PATH, OUTPUT)
+    folder = settings.folder(contract.OUTPUT_PATH, clarify.OUTPUT)
     labels = {
         label: {"global_shap_values": values, "expected_value": result.expected[label]}
         for label, values in result.labels.items()
     }
-    write_json(folder / ANALYSIS_JSON, {"version": VERSION, "explanations": {"kernel_shap": labels}})
+    write_json(folder / clarify.ANALYSIS_JSON, {"version": VERSION, "explanations": {"kernel_shap": labels}})
     write_json(folder / EXPLANATION_JSON, {**result.how, "ndcg": result.scores, "notes": result.notes})
     texts = None
     if result.baseline is not None:

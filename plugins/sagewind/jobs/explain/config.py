@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs.bias.config import FILE, FORMATS, find
+from sagewind.jobs.analysis.clarify import FILE, FORMATS, find
+from sagewind.jobs.analysis.payload import UnusableRecord, number
 from sagewind.jobs.explain import explainers, kernel
 from sagewind.jobs.job import UserError, read_json
 from sagewind.jobs.metrics import Floats
-from sagewind.jobs.quality.outcomes import number
-from sagewind.jobs.quality.payload import UnusableRecord
 
 AGGREGATIONS = ("mean_abs", "median", "mean_sq")
 #: Rows that are explained at most unless `max_rows` says otherwise; TreeSHAP is fast, Kernel SHAP asks the model often.

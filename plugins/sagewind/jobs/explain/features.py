@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from sagewind.jobs.analysis import records
+from sagewind.jobs.analysis.payload import UnusableRecord, number
+from sagewind.jobs.analysis.records import RecordSource, RecordTally
 from sagewind.jobs.job import UserError
 from sagewind.jobs.metrics import Floats
-from sagewind.jobs.quality import records
-from sagewind.jobs.quality.outcomes import number
-from sagewind.jobs.quality.payload import UnusableRecord
-from sagewind.jobs.quality.records import RecordSource, RecordTally
 
 
 @dataclass

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sagewind.jobs import page, svg
+from sagewind.jobs.analysis import output
 from sagewind.jobs.explain.ndcg import THRESHOLD
 from sagewind.jobs.explain.result import ExplainResult
-from sagewind.jobs.quality import report
 from sagewind.jobs.svg import number
 
 FOOTER = "analysis.json, explanation.json and constraint_violations.json beside this page hold the numbers."
@@ -28,7 +28,7 @@ def render(result: ExplainResult) -> str:
         sections.append(_scores(result))
     for label, values in result.labels.items():
         sections.append(_label(label, values, (result.baseline or {}).get(label)))
-    sections.append(report.notes([*result.tally.notes(), *result.notes]))
+    sections.append(output.notes([*result.tally.notes(), *result.notes]))
     return page.document(title, subtitle, sections, FOOTER)
 
 

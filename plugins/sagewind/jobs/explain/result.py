@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from sagewind.jobs.analysis.records import RecordTally
 from sagewind.jobs.explain.ndcg import THRESHOLD
-from sagewind.jobs.quality.records import RecordTally
 
 
 @dataclass

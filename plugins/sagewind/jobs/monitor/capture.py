@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.config import parse_time
 from sagewind.jobs.job import UserError
 from sagewind.jobs.monitor.batches import ReaderRemarks
 from sagewind.jobs.monitor.read_csv import opened
 from sagewind.jobs.monitor.rows import Row, UnreadableRecord, text_of
 from sagewind.jobs.monitor.scripts import InferenceRecord
-from sagewind.jobs.monitor.window import CaptureWindow
 
 ENDPOINT_INPUT, ENDPOINT_OUTPUT = "endpointInput", "endpointOutput"
 BATCH_OUTPUT = "batchTransformOutput"

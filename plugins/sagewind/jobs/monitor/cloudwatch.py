@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sagewind.jobs import contract
+from sagewind.jobs.analysis import output
 from sagewind.jobs.monitor.checks import Distance
 from sagewind.jobs.monitor.column_profile import ColumnProfile
 
 
 def write(folder: Path, profiles: Sequence[ColumnProfile], distances: Mapping[str, Distance], moment: datetime) -> Path:
     """Write the metrics of all columns below `folder`; returns the file. `moment` is their time stamp."""
-    common = {"Timestamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"), "Dimensions": _dimensions()}
+    common = {"Timestamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"), "Dimensions": output.dimensions()}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / contract.CLOUDWATCH_FILE
     with path.open("w", encoding="utf-8") as file:
@@ -24,11 +24,6 @@ def write(folder: Path, profiles: Sequence[ColumnProfile], distances: Mapping[st
             for metric in _metrics(profile, distances.get(profile.name)):
                 file.write(json.dumps({**metric, **common}) + "\n")
     return path
-
-
-def _dimensions() -> list[dict[str, str]]:
-    given = {"Endpoint": contract.ENDPOINT_NAME, "MonitoringSchedule": contract.SCHEDULE_NAME}
-    return [{"Name": name, "Value": os.environ[key]} for name, key in given.items() if os.environ.get(key)]
 
 
 def _metrics(profile: ColumnProfile, distance: Distance | None) -> Iterator[dict[str, Any]]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from sagewind.jobs import contract
-from sagewind.jobs.dataset import metric_time, required
-from sagewind.jobs.job import UserError, read_json, write_json, write_message
+from sagewind.jobs.analysis.dataset import metric_time, required
+from sagewind.jobs.analysis.output import conclude
+from sagewind.jobs.analysis.window import CaptureWindow
+from sagewind.jobs.job import UserError, read_json, write_json
 from sagewind.jobs.monitor import checks, cloudwatch, column_profile, constraints, drift_file, inputs, report, scripts
 from sagewind.jobs.monitor.column_profile import ColumnProfile
 from sagewind.jobs.monitor.constraints import FeatureConstraint
-from sagewind.jobs.monitor.window import CaptureWindow
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,11 @@ def _publish(profiles: Sequence[ColumnProfile], baseline: Baseline | None, outco
 
 
 def _tell(dataset: inputs.Dataset, outcome: DataQualityResult | None) -> None:
-    """The log and the message; its texts are those of AWS's analyzer."""
+    """The log and the message."""
     for note in dataset.notes:
         print(f"monitor: {note}")
     print(f"monitor: {dataset.rows} rows, {len(dataset.columns)} columns analysed")
     found = outcome.violations if outcome else ()
     for violation in found:
         print(f"monitor: {violation.feature_name}: {violation.constraint_check_type}: {violation.description}")
-    if found:
-        write_message(f"CompletedWithViolations: Job completed successfully with {len(found)} violations.")
-    else:
-        write_message("Completed: Job completed successfully with no violations.")
+    conclude(len(found))

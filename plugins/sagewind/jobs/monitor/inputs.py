@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sagewind.jobs import contract
+from sagewind.jobs.analysis.dataset import CAPTURE, JSON, MERGED, PARQUET, TRUE, dataset_format, required
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.config import parse_time
-from sagewind.jobs.dataset import CAPTURE, JSON, MERGED, PARQUET, TRUE, dataset_format, required
 from sagewind.jobs.job import UserError
 from sagewind.jobs.monitor import engine, kernels, read_csv, read_parquet, rows, scripts
 from sagewind.jobs.monitor.batches import ReaderRemarks
@@ -22,7 +23,6 @@ from sagewind.jobs.monitor.capture import INDEXES, Captured
 from sagewind.jobs.monitor.column import ColumnState
 from sagewind.jobs.monitor.engine import DatasetState, Domains, InputPart
 from sagewind.jobs.monitor.rows import Row
-from sagewind.jobs.monitor.window import CaptureWindow
 
 CAPTURE_SUFFIXES = (".jsonl", ".json", ".gz")
 #: Columns that batch transform appends to a CSV line for monitoring: the inference id and its time.

@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sagewind.jobs import contract, dataset
+from sagewind.jobs import contract, quality_statistics
+from sagewind.jobs import quality_constraints as constraints
+from sagewind.jobs.analysis import dataset, output, records, settings
+from sagewind.jobs.analysis.payload import UnusableRecord
+from sagewind.jobs.analysis.records import RecordSource, RecordTally, Sample
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.job import UserError, read_json, write_json
-from sagewind.jobs.monitor.window import CaptureWindow
-from sagewind.jobs.quality import constraints, outcomes, output, quality_statistics, records, report, settings
-from sagewind.jobs.quality.constraints import MetricConstraint
-from sagewind.jobs.quality.payload import UnusableRecord
-from sagewind.jobs.quality.records import RecordSource, RecordTally, Sample
+from sagewind.jobs.quality import outcomes, report
 from sagewind.jobs.quality.result import QualityResult
+from sagewind.jobs.quality_constraints import MetricConstraint
 
 PROGRAM = "model-quality"
 #: The five draws of the standard deviation; one seed, so that a run repeated says the same.

@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sagewind.jobs import contract, dataset
+from sagewind.jobs import contract
+from sagewind.jobs import quality_constraints as constraints
+from sagewind.jobs.analysis import dataset, settings
+from sagewind.jobs.analysis.records import RecordSource, RecordTally
+from sagewind.jobs.analysis.settings import Attributes
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.job import UserError, read_json, run, write_json
-from sagewind.jobs.monitor.window import CaptureWindow
-from sagewind.jobs.quality import analyze, constraints, merge, settings
-from sagewind.jobs.quality.records import RecordSource, RecordTally
-from sagewind.jobs.quality.settings import Attributes
+from sagewind.jobs.quality import analyze, merge
 
 #: Key of merge.json: constraints whose metric the rows do not define.
 NOT_CHECKED = "constraints_not_checked"

@@ -31,12 +31,12 @@ from pathlib import Path
 from typing import Any
 
 from sagewind.jobs import contract, page
+from sagewind.jobs.analysis import output, settings
+from sagewind.jobs.analysis.payload import UnusableRecord
+from sagewind.jobs.analysis.records import UNREADABLE, RecordTally, lines, moment
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.job import UserError, run, write_json, write_message
-from sagewind.jobs.monitor.window import CaptureWindow
-from sagewind.jobs.quality import report, settings
 from sagewind.jobs.quality.join import Label, LabelIndex
-from sagewind.jobs.quality.payload import UnusableRecord
-from sagewind.jobs.quality.records import UNREADABLE, RecordTally, lines, moment
 
 PROGRAM = "ground-truth-merge"
 MERGE_FOLDER, MERGE_JSON = "merge", "merge.json"
@@ -256,7 +256,7 @@ def render(merged: Merged) -> str:
         [
             page.verdict(True if captured.used else None, share, explained),
             page.section("What was counted", page.card(page.table(("What", "How many"), rows, numeric=(1,)))),
-            report.notes([*captured.notes()[1:], *merged.labels.shown]),
+            output.notes([*captured.notes()[1:], *merged.labels.shown]),
         ],
         f"{MERGE_JSON} beside this page holds the numbers, {MERGE_FOLDER}/ the merged records.",
     )

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from sagewind.jobs.analysis.payload import UnusableRecord, number
+from sagewind.jobs.analysis.records import RecordTally, Sample
 from sagewind.jobs.columns import is_number
 from sagewind.jobs.job import UserError
 from sagewind.jobs.labels import class_name
 from sagewind.jobs.metrics import Codes, Floats
-from sagewind.jobs.quality.payload import UnusableRecord
-from sagewind.jobs.quality.records import RecordTally, Sample
 
 #: Labels that are taken for the positive class where `positive_label` is not given, the first that occurs.
 USUAL_POSITIVES = ("1", "true", "True", "TRUE")
@@ -43,17 +43,6 @@ class Classes:
         if text not in self.codes and len(self.codes) >= MOST_CLASSES:
             raise UserError(f"there are more than {MOST_CLASSES} classes: set problem_type to Regression")
         return self.codes.setdefault(text, len(self.codes))
-
-
-def number(value: Any, what: str) -> float:
-    """A finite number from a record; UnusableRecord if the value is none."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = math.nan
-    if isinstance(value, bool) or not math.isfinite(found):
-        raise UnusableRecord(f"the {what} is {value!r}, it must be a finite number")
-    return found
 
 
 def is_known(label: Any, classes: Sequence[str]) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagewind.jobs import page, svg
-from sagewind.jobs.quality.constraints import OPERATORS
+from sagewind.jobs.analysis import output
 from sagewind.jobs.quality.result import QualityResult
+from sagewind.jobs.quality_constraints import OPERATORS
 from sagewind.jobs.svg import Plot, number
 
 FOOTER = "statistics.json, constraints.json and constraint_violations.json beside this page hold the numbers."
@@ -21,13 +22,8 @@ def render(result: QualityResult) -> str:
     title = "Baseline of the model's quality" if baseline else "Quality of the model's predictions"
     subtitle = f"{result.tally.used:,} predictions with their ground truth · {result.problem}"
     sections = [_verdict(result), _metrics(result), _matrix(result.block, result.classes), _curves(result.block)]
-    sections.append(notes(result.notes()))
+    sections.append(output.notes(result.notes()))
     return page.document(title, subtitle, [section for section in sections if section], FOOTER)
-
-
-def notes(lines: Sequence[str]) -> str:
-    """What was counted on the way in, for every analysis's page."""
-    return page.section("What was read", page.card(*(page.paragraph(line) for line in lines)))
 
 
 def _verdict(result: QualityResult) -> str:

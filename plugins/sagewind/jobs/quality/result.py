@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagewind.jobs.quality.constraints import ModelQualityViolation
-from sagewind.jobs.quality.records import RecordTally
+from sagewind.jobs.analysis.records import RecordTally
+from sagewind.jobs.quality_constraints import ModelQualityViolation
 
 
 @dataclass

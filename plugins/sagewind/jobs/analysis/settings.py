@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagewind.jobs import contract
-from sagewind.jobs.dataset import required
+from sagewind.jobs.analysis.dataset import required
 from sagewind.jobs.job import UserError
 
 PROBLEM_TYPE = "problem_type"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,17 @@ class DecodedPayload:
 
     cells: Sequence[Sequence[str]] | None = None
     documents: Sequence[Any] = ()
+
+
+def number(value: Any, what: str) -> float:
+    """A finite number from a record; UnusableRecord if the value is none."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if isinstance(value, bool) or not math.isfinite(found):
+        raise UnusableRecord(f"the {what} is {value!r}, it must be a finite number")
+    return found
 
 
 def read(part: Mapping[str, Any]) -> DecodedPayload:

@@ -15,13 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import dataset
+from sagewind.jobs.analysis import dataset, payload, settings
+from sagewind.jobs.analysis.payload import UnusableRecord
+from sagewind.jobs.analysis.settings import Attributes
+from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.config import parse_time
 from sagewind.jobs.job import UserError
-from sagewind.jobs.monitor.window import CaptureWindow
-from sagewind.jobs.quality import payload, settings
-from sagewind.jobs.quality.payload import UnusableRecord
-from sagewind.jobs.quality.settings import Attributes
 
 #: Unusable records that are shown one by one; all are counted.
 SHOWN = 20

@@ -1,4 +1,4 @@
-"""What every analysis leaves behind beside its own files: metric file for CloudWatch, log, message."""
+"""What every analysis leaves behind beside its own files: metric file for CloudWatch, log, message, page's notes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sagewind.jobs import contract, dataset
+from sagewind.jobs import contract, page
+from sagewind.jobs.analysis import dataset, settings
 from sagewind.jobs.job import write_message
-from sagewind.jobs.quality import settings
 
 #: What an infinite metric is published as (developer guide, CloudWatch metrics for bias drift analysis).
 INFINITE = 2.348543e108
@@ -44,24 +44,38 @@ def publish(metrics: Iterable[MetricDatum], program: str) -> None:
 
 
 def _record(metric: MetricDatum, stamp: str) -> dict[str, object]:
-    named = {"Endpoint": contract.ENDPOINT_NAME, "MonitoringSchedule": contract.SCHEDULE_NAME}
-    given = {name: os.environ[key] for name, key in named.items() if os.environ.get(key)}
-    dimensions = [{"Name": name, "Value": value} for name, value in {**given, **metric.dimensions}.items()]
     value = math.copysign(INFINITE, metric.value) if math.isinf(metric.value) else metric.value
     return {
         "MetricName": metric.name,
         "Timestamp": stamp,
-        "Dimensions": dimensions,
+        "Dimensions": dimensions(metric.dimensions),
         "Value": value,
         "Unit": "None",
     }
 
 
+def dimensions(more: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    """The dimensions of a metric in CloudWatch: endpoint and schedule where the environment names them, then `more`."""
+    named = {"Endpoint": contract.ENDPOINT_NAME, "MonitoringSchedule": contract.SCHEDULE_NAME}
+    given = {name: os.environ[key] for name, key in named.items() if os.environ.get(key)}
+    return [{"Name": name, "Value": value} for name, value in {**given, **(more or {})}.items()]
+
+
 def tell(program: str, notes: Sequence[str], violations: Sequence[str] | None) -> None:
-    """Log and message; the message's texts are those of AWS's analyzer (seen). `violations` is None for a baseline."""
+    """Log and message. `violations` is None for a baseline."""
     for line in [*notes, *(violations or ())]:
         print(f"{program}: {line}")
+    conclude(len(violations or ()))
+
+
+def conclude(violations: int) -> None:
+    """Write the message of a run that found so many violations; its texts are those of AWS's analyzer (seen)."""
     if violations:
-        write_message(f"CompletedWithViolations: Job completed successfully with {len(violations)} violations.")
+        write_message(f"CompletedWithViolations: Job completed successfully with {violations} violations.")
     else:
         write_message("Completed: Job completed successfully with no violations.")
+
+
+def notes(lines: Sequence[str]) -> str:
+    """The section of the page that tells what was counted on the way in."""
+    return page.section("What was read", page.card(*(page.paragraph(line) for line in lines)))
