@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,3 +62,24 @@ def test_what_counts_and_what_does_not(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     assert defined_twice(tmp_path) == {"Plan": ["plugins/a.py", "plugins/b.py"]}
+
+
+def shadowing(folder: Path, packages: tuple[str, ...]) -> list[str]:
+    """Modules and packages below `folder` that have the name of one of Python's own."""
+    paths = [path for package in packages for path in (folder / package).rglob("*")]
+    named = [path for path in paths if path.suffix == ".py" or any(path.glob("*.py"))]
+    return sorted(path.relative_to(folder).as_posix() for path in named if path.stem in sys.stdlib_module_names)
+
+
+def test_no_module_of_the_wheel_is_named_like_one_of_python() -> None:
+    """A plugins folder is loaded by bare file names: such a module would take the place of Python's own."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"]
+    assert shadowing(ROOT, tuple(wheel["packages"])) == []
+
+
+def test_a_module_named_like_one_of_python_is_found(tmp_path: Path) -> None:
+    for path in ("p/a/queue.py", "p/json/b.py", "p/own.py", "p/static/x.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert shadowing(tmp_path, ("p",)) == ["p/a/queue.py", "p/json"]
