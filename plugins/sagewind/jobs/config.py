@@ -76,7 +76,7 @@ def parse_time(text: str, where: str) -> datetime:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError as error:
         raise UserError(f"{where} is {text!r}: write an ISO 8601 time such as 2026-01-31T00:00:00Z") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)  # noqa: UP017 - the images have 3.10
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _data(data: Mapping[str, Any]) -> DataConfig:

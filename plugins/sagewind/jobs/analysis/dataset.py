@@ -65,4 +65,4 @@ def _check_option(kind: str, name: str, value: Any) -> None:
 def metric_time() -> datetime:
     """The time stamp of published metrics: metric_time, else the window's end, else now."""
     given = os.environ.get(contract.METRIC_TIME) or os.environ.get(contract.END_TIME)
-    return parse_time(given, "the time of the metrics") if given else datetime.now(timezone.utc)  # noqa: UP017
+    return parse_time(given, "the time of the metrics") if given else datetime.now(timezone.utc)

@@ -41,7 +41,7 @@ class CaptureWindow:
         if found is None:
             return True
         try:
-            hour = datetime(*map(int, found.groups()), tzinfo=timezone.utc)  # type: ignore[arg-type,misc]  # noqa: UP017
+            hour = datetime(*map(int, found.groups()), tzinfo=timezone.utc)  # type: ignore[arg-type,misc]
         except ValueError:
             return True
         return (self.end is None or hour < self.end) and (self.start is None or self.start < hour + timedelta(hours=1))

@@ -137,7 +137,7 @@ def write(result: QualityResult) -> None:
         if os.environ.get(name):
             dataset[name] = os.environ[name]
     # Keys beside item_count are assumed.
-    dataset["evaluation_time"] = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: UP017
+    dataset["evaluation_time"] = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     block = {constraints.METRICS[result.problem]: result.block}
     write_json(folder / contract.STATISTICS_JSON, {"version": constraints.VERSION, "dataset": dataset, **block})
     write_json(folder / contract.CONSTRAINTS_JSON, constraints.suggest(result.problem, result.block))

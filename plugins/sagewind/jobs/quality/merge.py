@@ -231,7 +231,7 @@ def _end_of_hour(place: str) -> datetime | None:
     if found is None:
         return None
     try:
-        start = datetime(*map(int, found.groups()), tzinfo=timezone.utc)  # type: ignore[misc, arg-type]  # noqa: UP017
+        start = datetime(*map(int, found.groups()), tzinfo=timezone.utc)  # type: ignore[misc, arg-type]
     except ValueError:
         return None
     return start + timedelta(hours=1)
