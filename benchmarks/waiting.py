@@ -133,14 +133,14 @@ def run(stack: Stack, dag_id: str) -> tuple[float, float]:
 
 def measure(rounds: int) -> WaitingSeconds:
     """Both DAGs in turns; the first run of each only warms up."""
-    from tests.provider.conftest import install
+    from tests.provider.conftest import packages_of
 
     measured = WaitingSeconds()
     with tempfile.TemporaryDirectory(prefix="sagewind-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         command = (sys.executable, "-m", "localaws", "--images", str(tiny_image(folder)))
         dags = DAGS.format(seconds=JOB_SECONDS, steps=STEPS)
-        with extended_path(install("aiobotocore")), stack(dags, folder, command) as started:
+        with extended_path(packages_of("aiobotocore")), stack(dags, folder, command) as started:
             for dag_id in measured.wall:
                 ready(started, dag_id)
                 run(started, dag_id)

@@ -39,7 +39,7 @@ from sagewind.watches import endpoint as look_at_endpoint
 from tests.plugins.matrix import ENDINGS, WAYS, Ending, Outcome, Stage, hurry, set_stage
 from tests.plugins.requests import REQUESTS
 from tests.plugins.scripted import ACCOUNT, BEGIN, World
-from tests.provider.conftest import install
+from tests.provider.conftest import packages_of
 
 OPERATORS = {
     "processing": operators.SageMakerProcessingOperator,
@@ -239,7 +239,7 @@ def main(argument: str) -> int:
     """Play everything and write what came of it."""
     logging.disable(logging.CRITICAL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(install("aiobotocore")))
+        patch.syspath_prepend(str(packages_of("aiobotocore")))
         found = {
             "provider": importlib.metadata.version("apache-airflow-providers-amazon"),
             "airflow": importlib.metadata.version("apache-airflow"),

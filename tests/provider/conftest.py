@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
 import importlib.util
 import json
 import os
 import pkgutil
-import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,9 +23,9 @@ from botocore.config import Config
 from botocore.exceptions import WaiterError
 from botocore.loaders import JSONFileLoader
 
-from localaws.engine.images import default_cache
 from localaws.server import Endpoint, Options
 from localaws_tests.conftest import SAMPLE_IMAGES
+from tests.extras import install
 from tests.provider.configs import BUCKET, LOOKS, POLL, Names, model_request, training_request
 from tests.provider.inventory import OPERATORS, SENSORS, TRIGGERS
 
@@ -255,25 +251,9 @@ def _watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 # --- packages of these tests alone ------------------------------------------------------------------------------
 
 
-def install(name: str) -> Path:
-    """The packages of `extras/<name>.txt` in a directory of their own, fetched once per content of that file."""
-    lock = HERE / "extras" / f"{name}.txt"
-    cache = default_cache()
-    home = cache / "tests" / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if not home.is_dir():
-        settings = ROOT / ".venv" / "registry.sh"
-        uv = Path(sys.executable).with_name("uv")
-        script = f'if [ -f "{settings}" ]; then . "{settings}"; fi; exec "$@"'
-        partial = home.with_name(f"{home.name}.{os.getpid()}")
-        command = [str(uv), "pip", "install", "--quiet", "--no-deps", "--target", str(partial), "-r", str(lock)]
-        done = subprocess.run(["bash", "-c", script, "bash", *command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"the packages of {lock.name} cannot be installed: {done.stderr.strip()}"
-        try:
-            partial.rename(home)
-        except OSError:  # another process of these tests was first
-            shutil.rmtree(partial)
-            assert home.is_dir(), f"{home} cannot be made"
-    return home
+def packages_of(name: str) -> Path:
+    """The packages of `extras/<name>.txt` in a directory of their own."""
+    return install(HERE / "extras" / f"{name}.txt")
 
 
 @pytest.fixture(scope="session")
@@ -283,7 +263,7 @@ def aiobotocore_path() -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(install("aiobotocore"))
+        patch.syspath_prepend(packages_of("aiobotocore"))
         yield
 
 

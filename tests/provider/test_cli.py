@@ -20,7 +20,7 @@ from tests.provider.configs import (
     processing_request,
     training_request,
 )
-from tests.provider.conftest import Aws, install
+from tests.provider.conftest import Aws, packages_of
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = Path(__file__).with_name("cli_program.py")
@@ -34,7 +34,7 @@ def cli(aws: Aws) -> Iterator[Cli]:
         **aws.values,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "PYTHONPATH": str(install("awscli")),
+        "PYTHONPATH": str(packages_of("awscli")),
         "PYTHONWARNINGS": "ignore",
     }
     # Importing the CLI takes longer than most commands: it is imported once, and each command is a fork.

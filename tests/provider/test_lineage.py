@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.provider.configs import processing_request, training_request, transform_request, tuning_request
-from tests.provider.conftest import HERE, ROOT, install
+from tests.provider.conftest import HERE, ROOT, packages_of
 
 REQUESTS = {
     "processing": processing_request("p", "s3://lake/raw", "s3://lake/clean"),
@@ -25,7 +25,7 @@ def answers() -> dict:
     """Asked in a process of its own: what stands in for a missing OpenLineage is chosen at the first import."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "plugins", install("openlineage")))),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "plugins", packages_of("openlineage")))),
     }
     done = subprocess.run(
         [sys.executable, HERE / "lineage_program.py"],
