@@ -17,6 +17,7 @@ import pytest
 
 from sagewind.jobs import contract
 from sagewind.jobs.job import run
+from sagewind.pipeline import bundle
 from tests.conftest import ROOT
 
 SPLIT = {"train": 0.55, "validation": 0.2, "test": 0.25}
@@ -69,6 +70,14 @@ class Container:
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Container:
     monkeypatch.setenv(contract.BASE_DIR, str(tmp_path))
     return Container(tmp_path, monkeypatch)
+
+
+def lay_out(folder: Path) -> Path:
+    """The code in `folder` as it arrives in a container."""
+    for name, content in bundle.job_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
 
 
 def csv_text(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> str:

@@ -13,6 +13,7 @@ import pytest
 from sagewind.jobs import contract
 from sagewind.pipeline import bundle
 from tests.extras import UV, install
+from tests.jobs.conftest import lay_out
 from tools.arrows import NOT_IN_CONTAINERS
 
 HERE = Path(__file__).parent
@@ -39,12 +40,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """The code as it arrives in a container."""
-    folder = tmp_path / "code"
-    for name, content in bundle.job_files().items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
+    return lay_out(tmp_path / "code")
 
 
 def start(argv: list[str], cwd: Path, *path: Path, **environment: str) -> str:

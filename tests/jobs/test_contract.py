@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from sagewind.jobs import contract, metric_names
-from sagewind.pipeline import bundle, metrics
+from sagewind.pipeline import metrics
 from tests.conftest import ROOT
+from tests.jobs.conftest import lay_out
 
 JOBS = ROOT / "plugins/sagewind/jobs"
 MODULES = sorted(JOBS.rglob("*.py"))
@@ -36,10 +37,7 @@ def test_starting_a_program_imports_nothing_heavy(program, absent, python, tmp_p
 
 
 def test_the_code_runs_from_the_input_that_carries_it(python, container, tmp_path) -> None:
-    code = container.input("code")
-    for name, content in bundle.job_files().items():
-        (code / name).parent.mkdir(parents=True, exist_ok=True)
-        (code / name).write_bytes(content)
+    code = lay_out(container.input("code"))
     container.configure()
     container.raw("a,target\n" + "".join(f"{number},{number % 2}\n" for number in range(40)))
     done = python(

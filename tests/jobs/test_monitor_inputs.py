@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.jobs.conftest import lay_out
 from tests.jobs.test_monitor import CAPTURE, HEADER, HEADLESS, IN, OUT, SMALL, Monitor, record
 
 KERNELS = ["numpy", "compiled"]
@@ -371,17 +372,12 @@ def test_a_script_that_cannot_be_used_is_one_sentence(container, text, words) ->
 
 def test_the_bundle_runs_as_a_program(python, tmp_path) -> None:
     """What travels with a run is enough for `python3 -m sagewind.jobs.monitor` in a container."""
-    from sagewind.pipeline import bundle
-
-    for name, content in bundle.job_files().items():
-        path = tmp_path / "code" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    code = lay_out(tmp_path / "code")
     (tmp_path / "d.csv").write_text("a,b\n1,x\n2,y\n")
     done = python(
         "-m",
         "sagewind.jobs.monitor",
-        cwd=tmp_path / "code",
+        cwd=code,
         SAGEMAKER_BASE_DIR=str(tmp_path / "ml"),
         dataset_source=str(tmp_path / "d.csv"),
         dataset_format=HEADER,

@@ -8,8 +8,8 @@ import pytest
 
 from sagewind.jobs.bias import drift
 from sagewind.jobs.bias.columns import CodedColumn, select
+from tests.jobs.analysis.captured import TIME, label, request
 from tests.jobs.conftest import csv_text
-from tests.jobs.quality.test_merge import TIME, label, request
 
 IN, OUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
 HEADER = ["target", "predicted", "sex", "age", "dept"]

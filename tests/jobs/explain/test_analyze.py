@@ -9,8 +9,8 @@ import tarfile
 import numpy as np
 import pytest
 
+from tests.jobs.analysis.captured import TIME, request
 from tests.jobs.conftest import csv_text
-from tests.jobs.quality.test_merge import TIME, request
 
 IN, OUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
 CAPTURE = '{"sagemakerCaptureJson":{"captureIndexNames":["endpointInput"]}}'

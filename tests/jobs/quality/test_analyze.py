@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
+from tests.jobs.analysis.captured import TIME, label, request
 from tests.jobs.conftest import csv_text
-from tests.jobs.quality.test_merge import TIME, label, request
 
 IN, OUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
 CSV, MERGED = '{"csv":{"header":true}}', '{"sagemakerMergeJson":{"captureIndexNames":["endpointOutput"]}}'

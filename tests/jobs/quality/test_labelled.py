@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sagewind.jobs import quality_constraints as constraints
-from sagewind.jobs.analysis import payload
-from tests.jobs.quality.test_merge import Merge, label, request
+from tests.jobs.analysis.captured import label, request
+from tests.jobs.quality.test_merge import Merge
 
 PREFIX = "sagewind-verify"
 IN = "/opt/ml/processing/input"
@@ -158,13 +158,6 @@ def test_a_mini_batch_in_one_line_or_in_json(job) -> None:
     assert job.run() == 0
     assert job.container.json("statistics.json")["dataset"]["item_count"] == 4
     assert job.violated == set()
-
-
-@pytest.mark.parametrize(
-    "document", [{"predictions": [0.9, 0.2]}, {"predictions": [{"score": 0.9}, {"score": 0.2}]}], ids=str
-)
-def test_scores_in_json(document) -> None:
-    assert payload.scores(payload.DecodedPayload(documents=[document])) == [0.9, 0.2]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 
 from sagewind.jobs import contract
 from sagewind.jobs.analysis import output
-from sagewind.pipeline import bundle
 from tests.conftest import ROOT
-from tests.jobs.quality.test_merge import label, request
+from tests.jobs.analysis.captured import label, request
+from tests.jobs.conftest import lay_out
 
 HEAVY = ("pandas", "sklearn", "scipy", "xgboost", "pyarrow", "joblib", "shap", "jmespath", "boto3")
 PROGRAMS = ("quality.analyze", "quality.merge", "quality.labelled", "bias.analyze", "explain.analyze")
@@ -42,12 +42,7 @@ def test_infinity_is_published_as_documented_and_no_number_not_at_all(container,
 
 def test_the_bundle_carries_the_packages_and_they_run_from_it(python, container, tmp_path) -> None:
     """Merge, baseline and check, each in a Python of its own, as processing jobs run them."""
-    code = container.input("code")
-    files = bundle.job_files()
-    assert {"sagewind/jobs/quality/__main__.py", "sagewind/jobs/bias/metrics.py"} <= set(files)
-    for key, content in files.items():
-        (code / key).parent.mkdir(parents=True, exist_ok=True)
-        (code / key).write_bytes(content)
+    code = lay_out(container.input("code"))
     hour = tmp_path / "processing" / "input_data" / "ep" / "AllTraffic" / "2026" / "11" / "20" / "03"
     truth = tmp_path / "processing" / "groundtruth" / "2026" / "11" / "21" / "00"
     for folder in (hour, truth):
