@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 #: The rooms of the Airflow product in the picture, from the top floor down; tools/arrows.py has what each may import.
 PRODUCT = (
-    ("dags", "tools/stack"),
+    ("dags", "plugins/sagewind/command", "tools/stack"),
     ("plugins/sagewind/workflows",),
     ("plugins/sagewind",),
     ("plugins/sagewind/pipeline", "plugins/sagewind/images"),
