@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -41,9 +40,3 @@ def test_the_command_runs_from_it_alone(python: Run, site: Path) -> None:
     done = python("-m", "sagewind.command.main", "images")
     assert (done.returncode, done.stdout.strip()) == (0, str(site / "sagewind/images"))
     assert python("-m", "sagewind.command.main", "--version").stdout == f"sagewind {VERSION}\n"
-
-
-def test_no_module_is_named_like_one_of_the_standard_library(site: Path) -> None:
-    """Airflow's plugin loader would put it in the place of that one, where the ignore file was lost."""
-    names = {path.stem for part in ("sagewind", "include") for path in (site / part).rglob("*.py")}
-    assert names & set(sys.stdlib_module_names) == set()
