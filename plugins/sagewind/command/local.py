@@ -1,4 +1,4 @@
-"""`sagewind run` and `sagewind up`: Airflow and the local AWS endpoint on this machine, for one project.
+"""`sagewind run`: a model's life on this machine, and what `sagewind up` has in common with it.
 
 Everything that they write lies below `.sagewind` in the project. The endpoint is started as a command and ends with
 this process, whichever way that ends: it holds the other end of a pipe.
@@ -10,12 +10,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sagewind.command.errors import CommandError
 from sagewind.pipeline import source as sources
@@ -40,40 +42,24 @@ def run(project: Path, model: str, source: str | None) -> int:
     if source is not None:
         sources.parse(source)
     conf = ["--conf", json.dumps({"source": source})] if source else []
-    log = _folder(project) / f"run-{model}.log"
+    log = folder(project) / f"run-{model}.log"
     began = time.monotonic()
-    with _endpoint(project, 0) as aws, log.open("w", encoding="utf-8") as kept:
-        environment = _airflow(project, aws)
-        _tell(f"{model}_lifecycle on the local AWS endpoint {aws['AWS_ENDPOINT_URL']}; the whole log: {log}")
-        _migrate(environment, kept.fileno(), log)
-        command = [_program("airflow"), "dags", "test", f"{model}_lifecycle", *conf]
-        with subprocess.Popen(
-            command, env=environment, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process:
+    with endpoint(project, 0) as aws, log.open("w", encoding="utf-8") as kept:
+        environment = airflow(project, aws)
+        tell(f"{model}_lifecycle on the local AWS endpoint {aws['AWS_ENDPOINT_URL']}; the whole log: {log}")
+        migrate(environment, kept.fileno(), log)
+        command = [program("airflow"), "dags", "test", f"{model}_lifecycle", *conf]
+        process = subprocess.Popen(
+            command, env=environment, cwd=project, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, process_group=0,
+        )  # fmt: skip
+        with ended_with_us([process]):
             for line in told(_kept(process.stdout or (), kept.write)):
-                _tell(line)
-        good = process.returncode == 0
+                tell(line)
+            good = process.wait() == 0
     word = "success" if good else f"failed, see {log}"
-    _tell(f"\n{model}_lifecycle: {word} ({time.monotonic() - began:.0f} s)")
+    tell(f"\n{model}_lifecycle: {word} ({time.monotonic() - began:.0f} s)")
     return 0 if good else 1
-
-
-def up(project: Path, port: int, aws_port: int) -> int:
-    """`airflow standalone` and the endpoint, until Ctrl-C or the end of one of them."""
-    with _endpoint(project, aws_port) as aws:
-        environment = _airflow(project, aws) | {
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        }
-        _tell(f"Airflow: http://127.0.0.1:{port}, user and password are told below; AWS: {aws['AWS_ENDPOINT_URL']}")
-        with subprocess.Popen([_program("airflow"), "standalone"], env=environment, cwd=project) as process:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:  # which Airflow has heard too
-                process.wait()
-                return 0
 
 
 def told(lines: Iterable[str]) -> Iterator[str]:
@@ -91,10 +77,10 @@ def told(lines: Iterable[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _endpoint(project: Path, port: int) -> Iterator[dict[str, str]]:
+def endpoint(project: Path, port: int) -> Iterator[dict[str, str]]:
     """The local AWS endpoint with the project's state; yields the variables that its clients need."""
-    log = _folder(project) / "endpoint.log"
-    command = [_program("localaws"), "--port", str(port), "--state", str(project / STATE / "aws"), "--until-eof"]
+    log = folder(project) / "endpoint.log"
+    command = [program("localaws"), "--port", str(port), "--state", str(project / STATE / "aws"), "--until-eof"]
     with log.open("w") as errors:
         # In a group of its own: Ctrl-C reaches it through the pipe, after Airflow has ended.
         process = subprocess.Popen(
@@ -122,7 +108,7 @@ def _exports(lines: Iterable[str], log: Path) -> dict[str, str]:
     raise CommandError(f"the local AWS endpoint did not start: {last} (its log: {log})")
 
 
-def _airflow(project: Path, aws: Mapping[str, str]) -> dict[str, str]:
+def airflow(project: Path, aws: Mapping[str, str]) -> dict[str, str]:
     """The environment of Airflow's processes."""
     connection = {
         "conn_type": "aws",
@@ -131,7 +117,7 @@ def _airflow(project: Path, aws: Mapping[str, str]) -> dict[str, str]:
         "extra": {"region_name": aws["AWS_DEFAULT_REGION"], "endpoint_url": aws["AWS_ENDPOINT_URL"]},
     }
     return _inherited(os.environ) | {
-        "AIRFLOW_HOME": str(_folder(project) / "airflow"),
+        "AIRFLOW_HOME": str(folder(project) / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(project / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -153,15 +139,15 @@ def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
     return kept | {name: f"{kept[name]},{here}" if kept.get(name) else here for name in ("NO_PROXY", "no_proxy")}
 
 
-def _migrate(environment: dict[str, str], output: int, log: Path) -> None:
+def migrate(environment: dict[str, str], output: int, log: Path) -> None:
     done = subprocess.run(
-        [_program("airflow"), "db", "migrate"], env=environment, check=False, stdout=output, stderr=output
+        [program("airflow"), "db", "migrate"], env=environment, check=False, stdout=output, stderr=output
     )
     if done.returncode:
         raise CommandError(f"Airflow's database could not be made: read {log}, or delete the folder {log.parent}")
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """A command of the Python environment that this one runs in, else of the PATH."""
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     if found := shutil.which(name, path=places):
@@ -170,7 +156,7 @@ def _program(name: str) -> str:
     raise CommandError(f"the command {name} is not there: install {wheel} beside sagewind")
 
 
-def _folder(project: Path) -> Path:
+def folder(project: Path) -> Path:
     folder = project / STATE
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -182,6 +168,41 @@ def _kept(lines: Iterable[str], keep: object) -> Iterator[str]:
         yield line
 
 
-def _tell(line: str) -> None:
+@contextmanager
+def ended_with_us(processes: list[subprocess.Popen[Any]]) -> Iterator[None]:
+    """Processes in groups of their own: they end with the block, by SIGINT first, as Airflow ends its children then.
+
+    SIGTERM is a KeyboardInterrupt in the block, as SIGINT is.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        end(processes)
+
+
+def end(processes: list[subprocess.Popen[Any]], patience: float = 30.0) -> None:
+    """End processes with their groups: SIGINT, and after `patience` seconds SIGKILL for what is left of a group."""
+    for process in processes:
+        _signal(process, signal.SIGINT)
+    deadline = time.monotonic() + patience
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[Any], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # the group is empty
+        os.killpg(process.pid, number)
+
+
+def tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CommandError, ModelFileError, SourceError) as error:
         sys.stderr.write(f"sagewind {options.command}: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"sagewind {options.command}: interrupted; what it had started is ended\n")
+        return 128 + signal.SIGINT
 
 
 def _dispatch(options: argparse.Namespace) -> int:
@@ -80,7 +84,9 @@ def _dispatch(options: argparse.Namespace) -> int:
 
     if options.command == "run":
         return local.run(project, options.model, options.source)
-    return local.up(project, options.port, options.aws_port)
+    from sagewind.command.up import up
+
+    return up(project, options.port, options.aws_port)
 
 
 def _new(options: argparse.Namespace) -> int:

@@ -1,0 +1,116 @@
+"""`sagewind run` and `sagewind up` as processes, with stand-ins for `airflow` and `localaws`: how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sagewind.command import main
+from tests.conftest import ROOT
+from tools.stack import ports
+
+#: Ends with its standard input, as the endpoint does.
+LOCALAWS = """\
+import sys
+print("export AWS_ENDPOINT_URL=http://127.0.0.1:1", "export AWS_ACCESS_KEY_ID=k", "export AWS_SECRET_ACCESS_KEY=s",
+      "export AWS_DEFAULT_REGION=us-east-1", sep="\\n", flush=True)
+sys.stdin.read()
+"""
+#: The API answers; everything else waits for a signal, with a child of its own, until the file `stop` says which ends.
+AIRFLOW = """\
+import http.server, os, pathlib, subprocess, sys, time
+if sys.argv[1] == "db":
+    sys.exit()
+child = subprocess.Popen(["sleep", "600"])
+try:
+    if sys.argv[1] == "api-server":
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200); self.end_headers()
+        http.server.HTTPServer(("127.0.0.1", int(os.environ["AIRFLOW__API__PORT"])), Handler).serve_forever()
+    while not pathlib.Path(os.environ["AIRFLOW_HOME"], f"stop-{sys.argv[1]}").exists():
+        time.sleep(0.05)
+    sys.exit(3)
+except KeyboardInterrupt:
+    child.wait()
+"""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command in a new project; its environment's programs are the stand-ins."""
+    assert main.main(["new", str(tmp_path / "mine"), "--model", "first"]) == 0
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("localaws", LOCALAWS), ("airflow", AIRFLOW)):
+        (programs / name).write_text(f"#!{sys.executable}\n{text}")
+        (programs / name).chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"sys.executable = {str(programs / 'python')!r}\n"
+        "from sagewind.command.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+
+    def started(command: str, *arguments: str) -> subprocess.Popen[str]:
+        options = ["--port", str(ports.choose(1)[0])] if command == "up" else []
+        return subprocess.Popen(
+            [sys.executable, "-c", program, command, *arguments, *options, "--project", str(tmp_path / "mine")],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")}, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    return started
+
+
+def until(process: subprocess.Popen[str], words: str) -> None:
+    """Read what the command tells until a line holds the words."""
+    assert process.stdout
+    for line in process.stdout:
+        if words in line:
+            return
+    raise AssertionError((process.stderr.read() if process.stderr else "", process.wait()))
+
+
+def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_ends_everything_when_it_is_asked_to(start, number: signal.Signals) -> None:
+    process = start("up")
+    until(process, "Ctrl-C ends both")
+    children = below(process)
+    assert len(children) == 1 + 4 * 2
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_up_ends_with_one_of_its_parts_and_says_which(start, tmp_path: Path) -> None:
+    process = start("up")
+    until(process, "Ctrl-C ends both")
+    children = below(process)
+    (tmp_path / "mine/.sagewind/airflow").mkdir()
+    (tmp_path / "mine/.sagewind/airflow/stop-scheduler").touch()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    log = tmp_path / "mine/.sagewind/scheduler.log"
+    assert error == f"sagewind up: Airflow's scheduler has ended with 3: read {log}\n"
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+def test_a_run_that_is_interrupted_ends_what_it_started(start) -> None:
+    process = start("run", "first")
+    until(process, "the whole log:")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == "sagewind run: interrupted; what it had started is ended\n"
