@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.job import run
 from sagewind.pipeline import bundle
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.pipeline import bundle
 from tests.extras import UV, install
 from tests.jobs.conftest import lay_out

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sagewind.jobs import contract, metric_names
-from sagewind.pipeline import metrics
+from sagewind.facts import contract
 from tests.conftest import ROOT
 from tests.jobs.conftest import lay_out
 
@@ -76,8 +75,3 @@ def test_a_defect_keeps_its_traceback_and_fills_the_message(container, capsys) -
 def test_paths_below_opt_ml_move_with_the_base(container, tmp_path) -> None:
     assert contract.resolve("/opt/ml/processing/output") == tmp_path / "processing" / "output"
     assert contract.resolve("/opt/mlx/data") == Path("/opt/mlx/data")
-
-
-@pytest.mark.parametrize("problem", metric_names.BY_PROBLEM)
-def test_metric_names_are_those_that_gates_may_name(problem) -> None:
-    assert sorted(metric_names.BY_PROBLEM[problem]) == sorted(metrics.BY_PROBLEM[problem])

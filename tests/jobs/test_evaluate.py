@@ -9,7 +9,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from sagewind.jobs import importance, metric_names, quality_statistics, scoring
+from sagewind.facts import metrics as facts
+from sagewind.jobs import importance, quality_statistics, scoring
 from sagewind.jobs.job import UserError
 
 #: A model without scikit-learn: what it says is the first feature.
@@ -79,7 +80,7 @@ def test_binary_evaluation(container) -> None:
     assert container.run("evaluate") == 0
     labels, scores = [row[0] for row in rows], [row[1] for row in rows]
     evaluation = container.json("evaluation/evaluation.json")
-    assert tuple(evaluation["metrics"]) == metric_names.BINARY
+    assert tuple(evaluation["metrics"]) == tuple(facts.BINARY)
     assert evaluation["metrics"]["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))
     assert [(gate["metric"], gate["passed"]) for gate in evaluation["gates"]] == [("auc", True), ("logloss", False)]
     assert [float(row[0]) for row in container.rows("evaluation/scores.csv")] == scores
@@ -133,7 +134,7 @@ def test_multiclass_evaluation(container) -> None:
     script(container, "data")
     assert container.run("evaluate") == 0
     evaluation = container.json("evaluation/evaluation.json")
-    assert sorted(evaluation["metrics"]) == sorted(metric_names.MULTICLASS)
+    assert sorted(evaluation["metrics"]) == sorted(facts.MULTICLASS)
     block = evaluation["multiclass_classification_metrics"]
     assert block["weighted_f1"]["value"] == evaluation["metrics"]["weighted_f1"]
     assert block["accuracy_best_constant_classifier"]["value"] == pytest.approx(1 / 3)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from sagewind.jobs import metric_names, metrics
+from sagewind.facts import metrics as facts
+from sagewind.jobs import metrics
 
 # Few distinct scores, so that ties are the rule.
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.5, 0.75, 0.9, 1.0])
@@ -46,7 +47,7 @@ def test_binary(data, threshold) -> None:
         "logloss": oracle.log_loss(actual, scores),
     }
     measured = metrics.binary(actual, scores, threshold)
-    assert sorted(measured) == sorted(metric_names.BINARY)
+    assert sorted(measured) == sorted(facts.BINARY)
     assert measured == pytest.approx(expected, abs=1e-12)
     assert metrics.confusion(actual, predicted, 2).tolist() == matrix.tolist()
 
@@ -95,7 +96,7 @@ def test_multiclass(rows) -> None:
             "logloss": oracle.log_loss(actual, probabilities, labels=range(4)),
         }
     measured = metrics.multiclass(actual, probabilities)
-    assert sorted(measured) == sorted(metric_names.MULTICLASS)
+    assert sorted(measured) == sorted(facts.MULTICLASS)
     assert measured == pytest.approx(expected, abs=1e-12)
 
 
@@ -110,7 +111,7 @@ def test_regression(rows) -> None:
         "r2": oracle.r2_score(actual, predicted),
     }
     measured = metrics.regression(actual, predicted)
-    assert sorted(measured) == sorted(metric_names.REGRESSION)
+    assert sorted(measured) == sorted(facts.REGRESSION)
     assert measured == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 

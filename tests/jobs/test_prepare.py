@@ -330,7 +330,7 @@ ERRORS = {
         {"data": {"time_column": "colour"}, "window": {"end": "2026-01-01"}},
         ["'colour'", "'red'", "ISO"],
     ),
-    "bad split": (GOOD, {"data": {"split": {"train": 0.9, "test": 0.3}}}, ["data.split", "sum to 1"]),
+    "bad split": (GOOD, {"data": {"split": {"train": 0.9, "test": 0.3}}}, ["data.split", "must be 1"]),
     "bad choice": (GOOD, {"data": {"missing": "guess"}}, ["'guess'", "keep, impute, drop"]),
 }
 

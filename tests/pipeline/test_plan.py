@@ -1,29 +1,33 @@
-"""The plan of a run, the code bundle and the list of metrics."""
+"""The plan of a run, its job.json and the code bundle."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import tarfile
 from datetime import UTC, datetime
 
 import pytest
 
-from sagewind.jobs import metric_names
-from sagewind.pipeline import bundle, metrics, plan
+from sagewind.facts import job_json
+from sagewind.pipeline import bundle, plan
 from sagewind.pipeline.errors import ModelFileError
-from sagewind.pipeline.spec import AwsSpec, TrainSpec
+from sagewind.pipeline.spec import AwsSpec, DataSpec, EvaluateSpec, TrainSpec
 from tests.conftest import ROOT
 from tests.models import load_model
 
 
-def make(run_id: str = "r", rehearsal: bool = False, **aws: object) -> dict:
-    spec = load_model("tumor")
+def make(
+    run_id: str = "r", rehearsal: bool = False, model: str = "tumor", region: str = "eu-west-1", **aws: object
+) -> dict:
+    spec = load_model(model)
     return plan.make(
         spec.model_copy(update={"aws": AwsSpec(**aws)}),
         dag_id="d",
         run_id=run_id,
         account="123456789012",
-        region="eu-west-1",
+        region=region,
         source="s",
         window_start=None,
         window_end=datetime(2026, 1, 1, tzinfo=UTC),
@@ -56,6 +60,34 @@ def test_role_arn(region: str, arn: str) -> None:
     assert plan.role_arn(AwsSpec(role="arn:aws:iam::2:role/X"), "1", region) == "arn:aws:iam::2:role/X"
 
 
+def test_job_json_says_what_the_model_file_says() -> None:
+    spec, made = load_model("tumor"), make()
+    config = job_json.parse(json.loads(json.dumps(plan.job_config(spec, made))))
+    assert (config.model, config.run_key, config.problem) == ("tumor", made["run_key"], spec.problem)
+    assert config.window == job_json.WindowConfig(None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert config.data.target == spec.data.target
+    assert config.evaluate == job_json.EvaluateConfig(dict(spec.evaluate.gates), spec.evaluate.threshold)
+
+
+def test_every_data_key_of_a_model_file_that_jobs_must_know_is_in_job_json() -> None:
+    known = {field.name for field in dataclasses.fields(job_json.DataConfig)}
+    assert set(DataSpec.model_fields) - plan.NOT_FOR_JOBS == known
+
+
+def test_what_a_model_file_leaves_out_is_what_job_json_takes_for_it() -> None:
+    spec = load_model("tumor")
+    data = DataSpec(source=spec.data.source, target="t")
+    short = spec.model_copy(update={"data": data, "evaluate": EvaluateSpec()})
+    made = plan.job_config(short, make())
+    assert job_json.parse(made) == job_json.JobConfig(
+        spec.name, made["run_key"], job_json.DataConfig("t"), window=job_json.parse(made).window
+    )
+
+
+def test_texts_that_mean_missing_lose_their_blanks() -> None:
+    assert DataSpec(source="sklearn://breast_cancer", target="t", na_values=(" ? ",)).na_values == ("?",)
+
+
 def test_the_tarball_repeats_its_bytes_and_reads_back() -> None:
     files = {"train.py": b"print(1)", "serve.py": b"print(2)"}
     packed = bundle.tarball(files)
@@ -73,9 +105,3 @@ def test_a_missing_script_is_named() -> None:
     train = TrainSpec(framework="sklearn", script="include/scripts/no.py")
     with pytest.raises(ModelFileError, match=r"train.script is 'include/scripts/no.py': there is no such file"):
         bundle.script_files(train, ROOT)
-
-
-def test_gates_know_what_the_evaluation_measures() -> None:
-    assert set(metrics.BINARY) == set(metric_names.BINARY)
-    assert set(metrics.MULTICLASS) == set(metric_names.MULTICLASS)
-    assert set(metrics.REGRESSION) == set(metric_names.REGRESSION)

@@ -16,18 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import (
-    contract,
-    evaluate_report,
-    gates,
-    importance,
-    metric_names,
-    metrics,
-    quality_statistics,
-    scoring,
-)
+from sagewind.facts import contract, gates
+from sagewind.facts.job_json import JobConfig
+from sagewind.facts.metrics import BY_PROBLEM, MONITOR_TYPES
+from sagewind.jobs import evaluate_report, importance, metrics, quality_statistics, scoring
 from sagewind.jobs import quality_constraints as constraints
-from sagewind.jobs.config import JobConfig, load
+from sagewind.jobs.config import load
 from sagewind.jobs.job import UserError, read_json, run, write_json
 from sagewind.jobs.metrics import Codes, Floats
 from sagewind.jobs.scoring import Scorer
@@ -63,11 +57,11 @@ def main() -> None:
         scores = check_scores(scorer.score(features), len(features), config.problem, len(schema["classes"]))
         scored = Scored(schema, features, actual, scores)
         evaluation = evaluate(config, scored, scorer)
-    output = contract.output_dir("evaluation")
+    output = contract.output_dir(contract.EVALUATION)
     _write_scores(output / contract.SCORES_CSV, scores)
     write_json(output / contract.EVALUATION_JSON, evaluation)
     # What the quality of later predictions is held against.
-    kind = constraints.PROBLEM_TYPES[config.problem]
+    kind = MONITOR_TYPES[config.problem]
     write_json(output / contract.CONSTRAINTS_JSON, constraints.suggest(kind, evaluation[constraints.METRICS[kind]]))
     report = evaluate_report.render(config, scored.actual, scores, schema, summary, evaluation)
     (output / contract.REPORT_HTML).write_text(report, encoding="utf-8")
@@ -132,7 +126,7 @@ def evaluate(config: JobConfig, scored: Scored, scorer: Scorer) -> dict[str, Any
     """Everything that evaluation.json holds."""
     names = [str(feature["name"]) for feature in scored.schema["features"]]
     measured, block, extra = _measure(config, scored)
-    flat = {name: measured[name] for name in metric_names.BY_PROBLEM[config.problem]}
+    flat = {name: measured[name] for name in BY_PROBLEM[config.problem]}
     return {
         "version": VERSION,
         "model": config.model,
@@ -140,10 +134,10 @@ def evaluate(config: JobConfig, scored: Scored, scorer: Scorer) -> dict[str, Any
         "problem": config.problem,
         "classes": scored.schema["classes"],
         "rows": len(scored.actual),
-        "threshold": config.threshold if config.problem == "binary" else None,
-        constraints.METRICS[constraints.PROBLEM_TYPES[config.problem]]: block,
+        "threshold": config.evaluate.threshold if config.problem == "binary" else None,
+        constraints.METRICS[MONITOR_TYPES[config.problem]]: block,
         "metrics": flat,
-        "gates": gates.judge(config.gates, flat),
+        "gates": judged(config.evaluate.gates, flat),
         **extra,
         "feature_importance": importance.importances(
             scorer, names, scored.features, _quality(config.problem), scored.actual, config.seed
@@ -151,12 +145,20 @@ def evaluate(config: JobConfig, scored: Scored, scorer: Scorer) -> dict[str, Any
     }
 
 
+def judged(rules: Mapping[str, str], measured: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The gates as the report shows them, by the rules of the task `gate`; UserError if one cannot be judged."""
+    try:
+        return [outcome.record() for outcome in gates.judge(rules, measured)]
+    except gates.GateError as error:
+        raise UserError(f"{contract.JOB_JSON}: {error}") from None
+
+
 def _measure(config: JobConfig, scored: Scored) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
     """Flat metrics, AWS's block and what else the problem has."""
     scores, codes = scored.scores, scored.codes
     if config.problem == "binary":
-        flat = metrics.binary(codes, scores, config.threshold)
-        predicted = (scores >= config.threshold).astype(np.int64)
+        flat = metrics.binary(codes, scores, config.evaluate.threshold)
+        predicted = (scores >= config.evaluate.threshold).astype(np.int64)
         block = quality_statistics.binary_block(codes, predicted, scores, config.seed)
         return flat, block, {"best_thresholds": metrics.best_thresholds(codes, scores)}
     if config.problem == "multiclass":

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sagewind.facts.job_json import JobConfig
 from sagewind.jobs import page, svg
-from sagewind.jobs.config import JobConfig
 from sagewind.jobs.metrics import Floats
 from sagewind.jobs.svg import Plot, number
 
@@ -44,7 +44,7 @@ def _binary(config: JobConfig, actual: Floats, scores: Floats, evaluation: Docum
         "How well the score ranks", page.grid(_roc(block, evaluation["metrics"]), _precision_recall(block, evaluation))
     )
     decisions = page.section(
-        f"Decisions at the cut-off {config.threshold:g}",
+        f"Decisions at the cut-off {config.evaluate.threshold:g}",
         page.grid(
             page.figure(
                 "Confusion matrix",
@@ -102,7 +102,7 @@ def _thresholds(config: JobConfig, evaluation: Document) -> str:
         shown = (facts[key] for key in ("accuracy", "precision", "recall", "f1"))
         return name, f"{threshold:.3f}", *(f"{value:.3f}" for value in shown)
 
-    rows = [row("As set", config.threshold, evaluation["metrics"])]
+    rows = [row("As set", config.evaluate.threshold, evaluation["metrics"])]
     rows += [
         row(f"Best {entry['goal'].replace('_', ' ')}", entry["threshold"], entry)
         for entry in evaluation["best_thresholds"]
@@ -130,7 +130,7 @@ def _histogram(config: JobConfig, actual: Floats, scores: Floats, classes: Seque
             height = float(heights[code][index])
             tip = f"{height:.1%} of {classes[code]} score {start:.2f} to {start + 2 * half:.2f}"
             plot.bar(start + offset, start + offset + half, height, style, tip)
-    plot.vertical(config.threshold, f"cut-off {config.threshold:g}")
+    plot.vertical(config.evaluate.threshold, f"cut-off {config.evaluate.threshold:g}")
     caption = "The further the two groups stand apart, the fewer mistakes any cut-off makes."
     return page.figure("Scores by actual class", plot.svg(), caption, legend=(classes[1], classes[0]))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sagewind.facts.job_json import JobConfig
 from sagewind.jobs import evaluate_charts as charts
 from sagewind.jobs import page
-from sagewind.jobs.config import JobConfig
 from sagewind.jobs.metrics import Floats
 from sagewind.jobs.page import Html
 from sagewind.jobs.svg import number
@@ -120,7 +120,7 @@ def _plain_words(config: JobConfig, actual: Floats, scores: Floats, evaluation: 
         return alternative
     return (
         f"Of 100 rows that the model calls “{classes[1]}”, {measured['precision'] * 100:.0f} really are; of 100 that "
-        f"really are, it finds {measured['recall'] * 100:.0f} (cut-off {config.threshold:g}). {alternative}"
+        f"really are, it finds {measured['recall'] * 100:.0f} (cut-off {config.evaluate.threshold:g}). {alternative}"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 
 
 class UserError(Exception):

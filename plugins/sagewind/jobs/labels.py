@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sagewind.facts.job_json import JobConfig
 from sagewind.jobs.columns import is_number
-from sagewind.jobs.config import JobConfig
 from sagewind.jobs.job import UserError
 
 #: More classes than this mean that the target is a quantity or an identifier.

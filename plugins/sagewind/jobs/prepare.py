@@ -11,13 +11,15 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import columns, contract, encoding, labels, raw_files
+from sagewind.facts import contract
+from sagewind.facts.job_json import JobConfig
+from sagewind.jobs import columns, encoding, labels, raw_files
 from sagewind.jobs.columns import CATEGORICAL, NUMERIC, FeatureColumn
-from sagewind.jobs.config import JobConfig, load, parse_time
+from sagewind.jobs.config import load, parse_time
 from sagewind.jobs.encoding import Encoder
 from sagewind.jobs.job import UserError, run, write_json
 from sagewind.jobs.labels import Labels
@@ -25,7 +27,11 @@ from sagewind.jobs.raw_files import RawTable
 from sagewind.jobs.splitting import split
 
 VERSION = 1
-FILES = {"train": contract.TRAIN_CSV, "validation": contract.VALIDATION_CSV, "test": contract.TEST_CSV}
+FILES = {
+    contract.TRAIN: contract.TRAIN_CSV,
+    contract.VALIDATION: contract.VALIDATION_CSV,
+    contract.TEST: contract.TEST_CSV,
+}
 
 
 @dataclass
@@ -52,9 +58,9 @@ def main() -> None:
     cleaned = clean(table, config)
     strata = [int(value or 0) if cleaned.labels.classes else 0 for value in cleaned.labels.values]
     names = [f"class {name!r} of {config.data.target!r}" for name in cleaned.labels.classes] or ["the data"]
-    parts = split(strata, names, config.data.split, config.seed)
+    parts = split(strata, names, asdict(config.data.split), config.seed)
     encoders = [
-        encoding.fit(column.take(parts["train"]), encode=config.data.encode, missing=config.data.missing)
+        encoding.fit(column.take(parts[contract.TRAIN]), encode=config.data.encode, missing=config.data.missing)
         for column in cleaned.features
     ]
     write_parts(cleaned, encoders, parts)
@@ -73,7 +79,7 @@ def clean(table: RawTable, config: JobConfig) -> Cleaned:
     cells = {name: table.column(name) for name in table.columns}
     removed: dict[str, int] = {}
     rows: Iterable[int] = range(len(table))
-    if data.time_column and config.window_end:
+    if data.time_column and config.window.end:
         rows = _keep(removed, "at or after the end of the window", rows, _in_window(table, config))
     seen: set[tuple[str, ...]] = set()
     first = [not (row in seen or seen.add(row)) for row in zip(*table.cells, strict=True)]  # type: ignore[func-returns-value]
@@ -123,7 +129,7 @@ def _declared(name: str, config: JobConfig) -> str | None:
 
 
 def _in_window(table: RawTable, config: JobConfig) -> list[bool]:
-    name, end = config.data.time_column or "", config.window_end
+    name, end = config.data.time_column or "", config.window.end
     where = f"time column {name!r} in {{}}"
     return [
         end is not None and parse_time(cell, where.format(table.place(row))) < end
@@ -145,10 +151,10 @@ def write_parts(cleaned: Cleaned, encoders: Sequence[Encoder], parts: Mapping[st
         cells = encoding.transform_all(encoders, [column.take(rows) for column in cleaned.features])
         first = cleaned.labels.take(rows).texts()
         _write_rows(contract.output_dir(part) / FILES[part], [first, *cells])
-        if part == "test":
-            _write_rows(contract.output_dir("batch") / contract.BATCH_CSV, cells)
-        if part == "train":
-            _write_rows(contract.output_dir("baseline") / contract.BASELINE_CSV, cells, header=names)
+        if part == contract.TEST:
+            _write_rows(contract.output_dir(contract.BATCH) / contract.BATCH_CSV, cells)
+        if part == contract.TRAIN:
+            _write_rows(contract.output_dir(contract.BASELINE) / contract.BASELINE_CSV, cells, header=names)
 
 
 def _write_rows(path: Path, cells: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> None:

@@ -41,8 +41,6 @@ OPERATORS: dict[str, dict[str, str]] = {
     ),
     "Regression": {"mae": GREATER, "mse": GREATER, "rmse": GREATER, "r2": LESS},
 }
-#: By the problem's name in job.json.
-PROBLEM_TYPES = {"binary": "BinaryClassification", "multiclass": "MulticlassClassification", "regression": "Regression"}
 #: Metrics in the unit of the target, or its square: an allowance is a share of them.
 ERRORS = ("mae", "mse", "rmse")
 #: Names that violations spell otherwise than statistics do (seen for these four).

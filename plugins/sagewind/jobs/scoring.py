@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.job import UserError
 from sagewind.jobs.metrics import Floats
 

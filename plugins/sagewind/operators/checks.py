@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sagewind import s3
 from sagewind.errors import TaskRefused
+from sagewind.facts import contract
 from sagewind.operators.base import SagewindOperator, pulled
 from sagewind.operators.verify import numbers
 
@@ -100,8 +101,8 @@ class VerdictOperator(SagewindOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read, compare with what is expected, tell."""
-        found = s3.get_json(self.aws, f"{self.folder}/constraint_violations.json")["violations"]
-        items = s3.get_json(self.aws, f"{self.folder}/statistics.json")["dataset"]["item_count"]
+        found = s3.get_json(self.aws, f"{self.folder}/{contract.VIOLATIONS_JSON}")["violations"]
+        items = s3.get_json(self.aws, f"{self.folder}/{contract.STATISTICS_JSON}")["dataset"]["item_count"]
         result = {"verdict": "violations" if found else "ok", "violations": found, "rows": items}
         for violation in found:
             self.log.warning(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sagewind import packages, s3
 from sagewind.errors import TaskRefused
+from sagewind.facts import contract, gates
+from sagewind.facts.metrics import larger_is_better
 from sagewind.operators.base import SagewindOperator
-from sagewind.pipeline import gates, metrics
-from sagewind.pipeline.errors import GateError
 from sagewind.pipeline.spec import ChampionSpec
 
 if TYPE_CHECKING:
@@ -48,22 +48,21 @@ class GateOperator(SagewindOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the evaluation, judge it, tell."""
-        evaluation = f"{self.folder}/evaluation.json"
+        evaluation = f"{self.folder}/{contract.EVALUATION_JSON}"
         measured = s3.get_json(self.aws, evaluation).get("metrics")
         if not isinstance(measured, dict):
             raise TaskRefused(f"{evaluation} has no metrics: the evaluation went wrong")
         try:
-            outcomes = gates.judge(self.rules, measured)
-        except GateError as error:
+            outcomes = [*gates.judge(self.rules, measured), *self._against_champion(context, measured)]
+        except gates.GateError as error:
             raise TaskRefused(str(error)) from None
-        outcomes += self._against_champion(context, measured)
         failed = [outcome.sentence() for outcome in outcomes if not outcome.passed]
         result = {
             "passed": not failed,
             "metrics": measured,
             "gates": [outcome.record() for outcome in outcomes],
             "evaluation": evaluation,
-            "report": f"{self.folder}/report.html",
+            "report": f"{self.folder}/{contract.REPORT_HTML}",
         }
         context["ti"].xcom_push(key="outcome", value=result)
         for outcome in outcomes:
@@ -84,12 +83,12 @@ class GateOperator(SagewindOperator):
         metric, arn = self.champion.metric, newest["ModelPackageArn"]
         try:
             uri = newest["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-            value = float(s3.get_json(self.aws, uri)["metrics"][metric])
-        except (TaskRefused, KeyError, TypeError, ValueError) as error:
+            value = gates.measured(s3.get_json(self.aws, uri)["metrics"], metric)
+        except (TaskRefused, KeyError, TypeError, AttributeError, gates.GateError) as error:
             raise TaskRefused(
                 f"the champion {arn} has no {metric} to compare with ({error}): reject that version, or leave out "
                 "evaluate.champion"
             ) from None
         self.log.info("champion %s has %s %.6g", arn, metric, value)
-        larger = metrics.larger_is_better(self.problem, metric)
-        return [gates.champion_outcome(metric, measured[metric], value, self.champion.tolerance, larger=larger)]
+        larger, candidate = larger_is_better(self.problem, metric), gates.measured(measured, metric)
+        return [gates.champion_outcome(metric, candidate, value, self.champion.tolerance, larger=larger)]

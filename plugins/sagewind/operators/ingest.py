@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagewind import s3
 from sagewind.errors import TaskRefused
+from sagewind.facts import contract
 from sagewind.operators.base import SagewindOperator
 from sagewind.pipeline import bundle, plan, source
 from sagewind.pipeline.errors import ModelFileError, SourceError
@@ -106,9 +107,9 @@ class IngestOperator(SagewindOperator):
         s3.put_all(self.aws, made["code"], job_files)
         if script_files:
             s3.put_all(self.aws, made["sourcedir"], {"sourcedir.tar.gz": bundle.tarball(script_files)})
-        s3.put_json(self.aws, f"{made['config']}/job.json", plan.job_config(spec, made))
+        s3.put_json(self.aws, f"{made['config']}/{contract.JOB_JSON}", plan.job_config(spec, made))
         if self.project:
-            made["snapshot"] = snapshot(self.aws, source.parse(uri), f"{made['prefix']}/raw")
+            made["snapshot"] = snapshot(self.aws, source.parse(uri), f"{made['prefix']}/{contract.RAW}")
             self.log.info(
                 "took %d files, %d bytes from %s", made["snapshot"]["files"], made["snapshot"]["bytes"], made["source"]
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagewind import capture, endpoints, s3
 from sagewind.errors import TaskRefused
+from sagewind.facts import contract
 from sagewind.operators.base import SagewindOperator, pulled
 from sagewind.operators.registry import ServingVersionOperator, version_record
 
@@ -171,11 +172,11 @@ class QualityVerdictOperator(SagewindOperator):
                 f"none of the {counts['requests']} captured requests that were read has one of the {counts['labels']} "
                 f"labels{shown}: model quality is not judged (see {self.folder}/report.html)"
             )
-        found = s3.get_json(self.aws, f"{self.folder}/constraint_violations.json")["violations"]
+        found = s3.get_json(self.aws, f"{self.folder}/{contract.VIOLATIONS_JSON}")["violations"]
         result = {
             "verdict": "violations" if found else "ok",
             "violations": found,
-            "rows": s3.get_json(self.aws, f"{self.folder}/statistics.json")["dataset"]["item_count"],
+            "rows": s3.get_json(self.aws, f"{self.folder}/{contract.STATISTICS_JSON}")["dataset"]["item_count"],
             "requests": counts["requests"],
             "labelled": counts["merged_requests"],
             "not_checked": counts["constraints_not_checked"],

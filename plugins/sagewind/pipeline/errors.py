@@ -1,4 +1,4 @@
-"""Errors that a user can cause in a model file, a gate or a source: one sentence each."""
+"""Errors that a user can cause in a model file or a source: one sentence each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ class ModelFileError(ValueError):
 
 class SourceError(ValueError):
     """A data source cannot be understood; the message names the source and the schemes there are."""
-
-
-class GateError(ValueError):
-    """A gate cannot be evaluated: the rule is malformed or the metric it names was not measured."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

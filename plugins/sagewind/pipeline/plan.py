@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sagewind.facts import job_json
 from sagewind.facts.version import VERSION
 from sagewind.pipeline import images, names
 from sagewind.pipeline.spec import AwsSpec, ModelSpec
+
+#: Keys of a model file's `data` that are not in that of job.json: where the rows come from, and the run's seed.
+NOT_FOR_JOBS = {"source", "seed"}
 
 
 def role_arn(aws: AwsSpec, account: str, region: str) -> str:
@@ -76,14 +80,14 @@ def make(
 
 def job_config(spec: ModelSpec, plan: Mapping[str, Any]) -> dict[str, Any]:
     """Content of job.json, which every job program reads."""
-    window = plan["window"]
-    return {
-        "model": spec.name,
-        "run_key": plan["run_key"],
-        "problem": spec.problem,
-        "seed": spec.data.seed,
-        "window": {"start": window["start"] or None, "end": window["end"]},
-        "data": spec.job_data(),
-        "train": {"algorithm": spec.train.algorithm, "framework": spec.train.framework},
-        "evaluate": {"gates": dict(spec.evaluate.gates), "threshold": spec.evaluate.threshold},
-    }
+    data, evaluate, window = spec.data, spec.evaluate, plan["window"]
+    config = job_json.JobConfig(
+        model=spec.name,
+        run_key=plan["run_key"],
+        problem=spec.problem,
+        seed=data.seed,
+        window=job_json.read(job_json.WindowConfig, {key: time or None for key, time in window.items()}, "window"),
+        data=job_json.read(job_json.DataConfig, data.model_dump(mode="json", exclude=NOT_FOR_JOBS), "data"),
+        evaluate=job_json.EvaluateConfig(gates=evaluate.gates, threshold=evaluate.threshold),
+    )
+    return job_json.to_document(config)

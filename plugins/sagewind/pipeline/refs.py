@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sagewind.facts import contract
+
 
 @dataclass(frozen=True)
 class RunRefs:
@@ -25,6 +27,20 @@ class RunRefs:
     window_end: str
     images: Mapping[str, str]
     result: Callable[[str, str], str]
+
+    def prepared(self, part: str) -> str:
+        """URI of what `prepare` leaves in its output `part`."""
+        return f"{self.prefix}/prepare/{part}"
+
+    @property
+    def evaluation(self) -> str:
+        """URI of the folder in which `evaluate` leaves its files."""
+        return f"{self.prefix}/evaluate/{contract.EVALUATION}"
+
+    @property
+    def baseline(self) -> str:
+        """URI of the folder that holds the statistics and constraints of the training data."""
+        return f"{self.prefix}/baseline"
 
 
 def _pulled(task: str, field: str) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from sagewind.pipeline import gates, metrics, source
+from sagewind.facts import gates, metrics
+from sagewind.facts.job_json import DataConfig, Encoding, EvaluateConfig, JobConfig, MissingNumbers, SplitShares
+from sagewind.facts.metrics import Problem
+from sagewind.pipeline import source
 from sagewind.pipeline.algorithms import ALGORITHMS, FRAMEWORKS
 
-Problem = Literal["binary", "multiclass", "regression"]
 Scalar = str | int | float | bool
 JOB_KINDS = ("processing", "training", "tuning", "transform")
 _OF_OURS = "sagewind:"
@@ -73,15 +75,13 @@ class InstanceSpec(Section):
 class SplitSpec(Section):
     """Shares of the rows; they add up to one."""
 
-    train: float = Field(0.7, gt=0, lt=1)
-    validation: float = Field(0.15, gt=0, lt=1)
-    test: float = Field(0.15, gt=0, lt=1)
+    train: float = Field(SplitShares.train, gt=0, lt=1)
+    validation: float = Field(SplitShares.validation, gt=0, lt=1)
+    test: float = Field(SplitShares.test, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"train + validation + test is {total:g}, it must be 1")
+        SplitShares(self.train, self.validation, self.test)
         return self
 
 
@@ -90,18 +90,22 @@ class DataSpec(Section):
 
     source: str = Field(description="sklearn://, openml://, https://, s3:// or file://; {window_end} is filled in")
     target: str = Field(description="Column to predict")
-    positive: str | None = Field(None, description="Label of the positive class (binary problems)")
-    columns: tuple[str, ...] | None = Field(None, description="Column names of a file without header")
-    drop: tuple[str, ...] = Field((), description="Columns to leave out")
-    na_values: tuple[str, ...] = Field((), description="Texts that mean 'missing', besides the empty cell")
+    positive: str | None = Field(DataConfig.positive, description="Label of the positive class (binary problems)")
+    columns: tuple[str, ...] | None = Field(DataConfig.columns, description="Column names of a file without header")
+    drop: tuple[str, ...] = Field(DataConfig.drop, description="Columns to leave out")
+    na_values: tuple[Annotated[str, StringConstraints(strip_whitespace=True)], ...] = Field(
+        (), description="Texts that mean 'missing', besides the empty cell"
+    )
     numeric: tuple[str, ...] = Field((), description="Columns that must be numbers; default: inferred")
     categorical: tuple[str, ...] = Field((), description="Columns that are categories; default: inferred")
-    encode: Literal["ordinal", "onehot"] = Field("ordinal", description="How categories become numbers")
-    missing: Literal["keep", "impute", "drop"] = Field("keep", description="What becomes of missing numbers")
-    deduplicate: bool = Field(False, description="Remove rows that repeat another one exactly")
-    time_column: str | None = Field(None, description="Rows at or after the run's window end are left out")
+    encode: Encoding = Field(DataConfig.encode, description="How categories become numbers")
+    missing: MissingNumbers = Field(DataConfig.missing, description="What becomes of missing numbers")
+    deduplicate: bool = Field(DataConfig.deduplicate, description="Remove rows that repeat another one exactly")
+    time_column: str | None = Field(
+        DataConfig.time_column, description="Rows at or after the run's window end are left out"
+    )
     split: SplitSpec = SplitSpec()
-    seed: int = Field(7, ge=0, description="Seed of the split")
+    seed: int = Field(JobConfig.seed, ge=0, description="Seed of the split")
 
     @field_validator("source")
     @classmethod
@@ -223,7 +227,9 @@ class EvaluateSpec(Section):
 
     gates: dict[str, str] = Field(default_factory=dict, description='Metric -> rule such as ">= 0.9"')
     champion: ChampionSpec | None = None
-    threshold: float = Field(0.5, gt=0, lt=1, description="Cut-off between the classes of a binary problem")
+    threshold: float = Field(
+        EvaluateConfig.threshold, gt=0, lt=1, description="Cut-off between the classes of a binary problem"
+    )
 
 
 class DeploySpec(Section):
@@ -298,7 +304,7 @@ class ModelSpec(Section):
     name: ModelName
     description: str = Field(min_length=1)
     owner: str = "sagewind"
-    problem: Problem = Field("binary", description="binary, multiclass or regression")
+    problem: Problem = Field(JobConfig.problem, description="binary, multiclass or regression")
     schedule: str | None = Field(None, description="Cron expression of the training")
     aws: AwsSpec = AwsSpec()
     data: DataSpec
@@ -367,10 +373,6 @@ class ModelSpec(Section):
     def fit_task(self) -> str:
         """Task id of the step that makes the model: `tune` or `train`."""
         return "tune" if self.tune else "train"
-
-    def job_data(self) -> dict[str, Any]:
-        """The `data` part of job.json, which the job programs read."""
-        return self.data.model_dump(mode="json", exclude={"source", "seed"})
 
 
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*,/#?L-]+")

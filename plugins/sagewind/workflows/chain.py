@@ -10,6 +10,7 @@ from typing import Any, Literal
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
 
+from sagewind.facts import contract
 from sagewind.kinds import KINDS
 from sagewind.operators.gate import GateOperator
 from sagewind.operators.ingest import IngestOperator
@@ -148,7 +149,7 @@ class Chain:
         return GateOperator(
             task_id="gate",
             task_group=self.group("release"),
-            folder="{{ plan.prefix }}/evaluate/evaluation",
+            folder=self.refs.evaluation,
             problem=self.spec.problem,
             rules=dict(self.spec.evaluate.gates),
             # A rehearsal may run on other data than production: it is held against the gates alone.
@@ -282,8 +283,8 @@ class Chain:
             task_group=self.group("serving"),
             endpoint=value("deploy", "name"),
             config=value("deploy", "config"),
-            rows="{{ plan.prefix }}/prepare/batch/batch.csv",
-            scores="{{ plan.prefix }}/evaluate/evaluation/scores.csv",
+            rows=f"{self.refs.prepared(contract.BATCH)}/{contract.BATCH_CSV}",
+            scores=f"{self.refs.evaluation}/{contract.SCORES_CSV}",
             tolerance=self.spec.deploy.verify_tolerance,
             **self.common,
         )

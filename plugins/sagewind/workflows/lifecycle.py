@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, BaseOperator, Param, chain
 
+from sagewind.facts import contract
 from sagewind.operators.checks import BatchCheckOperator, ShiftBatchOperator, VerdictOperator
 from sagewind.pipeline.requests import processing, serving
 from sagewind.pipeline.spec import ModelSpec
@@ -23,7 +24,6 @@ against the baseline, and deletes everything it made, whatever happened. Nothing
 """
 #: Requests that the verification sends at least; the monitor then checks this traffic.
 REQUESTS = 110
-BASELINE = "{{ plan.prefix }}/baseline"
 
 
 def lifecycle_dag(spec: ModelSpec, project: Path) -> DAG:
@@ -64,7 +64,7 @@ def lifecycle_dag(spec: ModelSpec, project: Path) -> DAG:
 
 
 def _batch(make: Chain, create_model: BaseOperator) -> BatchCheckOperator:
-    source, scores = "{{ plan.prefix }}/prepare/batch", "{{ plan.prefix }}/batch"
+    source, scores = make.refs.prepared(contract.BATCH), "{{ plan.prefix }}/batch"
     model_name = "{{ results.create_model.name }}"
     request = serving.transform(make.spec, model_name=model_name, source=source, output=scores)
     check = BatchCheckOperator(
@@ -81,7 +81,7 @@ def _batch(make: Chain, create_model: BaseOperator) -> BatchCheckOperator:
 def _normal_traffic(make: Chain, verify: BaseOperator) -> VerdictOperator:
     folder = "{{ plan.prefix }}/monitor_normal"
     request = processing.check_captured(
-        make.spec, make.refs, captured="{{ plan.capture }}", baseline=BASELINE, output=folder
+        make.spec, make.refs, captured="{{ plan.capture }}", baseline=make.refs.baseline, output=folder
     )
     captured = CaptureSensor(
         task_id="captured",
@@ -114,12 +114,12 @@ def _shifted_batch(make: Chain, prepare: BaseOperator, baseline: BaseOperator) -
     shift = ShiftBatchOperator(
         task_id="shift_batch",
         task_group=make.group("checks"),
-        rows="{{ plan.prefix }}/prepare/batch/batch.csv",
-        schema="{{ plan.prefix }}/prepare/schema/schema.json",
+        rows=f"{make.refs.prepared(contract.BATCH)}/{contract.BATCH_CSV}",
+        schema=f"{make.refs.prepared(contract.SCHEMA)}/{contract.SCHEMA_JSON}",
         target=batch,
         **make.common,
     )
-    request = processing.check_batch(make.spec, make.refs, batch=batch, baseline=BASELINE, output=folder)
+    request = processing.check_batch(make.spec, make.refs, batch=batch, baseline=make.refs.baseline, output=folder)
     check = make.job(
         "monitor_shifted",
         "checks",

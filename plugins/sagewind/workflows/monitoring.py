@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, BaseOperator, TriggerRule, chain
 
 from sagewind.capture import VERIFICATION
+from sagewind.facts import contract
 from sagewind.operators.checks import VerdictOperator
 from sagewind.operators.flow import DriftOperator, TrafficOperator
 from sagewind.operators.quality import JudgedVersionOperator, LabelledTrafficOperator, QualityVerdictOperator
@@ -75,9 +76,9 @@ def _data_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
         output=folder,
         manifest=True,
         settings={
-            "start_time": "{{ plan.window.start or '1970-01-01T00:00:00+00:00' }}",
-            "end_time": "{{ plan.window.end }}",
-            "excluded_inference_id_prefix": VERIFICATION,
+            contract.START_TIME: "{{ plan.window.start or '1970-01-01T00:00:00+00:00' }}",
+            contract.END_TIME: "{{ plan.window.end }}",
+            contract.EXCLUDED_INFERENCE_IDS: VERIFICATION,
         },
     )
     serving = ServingVersionOperator(
@@ -121,9 +122,9 @@ def _model_quality(make: Chain, ingest: BaseOperator) -> BaseOperator:
         baseline="{{ results.judged_version.quality }}",
         output=folder,
         settings={
-            "start_time": "{{ results.judged_version.start }}",
-            "end_time": "{{ results.judged_version.end }}",
-            "excluded_inference_id_prefix": VERIFICATION,
+            contract.START_TIME: "{{ results.judged_version.start }}",
+            contract.END_TIME: "{{ results.judged_version.end }}",
+            contract.EXCLUDED_INFERENCE_IDS: VERIFICATION,
         },
     )
     doc = "Joins the requests with their labels and holds the predictions against the version's evaluation."

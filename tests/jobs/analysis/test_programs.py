@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.analysis import output
 from tests.conftest import ROOT
 from tests.jobs.analysis.captured import label, request

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.job import UserError
 
 DATA = f"{contract.ROOT}/processing/input/data"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.config import parse_time
 from sagewind.jobs.job import UserError
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sagewind.jobs import contract, page
+from sagewind.facts import contract
+from sagewind.jobs import page
 from sagewind.jobs.analysis import dataset, settings
 from sagewind.jobs.job import write_message
 

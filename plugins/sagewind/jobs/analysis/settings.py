@@ -10,20 +10,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.analysis.dataset import required
 from sagewind.jobs.job import UserError
 
-PROBLEM_TYPE = "problem_type"
 INFERENCE_ATTRIBUTE = "inference_attribute"
 PROBABILITY_ATTRIBUTE = "probability_attribute"
 GROUND_TRUTH_ATTRIBUTE = "ground_truth_attribute"
 THRESHOLD_ATTRIBUTE = "probability_threshold_attribute"
 POSITIVE_LABEL = "positive_label"
 FEATURES_ATTRIBUTE = "features_attribute"
-GROUND_TRUTH_SOURCE = "ground_truth_source"
-#: A setting of our own: how much worse than in the baseline a metric may be.
-TOLERANCE = "constraint_tolerance"
 ENABLED = "Enabled"
 
 #: Settings of AWS's analyzers that change what is analysed and are not implemented here: any value is refused.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.config import parse_time
 
 #: yyyy/mm/dd/hh, as data capture and ground truth lay out their folders.

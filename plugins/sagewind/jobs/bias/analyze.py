@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.analysis import clarify, dataset, output, records, settings
 from sagewind.jobs.analysis.payload import UnusableRecord, number
 from sagewind.jobs.analysis.records import RecordSource, RecordTally, Sample

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from sagewind.jobs import contract, scoring
+from sagewind.facts import contract
+from sagewind.jobs import scoring
 from sagewind.jobs.analysis import clarify, dataset, output, settings
 from sagewind.jobs.analysis.records import RecordSource, RecordTally
 from sagewind.jobs.analysis.window import CaptureWindow

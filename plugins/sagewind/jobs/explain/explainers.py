@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.explain import kernel
 from sagewind.jobs.job import UserError
 from sagewind.jobs.metrics import Floats

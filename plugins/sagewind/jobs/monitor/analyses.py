@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.job import UserError
 
 #: Value of the setting `analysis_type` -> "module:function" of the program.

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.analysis import output
 from sagewind.jobs.monitor.checks import Distance
 from sagewind.jobs.monitor.column_profile import ColumnProfile

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.analysis.dataset import metric_time, required
 from sagewind.jobs.analysis.output import conclude
 from sagewind.jobs.analysis.window import CaptureWindow

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs.analysis.dataset import CAPTURE, JSON, MERGED, PARQUET, TRUE, dataset_format, required
 from sagewind.jobs.analysis.window import CaptureWindow
 from sagewind.jobs.config import parse_time

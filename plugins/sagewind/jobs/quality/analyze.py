@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sagewind.jobs import contract, quality_statistics
+from sagewind.facts import contract
 from sagewind.jobs import quality_constraints as constraints
+from sagewind.jobs import quality_statistics
 from sagewind.jobs.analysis import dataset, output, records, settings
 from sagewind.jobs.analysis.payload import UnusableRecord
 from sagewind.jobs.analysis.records import RecordSource, RecordTally, Sample
@@ -33,7 +34,7 @@ DATA = f"{contract.ROOT}/processing/input_data"
 def main() -> None:
     """Run the job with the settings of its environment; UserError for settings or data that allow no verdict."""
     settings.refuse_unsupported()
-    problem = settings.choice(settings.PROBLEM_TYPE, tuple(constraints.METRICS))
+    problem = settings.choice(contract.PROBLEM_TYPE, tuple(constraints.METRICS))
     given = os.environ.get(contract.BASELINE_CONSTRAINTS)
     baseline = None
     if given:

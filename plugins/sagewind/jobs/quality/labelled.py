@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sagewind.jobs import contract
+from sagewind.facts import contract
 from sagewind.jobs import quality_constraints as constraints
 from sagewind.jobs.analysis import dataset, settings
 from sagewind.jobs.analysis.records import RecordSource, RecordTally
@@ -35,8 +35,8 @@ LABEL_LINE = '{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetada
 def main() -> None:
     """Run the job with the settings of its environment; UserError for settings or data that allow no verdict."""
     settings.refuse_unsupported()
-    problem = settings.choice(settings.PROBLEM_TYPE, tuple(constraints.METRICS))
-    tolerance = settings.number(settings.TOLERANCE, "0")
+    problem = settings.choice(contract.PROBLEM_TYPE, tuple(constraints.METRICS))
+    tolerance = settings.number(contract.TOLERANCE, "0")
     given = read_json(contract.resolve(dataset.required(contract.BASELINE_CONSTRAINTS)), "the baseline's constraints")
     baseline = constraints.loosened(constraints.read(given, problem), tolerance)
     measured = read_json(contract.resolve(dataset.required(contract.BASELINE_STATISTICS)), "the baseline's evaluation")

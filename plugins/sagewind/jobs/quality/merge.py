@@ -30,7 +30,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from sagewind.jobs import contract, page
+from sagewind.facts import contract
+from sagewind.jobs import page
 from sagewind.jobs.analysis import output, settings
 from sagewind.jobs.analysis.payload import UnusableRecord
 from sagewind.jobs.analysis.records import UNREADABLE, RecordTally, lines, moment
@@ -91,7 +92,7 @@ def main() -> None:
 def perform() -> Merged:
     """Merge what the environment names and leave the job's files, log and message."""
     captured = _folder(contract.DATASET_SOURCE, DATA, "captured data")
-    truth = _folder(settings.GROUND_TRUTH_SOURCE, TRUTH, "ground truth")
+    truth = _folder(contract.GROUND_TRUTH_SOURCE, TRUTH, "ground truth")
     target = settings.folder(contract.OUTPUT_PATH)
     excluded = os.environ.get(contract.EXCLUDED_INFERENCE_IDS, "")
     merged = merge(captured, truth, target / MERGE_FOLDER, CaptureWindow.of_environment(), excluded)

@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sagewind.facts import contract
+from sagewind.facts.contract import INPUT, OUTPUT
+from sagewind.facts.metrics import MONITOR_TYPES
 from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.requests.common import kms, stopping, vpc
 from sagewind.pipeline.spec import InstanceSpec, ModelSpec
 
-#: Problem types as Model Monitor names them.
-PROBLEM_TYPES = {"binary": "BinaryClassification", "multiclass": "MulticlassClassification", "regression": "Regression"}
-INPUT = "/opt/ml/processing/input"
-OUTPUT = "/opt/ml/processing/output"
+#: Folders of inputs that hold what an analysis looks at.
+DATASET, CAPTURED, LABELS = "dataset", "captured", "labels"
+BASELINE = f"{INPUT}/{contract.BASELINE}"
 
 
 def _processing(
@@ -28,13 +30,13 @@ def _processing(
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """A request that runs the job program `program`; `inputs` maps folders under the input root to S3 URIs."""
-    everything = {"code": refs.code, **inputs}
+    everything = {contract.CODE: refs.code, **inputs}
     return {
         "AppSpecification": {
             "ImageUri": refs.images[image],
             "ContainerEntrypoint": ["python3", "-m", f"sagewind.jobs.{program}"],
         },
-        "Environment": {"PYTHONPATH": f"{INPUT}/code", **(environment or {})},
+        "Environment": {"PYTHONPATH": f"{INPUT}/{contract.CODE}", **(environment or {})},
         "NetworkConfig": {
             "EnableNetworkIsolation": spec.aws.isolate,
             "EnableInterContainerTrafficEncryption": spec.aws.encrypt_traffic,
@@ -83,7 +85,7 @@ def prepare(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
         refs,
         program="prepare",
         image="sklearn",
-        inputs={"config": refs.config, "raw": f"{refs.prefix}/raw"},
+        inputs={contract.CONFIG: refs.config, contract.RAW: f"{refs.prefix}/{contract.RAW}"},
         output=f"{refs.prefix}/prepare",
         instance=spec.processing,
     )
@@ -97,10 +99,10 @@ def evaluate(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
         program="evaluate",
         image=spec.train.image,
         inputs={
-            "config": refs.config,
-            "model": refs.result(spec.fit_task, "artifact"),
-            "test": f"{refs.prefix}/prepare/test",
-            "schema": f"{refs.prefix}/prepare/schema",
+            contract.CONFIG: refs.config,
+            contract.MODEL: refs.result(spec.fit_task, "artifact"),
+            contract.TEST: refs.prepared(contract.TEST),
+            contract.SCHEMA: refs.prepared(contract.SCHEMA),
         },
         output=f"{refs.prefix}/evaluate",
         instance=spec.processing,
@@ -114,14 +116,14 @@ def baseline(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
         refs,
         program="monitor",
         image="sklearn",
-        inputs={"config": refs.config, "dataset": f"{refs.prefix}/prepare/baseline"},
-        output=f"{refs.prefix}/baseline",
+        inputs={contract.CONFIG: refs.config, DATASET: refs.prepared(contract.BASELINE)},
+        output=refs.baseline,
         instance=spec.monitor.instance,
         environment={
-            "dataset_source": f"{INPUT}/dataset",
-            "dataset_format": json.dumps({"csv": {"header": True}}),
-            "output_path": OUTPUT,
-            "publish_cloudwatch_metrics": "Disabled",
+            contract.DATASET_SOURCE: f"{INPUT}/{DATASET}",
+            contract.DATASET_FORMAT: json.dumps({"csv": {"header": True}}),
+            contract.OUTPUT_PATH: OUTPUT,
+            contract.PUBLISH_CLOUDWATCH: "Disabled",
         },
     )
 
@@ -150,7 +152,7 @@ def check_captured(
         dataset_format={"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput"]}},
         extra=settings or {},
     )
-    return _by_manifest(request, "dataset") if manifest else request
+    return _by_manifest(request, DATASET) if manifest else request
 
 
 def check_batch(spec: ModelSpec, refs: RunRefs, *, batch: str, baseline: str, output: str) -> dict[str, Any]:
@@ -184,22 +186,22 @@ def check_labelled(
         refs,
         program="quality.labelled",
         image="sklearn",
-        inputs={"captured": captured, "labels": labels, "baseline": baseline},
+        inputs={CAPTURED: captured, LABELS: labels, contract.BASELINE: baseline},
         output=output,
         instance=spec.monitor.instance,
         environment={
-            "dataset_source": f"{INPUT}/captured",
-            "ground_truth_source": f"{INPUT}/labels",
-            "problem_type": PROBLEM_TYPES[spec.problem],
-            "baseline_statistics": f"{INPUT}/baseline/evaluation.json",
-            "baseline_constraints": f"{INPUT}/baseline/constraints.json",
-            "constraint_tolerance": repr(spec.monitor.quality_tolerance),
-            "output_path": OUTPUT,
-            "publish_cloudwatch_metrics": "Disabled",
+            contract.DATASET_SOURCE: f"{INPUT}/{CAPTURED}",
+            contract.GROUND_TRUTH_SOURCE: f"{INPUT}/{LABELS}",
+            contract.PROBLEM_TYPE: MONITOR_TYPES[spec.problem],
+            contract.BASELINE_STATISTICS: f"{BASELINE}/{contract.EVALUATION_JSON}",
+            contract.BASELINE_CONSTRAINTS: f"{BASELINE}/{contract.CONSTRAINTS_JSON}",
+            contract.TOLERANCE: repr(spec.monitor.quality_tolerance),
+            contract.OUTPUT_PATH: OUTPUT,
+            contract.PUBLISH_CLOUDWATCH: "Disabled",
             **settings,
         },
     )
-    return _by_manifest(request, "captured", "labels")
+    return _by_manifest(request, CAPTURED, LABELS)
 
 
 def _by_manifest(request: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -224,16 +226,16 @@ def _check(
         refs,
         program="monitor",
         image="sklearn",
-        inputs={"config": refs.config, "dataset": dataset, "baseline": baseline},
+        inputs={contract.CONFIG: refs.config, DATASET: dataset, contract.BASELINE: baseline},
         output=output,
         instance=spec.monitor.instance,
         environment={
-            "dataset_source": f"{INPUT}/dataset",
-            "dataset_format": json.dumps(dataset_format),
-            "baseline_statistics": f"{INPUT}/baseline/statistics.json",
-            "baseline_constraints": f"{INPUT}/baseline/constraints.json",
-            "output_path": OUTPUT,
-            "publish_cloudwatch_metrics": "Disabled",
+            contract.DATASET_SOURCE: f"{INPUT}/{DATASET}",
+            contract.DATASET_FORMAT: json.dumps(dataset_format),
+            contract.BASELINE_STATISTICS: f"{BASELINE}/{contract.STATISTICS_JSON}",
+            contract.BASELINE_CONSTRAINTS: f"{BASELINE}/{contract.CONSTRAINTS_JSON}",
+            contract.OUTPUT_PATH: OUTPUT,
+            contract.PUBLISH_CLOUDWATCH: "Disabled",
             **extra,
         },
     )

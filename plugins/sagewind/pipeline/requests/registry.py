@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sagewind.facts import contract
 from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.requests.common import CSV
 from sagewind.pipeline.requests.serving import container_environment
@@ -19,13 +20,8 @@ def group(spec: ModelSpec) -> dict[str, Any]:
 
 def package(spec: ModelSpec, refs: RunRefs, *, group_name: str) -> dict[str, Any]:
     """One version: artifact, image, measured quality and the baselines that its traffic is held against."""
-    evaluation = f"{refs.prefix}/evaluate/evaluation"
-    quality = {
-        "Statistics": {"ContentType": JSON, "S3Uri": f"{evaluation}/evaluation.json"},
-        "Constraints": {"ContentType": JSON, "S3Uri": f"{evaluation}/constraints.json"},
-    }
-    statistics = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/baseline/statistics.json"}
-    constraints = {"ContentType": JSON, "S3Uri": f"{refs.prefix}/baseline/constraints.json"}
+    quality = _measured(refs.evaluation, contract.EVALUATION_JSON)
+    data_quality = _measured(refs.baseline, contract.STATISTICS_JSON)
     return {
         "ModelPackageGroupName": group_name,
         "ModelPackageDescription": spec.description,
@@ -45,15 +41,23 @@ def package(spec: ModelSpec, refs: RunRefs, *, group_name: str) -> dict[str, Any
         },
         "ModelMetrics": {
             "ModelQuality": quality,
-            "ModelDataQuality": {"Statistics": statistics, "Constraints": constraints},
+            "ModelDataQuality": data_quality,
         },
         "DriftCheckBaselines": {
             "ModelQuality": quality,
-            "ModelDataQuality": {"Statistics": statistics, "Constraints": constraints},
+            "ModelDataQuality": data_quality,
         },
         "CustomerMetadataProperties": {
             "sagewind:prefix": refs.prefix,
-            "sagewind:baseline": f"{refs.prefix}/baseline",
+            "sagewind:baseline": refs.baseline,
             "sagewind:model": spec.name,
         },
+    }
+
+
+def _measured(folder: str, statistics: str) -> dict[str, Any]:
+    """What was measured, and the constraints beside it that later traffic is held against."""
+    return {
+        "Statistics": {"ContentType": JSON, "S3Uri": f"{folder}/{statistics}"},
+        "Constraints": {"ContentType": JSON, "S3Uri": f"{folder}/{contract.CONSTRAINTS_JSON}"},
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
+from sagewind.facts import contract
 from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.requests.common import CSV, kms, vpc
 from sagewind.pipeline.spec import ModelSpec
@@ -16,8 +18,8 @@ def container_environment(spec: ModelSpec) -> dict[str, str]:
     if spec.train.script is None:
         return {}
     return {
-        "SAGEMAKER_PROGRAM": "inference.py",
-        "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+        "SAGEMAKER_PROGRAM": PurePosixPath(contract.INFERENCE_PY).name,
+        "SAGEMAKER_SUBMIT_DIRECTORY": f"{contract.ROOT}/model/{PurePosixPath(contract.INFERENCE_PY).parent}",
         "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
     }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sagewind.facts import contract
 from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.requests.common import container_network, kms, s3_channel, stopping
 from sagewind.pipeline.spec import ModelSpec
 
 #: Where the channel `code` lands; the toolkit takes its program from there, so an isolated container needs no network.
-CODE_CHANNEL = "/opt/ml/input/data/code/sourcedir.tar.gz"
+CODE_CHANNEL = f"{contract.ROOT}/input/data/{contract.CODE}/sourcedir.tar.gz"
 #: Metrics that a training script prints as `name=value` (see plugins/sagewind/jobs/train.py).
 SCRIPT_METRICS = tuple(
     f"validation:{name}" for name in ("auc", "accuracy", "logloss", "f1", "weighted_f1", "rmse", "mae", "mse", "r2")
@@ -45,11 +46,11 @@ def algorithm_specification(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
 def definition(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
     """What a training job and the trainings of a tuning job have in common."""
     channels = [
-        s3_channel("train", f"{refs.prefix}/prepare/train"),
-        s3_channel("validation", f"{refs.prefix}/prepare/validation"),
+        s3_channel(contract.TRAIN, refs.prepared(contract.TRAIN)),
+        s3_channel(contract.VALIDATION, refs.prepared(contract.VALIDATION)),
     ]
     if spec.train.script is not None:
-        channels.append(s3_channel("code", refs.sourcedir, content_type=None))
+        channels.append(s3_channel(contract.CODE, refs.sourcedir, content_type=None))
     return {
         "InputDataConfig": channels,
         "OutputDataConfig": {

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagewind.pipeline import gates
-from sagewind.pipeline.errors import GateError
+from sagewind.facts import gates
+from sagewind.facts.gates import GateError
+from sagewind.facts.metrics import BINARY
+from sagewind.jobs import evaluate
+from sagewind.jobs.job import UserError
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -35,6 +38,34 @@ def test_anything_else_is_refused(rule: str) -> None:
 def test_nan_meets_no_gate() -> None:
     for sign in (">=", ">", "<=", "<"):
         assert not gates.parse("auc", f"{sign} 0").met_by(math.nan)
+
+
+unmeasured = st.sampled_from([None, True, False, math.nan, "0.99", {"value": 0.99}, [0.99]])
+
+
+@given(unmeasured, numbers, st.sampled_from([">=", ">", "<=", "<"]))
+def test_what_is_no_number_passes_no_gate_in_the_task_nor_in_the_job(
+    value: object, threshold: float, sign: str
+) -> None:
+    rules = {"auc": f"{sign} {threshold!r}"}
+    with pytest.raises(GateError, match="'auc' cannot be judged"):
+        gates.judge(rules, {"auc": value})
+    with pytest.raises(UserError, match=r"^job\.json: gate 'auc' cannot be judged"):
+        evaluate.judged(rules, {"auc": value})
+
+
+@given(st.dictionaries(st.sampled_from(sorted(BINARY)), numbers, min_size=1), numbers)
+def test_the_report_of_the_job_says_what_the_task_decides(metrics: dict[str, float], threshold: float) -> None:
+    rules = dict.fromkeys(metrics, f">= {threshold!r}")
+    records = [outcome.record() for outcome in gates.judge(rules, metrics)]
+    assert evaluate.judged(rules, metrics) == records
+    assert [record["passed"] for record in records] == [value >= threshold for value in metrics.values()]
+
+
+@given(numbers, st.booleans())
+def test_a_champion_without_a_number_is_beaten_by_nobody(candidate: float, larger: bool) -> None:
+    assert not gates.champion_outcome("auc", candidate, math.nan, 0.1, larger=larger).passed
+    assert not gates.champion_outcome("auc", math.nan, candidate, 0.1, larger=larger).passed
 
 
 @pytest.mark.parametrize("value", [None, "0.99", True, {"value": 0.99}])

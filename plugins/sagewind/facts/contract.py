@@ -1,5 +1,7 @@
 """Where the job programs find and leave things: every path and environment name of the container contract, once.
 
+Requests name them, programs look them up.
+
 The root is `/opt/ml`, or `$SAGEMAKER_BASE_DIR` where a container's file system cannot be laid out (AWS's own training
 toolkit honours the same variable). Everything is looked up at call time, so a test can point a program at its folder.
 """
@@ -12,12 +14,22 @@ from pathlib import Path
 ROOT = "/opt/ml"
 BASE_DIR = "SAGEMAKER_BASE_DIR"
 
-# Names of the inputs (folders under processing/input) that the programs are given.
+#: Where a processing job's inputs and outputs lie.
+INPUT = f"{ROOT}/processing/input"
+OUTPUT = f"{ROOT}/processing/output"
+
+# Folders below them that requests and programs name.
+CODE = "code"
 CONFIG = "config"
 RAW = "raw"
 MODEL = "model"
+TRAIN = "train"
+VALIDATION = "validation"
 TEST = "test"
 SCHEMA = "schema"
+BATCH = "batch"
+BASELINE = "baseline"
+EVALUATION = "evaluation"
 
 # Files inside the inputs and outputs.
 JOB_JSON = "job.json"
@@ -61,6 +73,10 @@ EXCLUDED_INFERENCE_IDS = "excluded_inference_id_prefix"
 ANALYSIS_TYPE = "analysis_type"
 PREPROCESSOR = "record_preprocessor_script"
 POSTPROCESSOR = "post_analytics_processor_script"
+PROBLEM_TYPE = "problem_type"
+GROUND_TRUTH_SOURCE = "ground_truth_source"
+#: A setting of our own: how much worse than in the baseline a metric may be.
+TOLERANCE = "constraint_tolerance"
 CATEGORICAL_DRIFT = "categorical_drift_method"
 #: Settings of our own: `exact` or `parallel`, and which kernels run (`auto`, `compiled`, `numpy`).
 ANALYSIS_MODE = "analysis_mode"
@@ -85,12 +101,12 @@ def resolve(path: str) -> Path:
 
 def input_dir(name: str) -> Path:
     """Folder of the processing input `name`."""
-    return root() / "processing" / "input" / name
+    return resolve(INPUT) / name
 
 
 def output_dir(name: str) -> Path:
     """Folder of the processing output `name`, made if absent."""
-    folder = root() / "processing" / "output" / name
+    folder = resolve(OUTPUT) / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -1,11 +1,22 @@
-"""Metrics that the evaluation measures, per problem: what gates and champions may name.
+"""Problems, what the evaluation measures of each, and how Model Monitor names them.
 
-The same names are written by `sagewind.jobs.evaluate`; a test holds the two lists equal.
+Gates and champions may name these metrics; the job `evaluate` writes them under `metrics` in evaluation.json.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, get_args
+
+Problem = Literal["binary", "multiclass", "regression"]
+PROBLEMS: tuple[Problem, ...] = get_args(Problem)
+
+#: Problem -> problem type of Model Monitor.
+MONITOR_TYPES: Mapping[str, str] = {
+    "binary": "BinaryClassification",
+    "multiclass": "MulticlassClassification",
+    "regression": "Regression",
+}
 
 #: Metric name -> True if a larger value is better.
 BINARY: Mapping[str, bool] = {
@@ -31,15 +42,10 @@ MULTICLASS: Mapping[str, bool] = {
     "logloss": False,
 }
 REGRESSION: Mapping[str, bool] = {"rmse": False, "mae": False, "mse": False, "r2": True}
+BY_PROBLEM: Mapping[str, Mapping[str, bool]] = {"binary": BINARY, "multiclass": MULTICLASS, "regression": REGRESSION}
 
 #: Metrics that lie between 0 and 1.
 SHARES = frozenset({*BINARY, *MULTICLASS} - {"logloss"})
-
-BY_PROBLEM: Mapping[str, Mapping[str, bool]] = {
-    "binary": BINARY,
-    "multiclass": MULTICLASS,
-    "regression": REGRESSION,
-}
 
 
 def larger_is_better(problem: str, metric: str) -> bool:

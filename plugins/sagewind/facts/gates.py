@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sagewind.pipeline.errors import GateError
-
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
@@ -18,6 +16,10 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _RULE = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
+
+class GateError(ValueError):
+    """A gate cannot be judged: its rule is malformed, or what it names was not measured. The text is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,19 @@ class GateOutcome:
 def judge(rules: Mapping[str, str], metrics: Mapping[str, Any]) -> list[GateOutcome]:
     """Apply every rule to the measured metrics, in the order of the rules.
 
-    A metric that is missing or not a number is an error, never a pass: a gate that cannot be evaluated protects
+    A metric that is missing or not a number is a GateError, never a pass: a gate that cannot be evaluated protects
     nothing.
     """
-    outcomes = []
-    for metric, rule in rules.items():
-        value = metrics.get(metric)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            measured = ", ".join(sorted(metrics)) or "none"
-            raise GateError(
-                f"gate {metric!r} cannot be judged: the evaluation holds {value!r} for it (measured: {measured})"
-            )
-        outcomes.append(GateOutcome(parse(metric, rule), float(value)))
-    return outcomes
+    return [GateOutcome(parse(metric, rule), measured(metrics, metric)) for metric, rule in rules.items()]
+
+
+def measured(metrics: Mapping[str, Any], metric: str) -> float:
+    """The value of `metric` in an evaluation; GateError if it holds no number for it. NaN, True and null are none."""
+    value = metrics.get(metric)
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        known = ", ".join(sorted(metrics)) or "none"
+        raise GateError(f"gate {metric!r} cannot be judged: the evaluation holds {value!r} for it (measured: {known})")
+    return float(value)
 
 
 def champion_outcome(metric: str, candidate: float, champion: float, tolerance: float, *, larger: bool) -> GateOutcome:
