@@ -1,7 +1,7 @@
 """What a Create request runs, in a sentence for people: program or algorithm, image, machines, time limit.
 
 A request is a template until its task runs. What only the run will know is left out, but for the prebuilt images: the
-plan names them, `sagewind.pipeline.images` knows them.
+plan names them, `sagewind.facts.algorithms` knows them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from sagewind.facts.algorithms import IMAGES
 from sagewind.kinds import KindName
-from sagewind.pipeline.images import REPOSITORIES
 
-_PLANNED_IMAGE = re.compile(r"\{\{ *plan\.images\.(\w+) *\}\}")
+_PLANNED_IMAGE = re.compile(r"\{\{ *plan\.images\['([\w-]+)'\] *\}\}")
 #: Characters of a command that are shown; an own DAG's may be a whole program.
 _LONGEST = 80
 
@@ -74,7 +74,8 @@ def _tuning(request: Any) -> list[str]:
 def _what(program: str, image: Any) -> str:
     """A program in an image, or what of the two is known."""
     named = _PLANNED_IMAGE.fullmatch(image) if isinstance(image, str) else None
-    where = _code("the image", REPOSITORIES.get(named[1]) if named else _last_part(image))
+    prebuilt = IMAGES.get(named[1]) if named else None
+    where = _code("the image", prebuilt.repository if prebuilt else _last_part(image))
     return " in ".join(part for part in (_code("", program), where) if part)
 
 

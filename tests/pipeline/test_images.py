@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from sagewind.pipeline import images
+import pytest
+from botocore.session import Session
+
+from sagewind.facts.algorithms import IMAGES
+from sagewind.pipeline import images, plan
 from sagewind.pipeline.errors import ModelFileError
 
+#: What the SDK must be asked to name the same image.
+ASKED: dict[str, dict[str, Any]] = {
+    "xgboost": {"version": "3.0-5"},
+    "sklearn": {"version": "1.4-2-py312", "py_version": "py3", "instance_type": "ml.m5.large"},
+}
 
-@pytest.mark.parametrize("region", images.FRAMEWORK_ACCOUNTS)
-def test_uris_are_the_sdks(region: str) -> None:
+
+@pytest.mark.parametrize(("name", "region"), [(name, region) for name in IMAGES for region in IMAGES[name].accounts])
+def test_uris_are_the_sdks(name: str, region: str) -> None:
     from sagemaker.core import image_uris
 
-    assert images.uri("xgboost", region) == image_uris.retrieve("xgboost", region, "3.0-5")
-    sklearn = image_uris.retrieve("sklearn", region, "1.4-2-py312", py_version="py3", instance_type="ml.m5.large")
-    assert images.uri("sklearn", region) == sklearn
+    assert images.uri(name, region) == image_uris.retrieve(name, region, **ASKED[name])
+
+
+def test_the_partition_of_known_regions_is_the_plain_one() -> None:
+    session = Session()
+    regions = {region for image in IMAGES.values() for region in image.accounts}
+    assert {session.get_partition_for_region(region) for region in regions} == {plan.PARTITION}
 
 
 def test_an_unknown_region_names_those_there_are() -> None:

@@ -51,13 +51,20 @@ def test_a_rehearsal_touches_no_production_name() -> None:
     assert rehearsal["capture"].startswith(rehearsal["prefix"])
 
 
-@pytest.mark.parametrize(
-    ("region", "arn"),
-    [("eu-west-1", "arn:aws:iam::1:role/R"), ("cn-north-1", "arn:aws-cn:iam::1:role/R")],
-)
-def test_role_arn(region: str, arn: str) -> None:
-    assert plan.role_arn(AwsSpec(role="R"), "1", region) == arn
-    assert plan.role_arn(AwsSpec(role="arn:aws:iam::2:role/X"), "1", region) == "arn:aws:iam::2:role/X"
+def test_role_arn() -> None:
+    assert plan.role_arn(AwsSpec(role="R"), "1") == "arn:aws:iam::1:role/R"
+    assert plan.role_arn(AwsSpec(role="arn:aws:iam::2:role/X"), "1") == "arn:aws:iam::2:role/X"
+
+
+@pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1"])
+def test_a_run_in_a_region_without_a_known_registry_is_refused(region: str) -> None:
+    with pytest.raises(ModelFileError, match=f"region '{region}' has no known registry of the image 'sklearn': use"):
+        make(region=region)
+
+
+def test_a_plan_holds_the_images_that_its_requests_name() -> None:
+    assert set(make()["images"]) == {"sklearn"}
+    assert set(make(model="census")["images"]) == {"sklearn", "xgboost"}
 
 
 def test_job_json_says_what_the_model_file_says() -> None:

@@ -18,7 +18,7 @@ def test_templates_leave_only_what_a_run_knows() -> None:
     request = processing.prepare(load_model("tumor"), templates())
     assert request == {
         "AppSpecification": {
-            "ImageUri": "{{ plan.images.sklearn }}",
+            "ImageUri": "{{ plan.images['sklearn'] }}",
             "ContainerEntrypoint": ["python3", "-m", "sagewind.jobs.prepare"],
         },
         "Environment": {"PYTHONPATH": "/opt/ml/processing/input/code"},

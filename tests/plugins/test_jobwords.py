@@ -9,14 +9,14 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from sagewind import jobwords
+from sagewind.facts.algorithms import IMAGES
 from sagewind.kinds import KindName
 from sagewind.operators.job import JobOperator
 from sagewind.pipeline import refs
-from sagewind.pipeline.images import REPOSITORIES
 from sagewind.pipeline.requests import processing, serving, training, tuning
 from tests.models import load_model
 
-IMAGE = f"`{REPOSITORIES['sklearn']}`"
+IMAGE = f"`{IMAGES['sklearn'].repository}`"
 PLACE = "on 1 x ml.m5.large, for 60 minutes at most."
 TUMOR, RUN = load_model("tumor"), refs.templates()
 REQUESTS: dict[KindName, tuple[dict[str, Any], str]] = {
@@ -45,7 +45,7 @@ def test_the_requests_of_a_model(kind: KindName) -> None:
 
 def test_a_built_in_algorithm_is_named_by_its_image() -> None:
     said = jobwords.sentence("training", training.train(load_model("census"), RUN), 60)
-    assert said == f"Runs the image `{REPOSITORIES['xgboost']}`, on 1 x ml.m5.xlarge, for 60 minutes at most."
+    assert said == f"Runs the image `{IMAGES['xgboost'].repository}`, on 1 x ml.m5.xlarge, for 60 minutes at most."
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_costs_are_those_of_the_dag(monkeypatch: pytest.MonkeyPatch, capsys: pyt
             ["tumor", "--dag", "serving"],
             "the DAG is 'serving': use one of lifecycle, training, batch_scoring, monitoring",
         ),
-        (["tumor", "--region", "mars-1"], "region 'mars-1' has no known registry of prebuilt images: use one of"),
+        (["tumor", "--region", "mars-1"], "region 'mars-1' has no known registry of the image 'sklearn': use one of"),
     ],
 )
 def test_a_mistake_is_one_sentence(

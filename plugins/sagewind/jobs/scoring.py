@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -46,11 +46,12 @@ def load(archive: Path, folder: Path, features: int) -> Scorer:
     unpack(archive, folder)
     if (folder / contract.INFERENCE_PY).exists():
         return _script(folder, features)
-    if (folder / contract.XGBOOST_MODEL).exists():
-        return _xgboost(folder / contract.XGBOOST_MODEL, features)
+    for artifact, read in ARTIFACTS.items():
+        if (folder / artifact).exists():
+            return read(folder / artifact, features)
     found = ", ".join(sorted(path.name for path in folder.rglob("*") if path.is_file())) or "nothing"
     raise UserError(
-        f"{archive.name} holds {found}: an artifact needs {contract.XGBOOST_MODEL!r} (built-in XGBoost) "
+        f"{archive.name} holds {found}: an artifact needs {' or '.join(map(repr, ARTIFACTS))} (built-in algorithm) "
         f"or {contract.INFERENCE_PY!r} (script mode)"
     )
 
@@ -199,3 +200,7 @@ def _estimator_importance(model: Any, features: int) -> tuple[str | None, list[f
         if values is not None and np.shape(values)[-1] == features:
             return name, np.abs(np.atleast_2d(values)).mean(axis=0).tolist()
     return None, None
+
+
+#: How to read what built-in algorithms leave, by the file that `sagewind.facts.algorithms` names.
+ARTIFACTS: Mapping[str, Callable[[Path, int], Scorer]] = {contract.XGBOOST_MODEL: _xgboost}

@@ -7,26 +7,23 @@ from datetime import datetime
 from typing import Any
 
 from sagewind.facts import job_json
+from sagewind.facts.algorithms import JOBS_IMAGE
 from sagewind.facts.version import VERSION
 from sagewind.pipeline import images, names
 from sagewind.pipeline.spec import AwsSpec, ModelSpec
+
+#: The partition of every region whose registries are known; `images.uri` refuses the others.
+PARTITION = "aws"
 
 #: Keys of a model file's `data` that are not in that of job.json: where the rows come from, and the run's seed.
 NOT_FOR_JOBS = {"source", "seed"}
 
 
-def role_arn(aws: AwsSpec, account: str, region: str) -> str:
+def role_arn(aws: AwsSpec, account: str) -> str:
     """ARN of the jobs' role; an ARN in the model file is taken as it is."""
     if aws.role.startswith("arn:"):
         return aws.role
-    return f"arn:{partition(region)}:iam::{account}:role/{aws.role}"
-
-
-def partition(region: str) -> str:
-    """AWS partition of a region: China and GovCloud have their own."""
-    if region.startswith("cn-"):
-        return "aws-cn"
-    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return f"arn:{PARTITION}:iam::{account}:role/{aws.role}"
 
 
 def bucket(aws: AwsSpec, account: str, region: str) -> str:
@@ -65,10 +62,10 @@ def make(
         "scores": f"{root}/{spec.name}/scores/{key}",
         "region": region,
         "account": account,
-        "role_arn": role_arn(spec.aws, account, region),
+        "role_arn": role_arn(spec.aws, account),
         "run_key": key,
         "run_hash": names.run_hash(dag_id, run_id),
-        "images": images.all_uris(region),
+        "images": images.uris(sorted({JOBS_IMAGE, spec.train.image}), region),
         "names": {"endpoint": own if rehearsal else spec.name, "group": own if rehearsal else spec.name},
         "source": source,
         "window": {

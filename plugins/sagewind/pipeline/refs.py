@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sagewind.facts import contract
+from sagewind.facts.algorithms import IMAGES
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def _pulled(task: str, field: str) -> str:
     return "{{ results.%s.%s }}" % (task, field)  # noqa: UP031 - braces are Jinja's
 
 
-def templates(images: tuple[str, ...] = ("xgboost", "sklearn")) -> RunRefs:
+def templates() -> RunRefs:
     """References as Jinja templates over `plan` and `results`, which our operators add to the variables."""
     return RunRefs(
         prefix="{{ plan.prefix }}",
@@ -58,6 +59,6 @@ def templates(images: tuple[str, ...] = ("xgboost", "sklearn")) -> RunRefs:
         role_arn="{{ plan.role_arn }}",
         window_start="{{ plan.window.start }}",
         window_end="{{ plan.window.end }}",
-        images={name: "{{ plan.images.%s }}" % name for name in images},  # noqa: UP031
+        images={name: "{{ plan.images[%r] }}" % name for name in IMAGES},  # noqa: UP031
         result=_pulled,
     )

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from sagewind.facts import gates, metrics
+from sagewind.facts.algorithms import ALGORITHMS, FRAMEWORKS
 from sagewind.facts.job_json import DataConfig, Encoding, EvaluateConfig, JobConfig, MissingNumbers, SplitShares
 from sagewind.facts.metrics import Problem
 from sagewind.pipeline import source
-from sagewind.pipeline.algorithms import ALGORITHMS, FRAMEWORKS
 
 Scalar = str | int | float | bool
 JOB_KINDS = ("processing", "training", "tuning", "transform")
@@ -176,7 +176,7 @@ class TrainSpec(Section):
     @property
     def image(self) -> str:
         """Name of the image that trains and serves."""
-        return ALGORITHMS[self.algorithm].image if self.algorithm else FRAMEWORKS[str(self.framework)]
+        return self.algorithm or str(self.framework)
 
 
 class ObjectiveSpec(Section):
@@ -352,14 +352,17 @@ class ModelSpec(Section):
 
     def _check_algorithm(self, name: str) -> None:
         algorithm = ALGORITHMS[name]
-        objective = self.train.hyperparameters.get("objective")
+        parameter, given = algorithm.objective_parameter, self.train.hyperparameters
         allowed = algorithm.objectives[self.problem]
-        if objective is not None and objective not in allowed:
+        if parameter in given and given[parameter] not in allowed:
             raise ValueError(
-                f"train.hyperparameters.objective is {objective!r}: a {self.problem} problem takes {', '.join(allowed)}"
+                f"train.hyperparameters.{parameter} is {given[parameter]!r}: a {self.problem} problem takes "
+                f"{', '.join(allowed)}"
             )
-        if self.problem == "multiclass" and "num_class" not in self.train.hyperparameters:
-            raise ValueError("train.hyperparameters lacks 'num_class', which a multiclass objective requires")
+        if self.problem == "multiclass" and algorithm.class_count and algorithm.class_count not in given:
+            raise ValueError(
+                f"train.hyperparameters lacks {algorithm.class_count!r}, which a multiclass objective requires"
+            )
         if self.tune is None:
             return
         for key in self.tune.ranges:

@@ -57,7 +57,7 @@ def creations(dag: DAG, account: str, region: str) -> Iterator[tuple[SagewindOpe
     """
     results: dict[str, Any] = {}
     passed_over: set[str] = set()
-    arn = f"arn:{plan.partition(region)}:sagemaker:{region}:{account}"
+    arn = f"arn:{plan.PARTITION}:sagemaker:{region}:{account}"
     for task in dag.topological_sort():
         if not isinstance(task, SagewindOperator) or task.task_id in passed_over:
             continue

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagewind.facts import contract
+from sagewind.facts.algorithms import JOBS_IMAGE
 from sagewind.facts.contract import INPUT, OUTPUT
 from sagewind.facts.metrics import MONITOR_TYPES
 from sagewind.pipeline.refs import RunRefs
@@ -84,7 +85,7 @@ def prepare(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
         spec,
         refs,
         program="prepare",
-        image="sklearn",
+        image=JOBS_IMAGE,
         inputs={contract.CONFIG: refs.config, contract.RAW: f"{refs.prefix}/{contract.RAW}"},
         output=f"{refs.prefix}/prepare",
         instance=spec.processing,
@@ -115,7 +116,7 @@ def baseline(spec: ModelSpec, refs: RunRefs) -> dict[str, Any]:
         spec,
         refs,
         program="monitor",
-        image="sklearn",
+        image=JOBS_IMAGE,
         inputs={contract.CONFIG: refs.config, DATASET: refs.prepared(contract.BASELINE)},
         output=refs.baseline,
         instance=spec.monitor.instance,
@@ -185,7 +186,7 @@ def check_labelled(
         spec,
         refs,
         program="quality.labelled",
-        image="sklearn",
+        image=JOBS_IMAGE,
         inputs={CAPTURED: captured, LABELS: labels, contract.BASELINE: baseline},
         output=output,
         instance=spec.monitor.instance,
@@ -225,7 +226,7 @@ def _check(
         spec,
         refs,
         program="monitor",
-        image="sklearn",
+        image=JOBS_IMAGE,
         inputs={contract.CONFIG: refs.config, DATASET: dataset, contract.BASELINE: baseline},
         output=output,
         instance=spec.monitor.instance,

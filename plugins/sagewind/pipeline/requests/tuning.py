@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind.pipeline.algorithms import ALGORITHMS
+from sagewind.facts.algorithms import ALGORITHMS
 from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.requests.training import algorithm_specification, definition, hyperparameters
 from sagewind.pipeline.spec import ModelSpec, TuneSpec
