@@ -21,6 +21,7 @@ from botocore.validate import ParamValidator
 from localaws.shapes import validate
 from sagewind import aws
 from sagewind.command import main
+from sagewind.facts.prices import READ_ON, SOURCE
 from sagewind.operators.base import Creation
 from sagewind.operators.job import JobOperator
 from sagewind.pipeline.spec import ModelSpec
@@ -230,7 +231,7 @@ def test_nothing_but_the_requests_is_on_stdout_and_nothing_is_needed(tmp_path: P
         heading, _, request = block.partition("\n")
         assert re.fullmatch(r"\w+: Create\w+", heading)
         assert json.loads(request)
-    assert [line.split()[0] for line in costs.splitlines()[1:]] == [
+    assert [line.split()[0] for line in costs.splitlines()[2:]] == [
         *("prepare", "baseline", "tune", "evaluate", "endpoint", "batch_transform", "monitor_normal"),
         "monitor_shifted",
     ]
@@ -253,6 +254,7 @@ def test_costs_are_those_of_the_dag(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert main.main(["dry-run", "tumor"]) == 0
     _, _, costs = capsys.readouterr().out.partition("## What it may cost")
     assert costs.splitlines()[1:] == [
+        f"Prices of {READ_ON}, from {SOURCE}; they change and differ by region.",
         "prepare           1 x ml.m5.large         0.12",
         "tune              4 x ml.m5.large         0.46",
         "evaluate          1 x ml.m5.large         0.12",

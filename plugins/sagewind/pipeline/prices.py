@@ -6,17 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: US dollars per hour in us-east-1, SageMaker on demand; read off AWS's public price list, they change.
-DOLLARS_PER_HOUR: Mapping[str, float] = {
-    "ml.t3.medium": 0.05,
-    "ml.m5.large": 0.115,
-    "ml.m5.xlarge": 0.23,
-    "ml.m5.2xlarge": 0.461,
-    "ml.m5.4xlarge": 0.922,
-    "ml.c5.large": 0.102,
-    "ml.c5.xlarge": 0.204,
-    "ml.c5.2xlarge": 0.408,
-}
+from sagewind.facts.prices import DOLLARS_PER_HOUR
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
+from sagewind.facts.prices import READ_ON, REGION, SOURCE
 from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.operators.flow import ShallDeployOperator
 from sagewind.operators.ingest import IngestOperator
@@ -127,7 +128,8 @@ def render(spec: ModelSpec, project: Path, family: str, region: str) -> str:
         if isinstance(task, JobOperator):
             costs.append(prices.job(task.task_id, request, task.transform_minutes).shown)
         costs += [line.shown for line in map(prices.endpoint, request.get("ProductionVariants", ()))]
-    lines.append("## What it may cost (US dollars, us-east-1 on demand, every job at its time limit)")
+    lines.append(f"## What it may cost (US dollars, {REGION} on demand, every job at its time limit)")
+    lines.append(f"Prices of {READ_ON}, from {SOURCE}; they change and differ by region.")
     return "\n".join([*lines, *costs]) + "\n"
 
 
