@@ -169,3 +169,21 @@ def test_triggers_survive_their_serialization(task, sagemaker) -> None:
     again = job_trigger.JobTrigger(**arguments)
     assert again.serialize() == trigger.serialize()
     assert isinstance(event_of(again), TaskSuccessEvent)
+
+
+def test_a_run_that_version_0_1_planned_starts_no_new_job(task, sagemaker) -> None:
+    task.xcoms["ingest"] = {"prefix": "s3://lake/run"}
+    with pytest.raises(TaskRefused, match="planned by sagewind 0.1, .*: clear it from the task ingest on"):
+        operator(plan_task="ingest").execute(task.context)
+    assert jobs_of(sagemaker, task) == []
+
+
+def test_a_running_job_of_a_run_that_version_0_1_planned_is_attached_to(task, sagemaker) -> None:
+    """Its request did not change, so that its task goes on waiting for it after an upgrade."""
+    trigger = start(task)
+    task.xcoms["ingest"] = {"prefix": "s3://lake/run"}
+    task.retry()
+    with GATE.closed(), pytest.raises(TaskDeferred) as deferred:
+        operator(plan_task="ingest").execute(task.context)
+    assert deferred.value.trigger.name == trigger.name
+    assert len(jobs_of(sagemaker, task)) == 1

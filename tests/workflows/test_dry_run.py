@@ -21,7 +21,7 @@ from botocore.validate import ParamValidator
 from localaws.shapes import validate
 from sagewind import aws
 from sagewind.command import main
-from sagewind.facts.prices import READ_ON, SOURCE
+from sagewind.facts.prices import AS_OF, SOURCE
 from sagewind.operators.base import Creation
 from sagewind.operators.job import JobOperator
 from sagewind.pipeline.spec import ModelSpec
@@ -254,7 +254,7 @@ def test_costs_are_those_of_the_dag(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert main.main(["dry-run", "tumor"]) == 0
     _, _, costs = capsys.readouterr().out.partition("## What it may cost")
     assert costs.splitlines()[1:] == [
-        f"Prices of {READ_ON}, from {SOURCE}; they change and differ by region.",
+        f"Prices of {AS_OF}, from {SOURCE}; they change and differ by region.",
         "prepare           1 x ml.m5.large         0.12",
         "tune              4 x ml.m5.large         0.46",
         "evaluate          1 x ml.m5.large         0.12",

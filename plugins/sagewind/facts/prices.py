@@ -1,12 +1,12 @@
-"""On-demand prices, for estimates and never for a bill: a table of one region, with where and when it was read."""
+"""On-demand prices, for estimates and never for a bill: a table of one region, with its source and its date."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 SOURCE = "https://aws.amazon.com/sagemaker/pricing/"
-#: When the table was read, as an ISO 8601 date. Prices change and differ by region.
-READ_ON = "2026-11-20"
+#: When the table was written down, as an ISO 8601 date; not compared since. Prices change and differ by region.
+AS_OF = "2026-11-20"
 REGION = "us-east-1"
 
 #: US dollars per hour of one instance in REGION, SageMaker on demand.

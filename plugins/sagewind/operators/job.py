@@ -231,6 +231,11 @@ class JobOperator(SagewindOperator):
         from botocore.exceptions import ClientError
 
         kind = KINDS[self.kind]
+        if self.plan_task and "version" not in self.plan(context):
+            raise TaskRefused(
+                "the run was planned by sagewind 0.1, whose uploaded job programs this version does not start: clear it "
+                f"from the task {self.plan_task} on"
+            )
         if len(name) > min(kind.name_limit, JOB_NAME_LIMIT):
             raise TaskRefused(
                 f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name"

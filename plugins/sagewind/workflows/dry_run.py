@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from sagewind.facts.prices import READ_ON, REGION, SOURCE
+from sagewind.facts.prices import AS_OF, REGION, SOURCE
 from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.operators.flow import ShallDeployOperator
 from sagewind.operators.ingest import IngestOperator
@@ -129,7 +129,7 @@ def render(spec: ModelSpec, project: Path, family: str, region: str) -> str:
             costs.append(prices.job(task.task_id, request, task.transform_minutes).shown)
         costs += [line.shown for line in map(prices.endpoint, request.get("ProductionVariants", ()))]
     lines.append(f"## What it may cost (US dollars, {REGION} on demand, every job at its time limit)")
-    lines.append(f"Prices of {READ_ON}, from {SOURCE}; they change and differ by region.")
+    lines.append(f"Prices of {AS_OF}, from {SOURCE}; they change and differ by region.")
     return "\n".join([*lines, *costs]) + "\n"
 
 
