@@ -7,6 +7,8 @@ import time
 from functools import lru_cache
 from typing import Any
 
+from sagewind.facts.calls import ApiNames, says_missing
+
 _MAKING = threading.Lock()
 
 
@@ -58,16 +60,21 @@ def error_code(error: Exception) -> str:
 
 
 def is_missing(error: Exception) -> bool:
-    """True if the error means that the thing asked for does not exist.
+    """True if the error means that the thing asked for does not exist."""
+    return says_missing(error_code(error), str(error))
 
-    SageMaker answers Describe of an unknown name with ValidationException for most resources and with
-    ResourceNotFound for some (seen in the provider's operators, which rely on both).
-    """
-    code, message = error_code(error), str(error)
-    if code in ("ResourceNotFound", "ResourceNotFoundException"):
-        return True
-    words = ("not find", "not exist", "not found")
-    return code == "ValidationException" and any(word in message for word in words)
+
+def look(aws: AwsClients, kind: ApiNames, name: str) -> dict[str, Any] | None:
+    """The description of a job or another resource, or None if there is no such thing."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found: dict[str, Any] = getattr(aws.client("sagemaker"), kind.describe)(**{kind.name_field: name})
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    return found
 
 
 def is_passing(error: Exception) -> bool:

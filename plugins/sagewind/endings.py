@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sagewind.kinds import JobApi
+from sagewind.facts.kinds import JobApi
 
 #: Seconds by which a job may end before its limit and still have reached it: times are whole seconds in places.
 _CLOSE = 1.5

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from sagewind import settings, tags
 from sagewind.aws import AwsClients, is_missing
+from sagewind.aws import look as aws_look
+from sagewind.facts.resources import RESOURCES
+from sagewind.facts.tags import PREVIOUS
 from sagewind.patience import until
 
 EndpointVerdict = Literal["serving", "changing", "failed"]
@@ -15,15 +18,7 @@ CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "
 
 def look(aws: AwsClients, name: str) -> dict[str, Any] | None:
     """The endpoint's description, or None if there is none."""
-    from botocore.exceptions import ClientError
-
-    try:
-        found: dict[str, Any] = aws.client("sagemaker").describe_endpoint(EndpointName=name)
-    except ClientError as error:
-        if is_missing(error):
-            return None
-        raise
-    return found
+    return aws_look(aws, RESOURCES["endpoint"], name)
 
 
 def judge(found: dict[str, Any] | None, name: str, config: str) -> tuple[EndpointVerdict, str]:
@@ -100,12 +95,12 @@ def config_time(aws: AwsClients, config: str) -> datetime:
 
 def remember_previous(aws: AwsClients, config: str, previous: str) -> None:
     """Write on `config` which config served before it."""
-    tags.write(aws, _config_arn(aws, config), previous=previous)
+    tags.write(aws, _config_arn(aws, config), {PREVIOUS: previous})
 
 
 def previous_of(aws: AwsClients, config: str) -> str | None:
     """The config that served before `config`, or None."""
-    return tag_of(aws, config, "previous")
+    return tag_of(aws, config, PREVIOUS)
 
 
 def tag_of(aws: AwsClients, config: str, key: str) -> str | None:

@@ -7,25 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from sagewind import endings, tags
-from sagewind.aws import AwsClients, is_missing
-from sagewind.kinds import ENDED, JobApi
+from sagewind.aws import AwsClients, look
+from sagewind.facts.kinds import ENDED, KINDS, JobApi
+from sagewind.facts.tags import HANDED, STOP
 
 Description = dict[str, Any]
 #: How the reason of a tuning job begins that had no good training.
 _ALL_FAILED = "All training jobs failed"
-
-
-def look(aws: AwsClients, kind: JobApi, name: str) -> Description | None:
-    """The job's description, or None if there is no such job."""
-    from botocore.exceptions import ClientError
-
-    try:
-        found: Description = getattr(aws.client("sagemaker"), kind.describe)(**{kind.name_field: name})
-    except ClientError as error:
-        if is_missing(error):
-            return None
-        raise
-    return found
 
 
 def ended(kind: JobApi, description: Description) -> bool:
@@ -44,7 +32,7 @@ def stop(aws: AwsClients, kind: JobApi, name: str, cause: str) -> bool:
     found = look(aws, kind, name)
     if found is None or ended(kind, found) or found[kind.status_field] == "Stopping":
         return False
-    tags.write(aws, found[kind.arn_field], stop=cause)
+    tags.write(aws, found[kind.arn_field], {STOP: cause})
     try:
         getattr(aws.client("sagemaker"), kind.stop)(**{kind.name_field: name})
     except ClientError:
@@ -53,7 +41,7 @@ def stop(aws: AwsClients, kind: JobApi, name: str, cause: str) -> bool:
             return False
         if again[kind.status_field] != "Stopping":  # else the service had heard: only its answer was lost
             with suppress(ClientError):
-                tags.remove(aws, found[kind.arn_field], "stop")
+                tags.remove(aws, found[kind.arn_field], STOP)
             raise
     return True
 
@@ -61,9 +49,7 @@ def stop(aws: AwsClients, kind: JobApi, name: str, cause: str) -> bool:
 def progress(kind: JobApi, description: Description) -> str:
     """One line that changes whenever something about the job is worth telling."""
     status = str(description[kind.status_field])
-    if kind.name == "training":
-        return f"{status} ({description.get('SecondaryStatus', '')})"
-    if kind.name == "tuning":
+    if kind.of_trainings:
         counters = description.get("TrainingJobStatusCounters", {})
         # A description holds the limits in its configuration, a summary of a list by themselves.
         limits = description.get("ResourceLimits") or description["HyperParameterTuningJobConfig"]["ResourceLimits"]
@@ -71,7 +57,8 @@ def progress(kind: JobApi, description: Description) -> str:
         best = description.get("BestTrainingJob", {}).get("FinalHyperParameterTuningJobObjectiveMetric")
         found = f", best {best['MetricName']} {best['Value']:.5g}" if best else ""
         return f"{status}: {counters.get('Completed', 0)} of {total} trainings done{found}"
-    return status
+    secondary = description.get("SecondaryStatus")
+    return f"{status} ({secondary})" if secondary else status
 
 
 def with_cause(aws: AwsClients, kind: JobApi, description: Description) -> Description:
@@ -80,7 +67,7 @@ def with_cause(aws: AwsClients, kind: JobApi, description: Description) -> Descr
     A tuning job without a single good training says only that: why they failed stands with them. A reason that is the
     user's matter goes before one that is AWS's, so that no fault of the code is tried again.
     """
-    if kind.name != "tuning" or not str(description.get("FailureReason")).startswith(_ALL_FAILED):
+    if not kind.of_trainings or not str(description.get("FailureReason")).startswith(_ALL_FAILED):
         return description
     page = aws.client("sagemaker").list_training_jobs_for_hyper_parameter_tuning_job(
         HyperParameterTuningJobName=description[kind.name_field], StatusEquals="Failed", MaxResults=100
@@ -94,7 +81,7 @@ def with_cause(aws: AwsClients, kind: JobApi, description: Description) -> Descr
 
 def hand_over(aws: AwsClients, record: dict[str, Any]) -> None:
     """Write on the job that its task has returned it: a clear from then on wants another one."""
-    tags.write(aws, record["arn"], handed="yes")
+    tags.write(aws, record["arn"], {HANDED: "yes"})
 
 
 def record(aws: AwsClients, kind: JobApi, description: Description, generation: int) -> dict[str, Any]:
@@ -112,20 +99,15 @@ def record(aws: AwsClients, kind: JobApi, description: Description, generation: 
         "seconds": seconds,
         "billable_seconds": description.get("BillableTimeInSeconds", seconds),
         "artifact": None,
-        "outputs": {},
+        "outputs": kind.outputs(description),
         "metrics": {},
         # A job program's own sentence says more than "AlgorithmError, see the log"; other failures have none.
         "reason": description.get("ExitMessage") or description.get("FailureReason"),
     }
-    if kind.name == "training":
+    if kind.of_trainings:
+        _best_training(aws, result, description)
+    else:
         _training(result, description)
-    elif kind.name == "tuning":
-        _tuning(aws, result, description)
-    elif kind.name == "processing":
-        for output in description.get("ProcessingOutputConfig", {}).get("Outputs", []):
-            result["outputs"][output["OutputName"]] = output["S3Output"]["S3Uri"]
-    elif kind.name == "transform":
-        result["outputs"]["transform"] = description["TransformOutput"]["S3OutputPath"]
     return result
 
 
@@ -135,14 +117,15 @@ def _training(result: dict[str, Any], description: Description) -> None:
         result["metrics"][metric["MetricName"]] = float(metric["Value"])
 
 
-def _tuning(aws: AwsClients, result: dict[str, Any], description: Description) -> None:
+def _best_training(aws: AwsClients, result: dict[str, Any], description: Description) -> None:
     best = description.get("BestTrainingJob")
     if not best:
         return
-    training = aws.client("sagemaker").describe_training_job(TrainingJobName=best["TrainingJobName"])
-    _training(result, training)
+    training = KINDS["training"]
+    name = best[training.name_field]
+    _training(result, getattr(aws.client("sagemaker"), training.describe)(**{training.name_field: name}))
     result["best"] = {
-        "name": best["TrainingJobName"],
+        "name": name,
         "hyperparameters": dict(best.get("TunedHyperParameters", {})),
     }
     result["trainings"] = dict(description.get("TrainingJobStatusCounters", {}))

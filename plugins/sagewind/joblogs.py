@@ -7,7 +7,7 @@ from typing import Any
 
 from sagewind.aws import AwsClients, is_missing
 from sagewind.budget import LOGS
-from sagewind.kinds import JobApi
+from sagewind.facts.kinds import JobApi
 
 #: Lines that are shown of a job that went well, and of one that did not.
 GOOD_LINES, BAD_LINES = 5, 50

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagewind.facts.algorithms import IMAGES
-from sagewind.kinds import KindName
+from sagewind.facts.kinds import KINDS, KindName
 
 _PLANNED_IMAGE = re.compile(r"\{\{ *plan\.images\['([\w-]+)'\] *\}\}")
 #: Characters of a command that are shown; an own DAG's may be a whole program.
@@ -25,15 +25,15 @@ def sentence(kind: KindName, request: Any, transform_minutes: int) -> str:
 
     Empty if `request` says nothing yet, as that of a task whose request is the result of another task.
     """
-    if kind == "processing":
-        return _sentence("Runs", *_processing(request))
-    if kind == "training":
-        return _sentence("Runs", *_training(request))
-    if kind == "tuning":
-        each = _training(_at(request, "TrainingJobDefinition"), "StaticHyperParameters")
-        return " ".join(filter(None, [_sentence("Runs", *_tuning(request)), _sentence("Each runs", *each)]))
-    resources = _at(request, "TransformResources")
-    return _sentence("Runs", _machines(resources), _limit(transform_minutes * 60) if resources else "")
+    api = KINDS[kind]
+    run = _at(request, api.definition) if api.of_trainings else request
+    machines = _at(run, *api.machines)
+    seconds = _at(run, *api.limit) if api.limit else transform_minutes * 60
+    limit = _limit(seconds) if api.limit or machines else ""
+    parts = (_program(run) or _algorithm(run), _machines(machines), limit)
+    if not api.of_trainings:
+        return _sentence("Runs", *parts)
+    return " ".join(filter(None, [_sentence("Runs", *_trainings(request)), _sentence("Each runs", *parts)]))
 
 
 def _sentence(verb: str, *parts: str) -> str:
@@ -41,27 +41,22 @@ def _sentence(verb: str, *parts: str) -> str:
     return f"{verb} {told}." if told else ""
 
 
-def _processing(request: Any) -> list[str]:
+def _program(request: Any) -> str:
     program = _at(request, "AppSpecification")
     command = [*_texts(_at(program, "ContainerEntrypoint")), *_texts(_at(program, "ContainerArguments"))]
-    return [
-        _what(" ".join(command), _at(program, "ImageUri")),
-        _machines(_at(request, "ProcessingResources", "ClusterConfig")),
-        _limit(_at(request, "StoppingCondition", "MaxRuntimeInSeconds")),
-    ]
+    return _what(" ".join(command), _at(program, "ImageUri"))
 
 
-def _training(request: Any, parameters: str = "HyperParameters") -> list[str]:
-    algorithm, script = _at(request, "AlgorithmSpecification"), _at(request, parameters, "sagemaker_program")
-    return [
-        _what(json.loads(script) if _known(script) else "", _at(algorithm, "TrainingImage"))
-        or _code("the algorithm", _at(algorithm, "AlgorithmName")),
-        _machines(_at(request, "ResourceConfig")),
-        _limit(_at(request, "StoppingCondition", "MaxRuntimeInSeconds")),
-    ]
+def _algorithm(request: Any) -> str:
+    algorithm = _at(request, "AlgorithmSpecification")
+    fixed = _at(request, "HyperParameters") or _at(request, "StaticHyperParameters")
+    script = _at(fixed, "sagemaker_program")
+    return _what(json.loads(script) if _known(script) else "", _at(algorithm, "TrainingImage")) or _code(
+        "the algorithm", _at(algorithm, "AlgorithmName")
+    )
 
 
-def _tuning(request: Any) -> list[str]:
+def _trainings(request: Any) -> list[str]:
     config = _at(request, "HyperParameterTuningJobConfig")
     jobs, objective = _at(config, "ResourceLimits"), _at(config, "HyperParameterTuningJobObjective")
     total, parallel = _at(jobs, "MaxNumberOfTrainingJobs"), _at(jobs, "MaxParallelTrainingJobs")

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
-from sagewind.kinds import KINDS, KindName
+from sagewind.facts.kinds import KINDS, KindName
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from sagewind import tags
 from sagewind.errors import TaskRefused
-from sagewind.kinds import JobApi
+from sagewind.facts import tags as keys
+from sagewind.facts.kinds import JobApi
 from sagewind.pipeline.names import environment, job_name
 
 
@@ -54,15 +55,15 @@ class Owner:
         """Tags as AWS takes them; empty values are left out."""
         return tags.made(
             {
-                "environment": environment(),
-                "model": self.model,
-                "dag": self.dag_id,
-                "run": self.run_id,
-                "task": self.task_id if self.map_index < 0 else f"{self.task_id}/{self.map_index}",
-                "try": str(self.try_number),
-                "generation": str(generation),
-                "fingerprint": fingerprint,
-                "expires": self.expires,
+                keys.ENVIRONMENT: environment(),
+                keys.MODEL: self.model,
+                keys.DAG: self.dag_id,
+                keys.RUN: self.run_id,
+                keys.TASK: self.task_id if self.map_index < 0 else f"{self.task_id}/{self.map_index}",
+                keys.TRY: str(self.try_number),
+                keys.GENERATION: str(generation),
+                keys.FINGERPRINT: fingerprint,
+                keys.EXPIRES: self.expires,
             }
         )
 

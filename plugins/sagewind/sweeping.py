@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sagewind import endpoints, job_records
+from sagewind import endpoints, job_records, resources
 from sagewind import tags as tagging
-from sagewind.aws import AwsClients, is_missing
-from sagewind.kinds import KINDS
+from sagewind.aws import AwsClients, is_missing, look
+from sagewind.facts.kinds import KINDS, JobApi
+from sagewind.facts.resources import RESOURCES, ResourceApi
+from sagewind.facts.tags import MODEL
 
-_LISTS: dict[str, tuple[str, str]] = {
-    **{name: (kind.list, kind.summaries) for name, kind in KINDS.items()},
-    "endpoint": ("list_endpoints", "Endpoints"),
-    "endpoint_config": ("list_endpoint_configs", "EndpointConfigs"),
-    "model": ("list_models", "Models"),
-    "package_group": ("list_model_package_groups", "ModelPackageGroupSummaryList"),
-}
+_ENDPOINT, _CONFIG, _MODEL = RESOURCES["endpoint"], RESOURCES["endpoint_config"], RESOURCES["model"]
 ListedItem = dict[str, Any]
 
 
@@ -32,11 +28,10 @@ class Sweep:
     def _sagemaker(self) -> Any:
         return self.aws.client("sagemaker")
 
-    def listing(self, kind: str, **filters: Any) -> Iterator[ListedItem]:
+    def listing(self, kind: JobApi | ResourceApi, **filters: Any) -> Iterator[ListedItem]:
         """Summaries of everything of one kind."""
-        operation, field = _LISTS[kind]
-        for page in self._sagemaker.get_paginator(operation).paginate(**filters):
-            yield from page[field]
+        for page in self._sagemaker.get_paginator(kind.list).paginate(**filters):
+            yield from page[kind.summaries]
 
     def tags(self, arn: str) -> dict[str, str]:
         """Our tags of one resource; none if it was deleted since it was listed."""
@@ -60,7 +55,7 @@ class Sweep:
         """Stop every job of the run that is alive. What ran stays in SageMaker's history: it costs nothing."""
         for name, kind in KINDS.items():
             for status in ("InProgress", "Stopping"):
-                for item in self.listing(name, NameContains=digest, StatusEquals=status):
+                for item in self.listing(kind, NameContains=digest, StatusEquals=status):
                     job = item[kind.name_field]
                     try:
                         if job_records.stop(self.aws, kind, job, "teardown"):
@@ -68,42 +63,35 @@ class Sweep:
                     except Exception as error:
                         self.failed.append(f"{name} job {job}: {error}")
 
+    def delete(self, kind: ResourceApi, name: str, shown: str = "") -> None:
+        """Delete one resource and write it down as `shown`; an endpoint is awaited until it is gone."""
+        self.attempt(kind.shown, shown or name, lambda: resources.remove(self.aws, kind, name))
+
     def delete_endpoints(self, digest: str) -> None:
         """Delete the run's own endpoints and wait until they are gone."""
-        for item in list(self.listing("endpoint", NameContains=digest)):
-            name = item["EndpointName"]
-            self.attempt("endpoint", name, lambda name=name: endpoints.delete(self.aws, name))  # type: ignore[misc]
+        for item in list(self.listing(_ENDPOINT, NameContains=digest)):
+            self.delete(_ENDPOINT, item[_ENDPOINT.name_field])
 
     def delete_package_groups(self, digest: str) -> None:
         """Delete the run's own package groups with their versions."""
-        for item in list(self.listing("package_group", NameContains=digest)):
-            group = item["ModelPackageGroupName"]
-            pages = self._sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
-            for package in [package for page in pages for package in page["ModelPackageSummaryList"]]:
-                arn = package["ModelPackageArn"]
-                self.attempt(
-                    "model package",
-                    arn.split("/", 1)[1],
-                    lambda arn=arn: self._sagemaker.delete_model_package(ModelPackageName=arn),  # type: ignore[misc]
-                )
-            self.attempt(
-                "model package group",
-                group,
-                lambda group=group: self._sagemaker.delete_model_package_group(  # type: ignore[misc]
-                    ModelPackageGroupName=group
-                ),
-            )
+        groups, packages = RESOURCES["package_group"], RESOURCES["package"]
+        for item in list(self.listing(groups, NameContains=digest)):
+            group = item[groups.name_field]
+            for package in list(self.listing(packages, ModelPackageGroupName=group)):
+                arn = package[packages.arn_field]
+                self.delete(packages, arn, arn.split("/", 1)[1])
+            self.delete(groups, group)
 
     def delete_unused_configs_and_models(self, digest: str) -> None:
         """Delete the run's configs that no endpoint uses, then the run's models that no config uses."""
         used = self._configs_in_use()
-        for item in list(self.listing("endpoint_config", NameContains=digest)):
+        for item in list(self.listing(_CONFIG, NameContains=digest)):
             if item["EndpointConfigName"] not in used:
-                self.delete_config(item["EndpointConfigName"])
+                self.delete(_CONFIG, item["EndpointConfigName"])
         models = self._models_in_use()
-        for item in list(self.listing("model", NameContains=digest)):
+        for item in list(self.listing(_MODEL, NameContains=digest)):
             if item["ModelName"] not in models:
-                self.delete_model(item["ModelName"])
+                self.delete(_MODEL, item["ModelName"])
 
     def delete_superseded(self, endpoint: str, model: str, digest: str) -> None:
         """Delete what this run replaced: the config before its own, if the endpoint serves the run's config now."""
@@ -120,25 +108,17 @@ class Sweep:
                 return
             self.failed.append(f"endpoint_config {previous}: {error}")
             return
-        if self.tags(old["EndpointConfigArn"]).get("model") != model:
+        if self.tags(old["EndpointConfigArn"]).get(MODEL) != model:
             return  # not ours: somebody deployed it by hand
-        self.delete_config(previous)
+        self.delete(_CONFIG, previous)
         in_use = self._models_in_use()
         for variant in old["ProductionVariants"]:
             if variant["ModelName"] not in in_use:
-                self.delete_model(variant["ModelName"])
-
-    def delete_config(self, name: str) -> None:
-        """Delete one endpoint config."""
-        self.attempt("endpoint config", name, lambda: self._sagemaker.delete_endpoint_config(EndpointConfigName=name))
-
-    def delete_model(self, name: str) -> None:
-        """Delete one model."""
-        self.attempt("model", name, lambda: self._sagemaker.delete_model(ModelName=name))
+                self.delete(_MODEL, variant["ModelName"])
 
     def _configs_in_use(self) -> set[str]:
         used = set()
-        for item in self.listing("endpoint"):
+        for item in self.listing(_ENDPOINT):
             found = endpoints.look(self.aws, item["EndpointName"])
             if found is not None:
                 used |= {found["EndpointConfigName"], endpoints.incoming(found) or found["EndpointConfigName"]}
@@ -146,12 +126,8 @@ class Sweep:
 
     def _models_in_use(self) -> set[str]:
         used = set()
-        for item in self.listing("endpoint_config"):
-            try:
-                config = self._sagemaker.describe_endpoint_config(EndpointConfigName=item["EndpointConfigName"])
-            except Exception as error:
-                if is_missing(error):
-                    continue  # deleted since it was listed
-                raise
-            used |= {variant["ModelName"] for variant in config["ProductionVariants"]}
+        for item in self.listing(_CONFIG):
+            config = look(self.aws, _CONFIG, item["EndpointConfigName"])
+            if config is not None:  # else it was deleted since it was listed
+                used |= {variant["ModelName"] for variant in config["ProductionVariants"]}
         return used

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sagewind import job_records, tags
-from sagewind.aws import AwsClients
-from sagewind.kinds import JobApi
+from sagewind.aws import AwsClients, look
+from sagewind.facts.kinds import JobApi
+from sagewind.facts.tags import DAG, RUN, TASK, TRY
 
 #: States of a task instance after which its job has no owner any more.
 OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
@@ -37,22 +38,22 @@ def run_state(dag_id: str, run_id: str) -> str:
 
 def owner_of(marks: dict[str, str]) -> dict[str, Any]:
     """The task instance that a job's tags name."""
-    task, _, index = marks["task"].partition("/")
+    task, _, index = marks[TASK].partition("/")
     return {
-        "dag_id": marks["dag"],
-        "run_id": marks["run"],
+        "dag_id": marks[DAG],
+        "run_id": marks[RUN],
         "task_id": task,
         "map_index": int(index) if index else -1,
-        "try_number": int(marks.get("try", "1")),
+        "try_number": int(marks.get(TRY, "1")),
     }
 
 
 def newer_try(aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]) -> bool:
     """True if a try after this one has attached to the job: each try writes its number on the job that it holds."""
-    found = job_records.look(aws, kind, name)
+    found = look(aws, kind, name)
     if found is None:
         return False
-    held = tags.read(aws, found[kind.arn_field]).get("try", "0")
+    held = tags.read(aws, found[kind.arn_field]).get(TRY, "0")
     return held.isdigit() and int(held) > int(owner["try_number"])
 
 
@@ -69,7 +70,7 @@ def stop_if_over(aws: AwsClients, kind: JobApi, name: str, owner: dict[str, Any]
         return f"{what} goes on: a newer try holds it"
     if job_records.stop(aws, kind, name, f"task {state}"):
         return f"{what} is being stopped: its task was ended as {state}"
-    found = job_records.look(aws, kind, name)
+    found = look(aws, kind, name)
     return f"there is no {what}" if found is None else f"{what} is {found[kind.status_field]} already"
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sagewind import capture, endings, endpoints, job_records, tags
-from sagewind.aws import AwsClients
-from sagewind.kinds import KINDS, KindName
+from sagewind.aws import AwsClients, look
+from sagewind.facts.kinds import KINDS, KindName
+from sagewind.facts.tags import STOP
 
 WaitVerdict = Literal["waiting", "good", "bad"]
 
@@ -28,7 +29,7 @@ class Seen:
 
 def job(aws: AwsClients, *, kind: KindName, job_name: str) -> Seen:
     """A job that another task, run or system started: good only if it is `Completed`."""
-    found = job_records.look(aws, KINDS[kind], job_name)
+    found = look(aws, KINDS[kind], job_name)
     if found is None:
         return Seen("bad", f"{kind} job {job_name} does not exist")
     if not job_records.ended(KINDS[kind], found):
@@ -42,7 +43,7 @@ def job_ended(aws: AwsClients, kind: KindName, found: dict[str, Any]) -> Seen:
     record = job_records.record(aws, KINDS[kind], found, 0)
     if record["status"] == "Completed":
         return Seen("good", f"{kind} job {record['name']} is Completed", record)
-    ending = endings.classify(KINDS[kind], found, tags.read(aws, record["arn"]).get("stop"))
+    ending = endings.classify(KINDS[kind], found, tags.read(aws, record["arn"]).get(STOP))
     return Seen("bad", ending.sentence, {**record, "cause": ending.cause.value})
 
 

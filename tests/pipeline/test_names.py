@@ -9,36 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sagewind.facts.calls import NAME_LIMIT, ApiNames
+from sagewind.facts.kinds import KINDS
+from sagewind.facts.resources import RESOURCES
 from sagewind.pipeline import names
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
-LIMITS = {
-    "CreateProcessingJob.ProcessingJobName": names.JOB_NAME_LIMIT,
-    "CreateTrainingJob.TrainingJobName": names.JOB_NAME_LIMIT,
-    "CreateTransformJob.TransformJobName": names.JOB_NAME_LIMIT,
-    "CreateHyperParameterTuningJob.HyperParameterTuningJobName": names.TUNING_NAME_LIMIT,
-    "CreateModel.ModelName": names.JOB_NAME_LIMIT,
-    "CreateEndpointConfig.EndpointConfigName": names.JOB_NAME_LIMIT,
-    "CreateEndpoint.EndpointName": names.JOB_NAME_LIMIT,
-    "CreateModelPackageGroup.ModelPackageGroupName": names.JOB_NAME_LIMIT,
+LIMITS: dict[ApiNames, int] = {
+    **{kind: kind.name_limit for kind in KINDS.values()},
+    **dict.fromkeys(RESOURCES.values(), NAME_LIMIT),
 }
 text = st.text(min_size=1, max_size=300)
 model_names = st.from_regex(r"[a-z][a-z0-9-]{0,12}", fullmatch=True)
 
 
-def shape(path: str):
-    operation, member = path.split(".")
-    return MODEL.operation_model(operation).input_shape.members[member]
-
-
-@pytest.mark.parametrize("path", LIMITS)
-def test_limits_are_botocores(path: str) -> None:
-    assert shape(path).metadata["max"] == LIMITS[path]
+def shape(api: ApiNames):
+    return MODEL.operation_model(f"Create{api.stem}").input_shape.members[api.name_field]
 
 
 @given(model_names, text, text, text, st.integers(-1, 10_000), st.integers(1, 99))
 def test_job_names_satisfy_the_service_model(model, dag, run, task, index, generation) -> None:
-    for path, limit in LIMITS.items():
+    for api, limit in LIMITS.items():
         name = names.job_name(
             model,
             "step",
@@ -50,7 +41,7 @@ def test_job_names_satisfy_the_service_model(model, dag, run, task, index, gener
             limit=limit,
         )
         assert len(name) <= limit
-        assert re.fullmatch(shape(path).metadata["pattern"], name)
+        assert re.fullmatch(shape(api).metadata["pattern"], name)
         assert names.run_hash(dag, run) in name
 
 

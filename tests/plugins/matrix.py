@@ -19,7 +19,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSuccessEvent
 from sagewind import aws, errors, joblogs
 from sagewind.budget import TokenBucket
 from sagewind.endings import EndingCause
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
 from sagewind.operators.job import JobOperator
 from sagewind.retrying import MOST_RETRIES
 from sagewind.sensors.job import JobSensor

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from localaws import shapes
-from sagewind.kinds import KINDS, JobApi
+from sagewind.facts.kinds import KINDS, JobApi
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 ACCOUNT = "123456789012"

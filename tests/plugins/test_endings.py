@@ -9,7 +9,7 @@ import pytest
 
 from sagewind import endings
 from sagewind.endings import EndingCause, classify
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from sagewind import job_records
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
 
 START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 END = datetime(2026, 1, 1, 12, 1, 30, tzinfo=UTC)
@@ -92,12 +92,12 @@ def test_progress_of_a_tuning_counts_and_names_the_best() -> None:
 
 def test_the_wait_limit_comes_from_the_job() -> None:
     stopping = {"StoppingCondition": {"MaxRuntimeInSeconds": 600}}
-    assert KINDS["processing"].limit_seconds(stopping, 5) == 600 + 1800
-    assert KINDS["transform"].limit_seconds({}, 5) == 300 + 1800
+    assert KINDS["processing"].limit_seconds(stopping, 5, 1800) == 600 + 1800
+    assert KINDS["transform"].limit_seconds({}, 5, 1800) == 300 + 1800
     tuning = {
         "HyperParameterTuningJobConfig": {
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 9, "MaxParallelTrainingJobs": 4}
         },
         "TrainingJobDefinition": stopping,
     }
-    assert KINDS["tuning"].limit_seconds(tuning, 5) == 3 * (600 + 1800)
+    assert KINDS["tuning"].limit_seconds(tuning, 5, 1800) == 3 * (600 + 1800)

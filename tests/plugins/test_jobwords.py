@@ -10,7 +10,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from sagewind import jobwords
 from sagewind.facts.algorithms import IMAGES
-from sagewind.kinds import KindName
+from sagewind.facts.kinds import KindName
 from sagewind.operators.job import JobOperator
 from sagewind.pipeline import refs
 from sagewind.pipeline.requests import processing, serving, training, tuning

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.serialization.serialized_objects import DagSerialization
 
 from localaws.front.statuspage import USER, password
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
 from sagewind.links import JobLink, address
 from sagewind.operators.job import JobOperator
 from tests.plugins.test_job_operator import ENDLESS, operator

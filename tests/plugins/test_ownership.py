@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from localaws.shapes import validate
 from sagewind.errors import TaskRefused
-from sagewind.kinds import ENDED, KINDS
+from sagewind.facts.kinds import ENDED, KINDS
 from sagewind.ownership import FoundJob, Owner, check_rendered, decide, fingerprint
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")

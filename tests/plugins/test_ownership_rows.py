@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 from localaws_tests.conftest import wait_for
 from sagewind import job_records, taskstate
 from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
+from sagewind.operators import job as job_operator
 from sagewind.operators.base import pulled
 from sagewind.sensors.job import JobSensor
 from tests.plugins.test_job_operator import ENDLESS, FAILING, QUICK, event_of, jobs_of, operator, start
@@ -259,7 +260,7 @@ def test_a_run_of_the_same_id_as_a_deleted_one_does_not_take_its_result(sagemake
 
 def test_o10_a_kill_while_create_is_on_its_way_stops_the_job_that_then_appears(sagemaker, task, monkeypatch) -> None:
     made = operator(program=ENDLESS)
-    create, looks = made.aws.client("sagemaker").create_processing_job, job_records.look
+    create, looks = made.aws.client("sagemaker").create_processing_job, job_operator.look
     monkeypatch.setattr(taskstate, "task_state", lambda owner: "failed")
 
     def killed_meanwhile(**request: Any) -> Any:
@@ -272,7 +273,7 @@ def test_o10_a_kill_while_create_is_on_its_way_stops_the_job_that_then_appears(s
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(job_records, "look", look)
+            patch.setattr(job_operator, "look", look)
             made.on_kill()
         assert seen[0] is None
         raise AirflowTaskTimeout  # Airflow ends the process

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
 from sagewind.triggers import poller
 from sagewind.triggers.poller import JobPoller
 

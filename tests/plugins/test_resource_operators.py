@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from localaws_tests.serving_fixtures import IMAGE, ROLE, server  # noqa: F401 - fixture
 from sagewind import aws
 from sagewind.errors import ResourceBusy, TaskRefused
+from sagewind.facts.resources import RESOURCES
 from sagewind.operators.resources import (
     DeleteOperator,
     ResourceOperator,
@@ -20,7 +20,6 @@ from sagewind.operators.resources import (
     TagsOperator,
     target,
 )
-from sagewind.resources import RESOURCES
 from tests.plugins.conftest import Task
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
@@ -35,16 +34,6 @@ def connection(monkeypatch: pytest.MonkeyPatch, server) -> None:  # noqa: F811
 
 def run(made: Any) -> Any:
     return made.execute(Task("run").context)
-
-
-@pytest.mark.parametrize("kind", RESOURCES.values(), ids=RESOURCES)
-def test_the_table_of_resources_is_botocores(kind: Any) -> None:
-    operations = {re.sub("([A-Z])", r"_\1", name).lower()[1:]: name for name in MODEL.operation_names}
-    for call in (kind.describe, kind.delete):
-        assert kind.name in MODEL.operation_model(operations[call]).input_shape.members
-    assert kind.arn in MODEL.operation_model(operations[kind.create]).output_shape.members
-    assert kind.arn in MODEL.operation_model(operations[kind.describe]).output_shape.members
-    assert (not kind.update) or kind.update in operations
 
 
 def schedule(hour: int) -> dict[str, Any]:

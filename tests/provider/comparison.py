@@ -33,7 +33,7 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from sagewind import aws
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS
 from sagewind.retrying import MOST_RETRIES
 from sagewind.watches import endpoint as look_at_endpoint
 from tests.plugins.matrix import ENDINGS, WAYS, Ending, Outcome, Stage, hurry, set_stage

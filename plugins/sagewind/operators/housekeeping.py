@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from sagewind import endpoints, job_records, settings, taskstate
-from sagewind.kinds import KINDS, JobApi
+from sagewind import job_records, settings, taskstate
+from sagewind.aws import look
+from sagewind.facts.kinds import KINDS, JobApi
+from sagewind.facts.resources import RESOURCES, ResourceName
+from sagewind.facts.tags import DAG, ENVIRONMENT, EXPIRES, HANDED, MODEL, RUN, TASK
 from sagewind.operators.base import SagewindOperator
 from sagewind.pipeline.names import environment
 from sagewind.sweeping import Sweep
@@ -17,8 +20,8 @@ from sagewind.sweeping import Sweep
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-_ARNS = {"endpoint": "EndpointArn", "endpoint_config": "EndpointConfigArn", "model": "ModelArn"}
-_NAMES = {"endpoint": "EndpointName", "endpoint_config": "EndpointConfigName", "model": "ModelName"}
+#: What expires, in the order in which it may be deleted.
+_EXPIRING: tuple[ResourceName, ...] = ("endpoint", "endpoint_config", "model")
 
 
 class HousekeepingOperator(SagewindOperator):
@@ -67,22 +70,18 @@ class HousekeepingOperator(SagewindOperator):
             sweep.attempt(
                 f"{kind} job (stopped)", name, lambda: job_records.stop(self.aws, KINDS[kind], name, "housekeeping")
             )
-        elif kind == "endpoint":
-            sweep.attempt("endpoint", name, lambda: endpoints.delete(self.aws, name))
-        elif kind == "endpoint_config":
-            sweep.delete_config(name)
         else:
-            sweep.delete_model(name)
+            sweep.delete(RESOURCES[kind], name)
 
     def _resources(self, sweep: Sweep, now: datetime) -> Iterator[dict[str, Any]]:
-        """Expired endpoints before configs before models: the order in which they may be deleted."""
-        for kind, arn_field in _ARNS.items():
-            for item in list(sweep.listing(kind)):
-                tags = sweep.tags(item[arn_field])
+        for kind in _EXPIRING:
+            api = RESOURCES[kind]
+            for item in list(sweep.listing(api)):
+                tags = sweep.tags(item[api.arn_field])
                 if not _ours(tags):
                     continue
-                finding = _finding(kind, item[_NAMES[kind]], tags)
-                expires = tags.get("expires")
+                finding = _finding(kind, item[api.name_field], tags)
+                expires = tags.get(EXPIRES)
                 if expires and datetime.fromisoformat(expires) < now:
                     yield {**finding, "why": f"expired at {expires}", "remove": True}
                 elif kind == "endpoint" and self._idle(item, now):
@@ -92,7 +91,7 @@ class HousekeepingOperator(SagewindOperator):
     def _jobs(self, sweep: Sweep, now: datetime) -> Iterator[dict[str, Any]]:
         """Jobs that nobody owns any more: what no hook could tell (O29)."""
         for kind in KINDS.values():
-            for item in list(sweep.listing(kind.name, StatusEquals="InProgress")):
+            for item in list(sweep.listing(kind, StatusEquals="InProgress")):
                 marks = sweep.tags(item[kind.arn_field])
                 if not _ours(marks):
                     continue
@@ -103,11 +102,11 @@ class HousekeepingOperator(SagewindOperator):
 
     def _unowned(self, marks: dict[str, str]) -> str | None:
         """Why a running job has no owner: its task has ended, or its run has if the task only started it."""
-        if not {"dag", "run", "task"} <= set(marks):
+        if not {DAG, RUN, TASK} <= set(marks):
             return None
         try:
-            if "handed" in marks:
-                state = taskstate.run_state(marks["dag"], marks["run"])
+            if HANDED in marks:
+                state = taskstate.run_state(marks[DAG], marks[RUN])
                 return f"its run is {state}" if state in ("success", "failed") else None
             task = taskstate.task_state(taskstate.owner_of(marks))
         except AirflowRuntimeError:
@@ -117,8 +116,11 @@ class HousekeepingOperator(SagewindOperator):
     def _overdue(self, kind: JobApi, name: str, created: datetime, now: datetime) -> str | None:
         if created > now - timedelta(hours=self.orphan_hours):
             return None
-        found = job_records.look(self.aws, kind, name)
-        if found is None or created > now - timedelta(seconds=kind.limit_seconds(found, self.orphan_hours * 60)):
+        found = look(self.aws, kind, name)
+        if found is None:
+            return None
+        limit = kind.limit_seconds(found, self.orphan_hours * 60, settings.JOB_START.read())
+        if created > now - timedelta(seconds=limit):
             return None
         return f"runs since {created.isoformat()}, longer than it may"
 
@@ -142,8 +144,8 @@ class HousekeepingOperator(SagewindOperator):
 
 def _ours(marks: dict[str, str]) -> bool:
     """Whether it was made by this Airflow: another one's runs have ids like ours, and states that we do not know."""
-    return "model" in marks and marks.get("environment", "") == environment()
+    return MODEL in marks and marks.get(ENVIRONMENT, "") == environment()
 
 
 def _finding(kind: str, name: str, tags: dict[str, str]) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "dag": tags.get("dag", "?"), "run": tags.get("run", "?")}
+    return {"kind": kind, "name": name, "dag": tags.get(DAG, "?"), "run": tags.get(RUN, "?")}

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from sagewind import endings, job_records, joblogs, jobwords, settings, tags
-from sagewind.aws import error_code
+from sagewind.aws import error_code, look
 from sagewind.endings import Ending, EndingCause
 from sagewind.errors import JobFailed, JobLost, NoCapacity, ResourceBusy, TaskRefused, break_of
-from sagewind.kinds import KINDS, KindName
+from sagewind.facts.kinds import KINDS, KindName
+from sagewind.facts.tags import FINGERPRINT, HANDED, STOP, TRY
 from sagewind.links import JobLink
 from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.ownership import FoundJob, Owner, check_rendered, decide, fingerprint
 from sagewind.patience import until
-from sagewind.pipeline.names import JOB_NAME_LIMIT
 from sagewind.retrying import STATE_KEY, JobRetryPolicy
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class JobOperator(SagewindOperator):
         owner = self.owned_by(context)
         try:
             name, generation = self._own(context, owner)
-            found = job_records.look(self.aws, KINDS[self.kind], name)
+            found = look(self.aws, KINDS[self.kind], name)
             if found is None or job_records.ended(KINDS[self.kind], found):
                 return self._end(context, name, generation, found)
             if not self.wait:
@@ -116,9 +116,7 @@ class JobOperator(SagewindOperator):
         """
         name, generation = self._current(context)
         timed_out = isinstance(event, dict) and event.get("status") == "TimedOut"
-        return self._end(
-            context, name, generation, job_records.look(self.aws, KINDS[self.kind], name), timed_out=timed_out
-        )
+        return self._end(context, name, generation, look(self.aws, KINDS[self.kind], name), timed_out=timed_out)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Airflow's own backstop (no triggerer lived until the job's limit, O14), or a trigger that broke."""
@@ -127,7 +125,7 @@ class JobOperator(SagewindOperator):
         except TaskDeferralTimeout:
             name, generation = self._current(context)
             timed_out = job_records.stop(self.aws, KINDS[self.kind], name, "limit")
-            found = job_records.look(self.aws, KINDS[self.kind], name)
+            found = look(self.aws, KINDS[self.kind], name)
             return self._end(context, name, generation, found, timed_out=timed_out)
         except TaskDeferralError as error:
             why = break_of(error, next_kwargs)
@@ -157,7 +155,7 @@ class JobOperator(SagewindOperator):
         name, owner = held
         kind = KINDS[self.kind]
         if self._creating:  # the request is on its way: nobody else would know of the job that appears in a moment
-            until(lambda: job_records.look(self.aws, kind, name) is not None, _IN_FLIGHT)
+            until(lambda: look(self.aws, kind, name) is not None, _IN_FLIGHT)
         stop_and_tell(self.log, self.aws, kind, name, owner)
 
     def _known(self, context: Context) -> dict[str, Any]:
@@ -174,17 +172,17 @@ class JobOperator(SagewindOperator):
             known = {key: value for key, value in known.items() if key not in ("no_capacity", "since", "lost")}
         while True:
             name = owner.job_name(kind, self.step, generation)
-            found = job_records.look(self.aws, kind, name)
+            found = look(self.aws, kind, name)
             marks = tags.read(self.aws, found[kind.arn_field]) if found else {}
             action = decide(
                 FoundJob(
                     name=name,
                     status=found[kind.status_field] if found else None,
-                    same=marks.get("fingerprint") == digest,
+                    same=marks.get(FINGERPRINT) == digest,
                     cleared=cleared,
-                    handed="handed" in marks,
+                    handed=HANDED in marks,
                     judged=bool(known.get("judged")),
-                    stop=marks.get("stop", ""),
+                    stop=marks.get(STOP, ""),
                 )
             )
             if action in ("next", "replace", "await_end"):
@@ -201,7 +199,7 @@ class JobOperator(SagewindOperator):
                 self._create(context, owner, name, generation)
             elif found is not None:
                 # What a kill of an older try asks before it stops the job.
-                tags.write(self.aws, found[kind.arn_field], **{"try": str(owner.try_number)})
+                tags.write(self.aws, found[kind.arn_field], {TRY: str(owner.try_number)})
                 self.log.info("attached to %s job %s (generation %d)", self.kind, name, generation)
             return name, generation
 
@@ -216,7 +214,7 @@ class JobOperator(SagewindOperator):
             raise ResourceBusy(f"{self.kind} job {name} was asked to stop and does not: stop it in AWS")
 
     def _has_ended(self, name: str) -> bool:
-        found = job_records.look(self.aws, KINDS[self.kind], name)
+        found = look(self.aws, KINDS[self.kind], name)
         return found is None or job_records.ended(KINDS[self.kind], found)
 
     def creates(self, context: Context) -> list[Creation]:
@@ -233,10 +231,10 @@ class JobOperator(SagewindOperator):
         kind = KINDS[self.kind]
         if self.plan_task and "version" not in self.plan(context):
             raise TaskRefused(
-                "the run was planned by sagewind 0.1, whose uploaded job programs this version does not start: clear it "
-                f"from the task {self.plan_task} on"
+                "the run was planned by sagewind 0.1, whose uploaded job programs this version does not start: clear "
+                f"it from the task {self.plan_task} on"
             )
-        if len(name) > min(kind.name_limit, JOB_NAME_LIMIT):
+        if len(name) > kind.name_limit:
             raise TaskRefused(
                 f"job name {name!r} is longer than {kind.name_limit} characters: shorten the model's name"
             )
@@ -257,7 +255,7 @@ class JobOperator(SagewindOperator):
     def _wait_in_triggerer(self, owner: Owner, name: str, generation: int, found: dict[str, Any]) -> None:
         from sagewind.triggers.job import JobTrigger
 
-        limit = KINDS[self.kind].limit_seconds(self.request, self.transform_minutes)
+        limit = KINDS[self.kind].limit_seconds(self.request, self.transform_minutes, settings.JOB_START.read())
         self.defer(
             trigger=JobTrigger(
                 kind=self.kind,
@@ -300,7 +298,7 @@ class JobOperator(SagewindOperator):
         if timed_out or not job_records.ended(kind, found):
             ending = endings.at_our_limit(kind, name)
         else:
-            stopped_by = tags.read(self.aws, record["arn"]).get("stop")
+            stopped_by = tags.read(self.aws, record["arn"]).get(STOP)
             ending = endings.classify(kind, found, stopped_by)
         for line in joblogs.tail(self.aws, kind, name):
             self.log.info("[%s] %s", name, line)

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sagewind import endpoints, packages
 from sagewind.aws import error_code
 from sagewind.errors import TaskRefused
+from sagewind.facts.tags import BASELINE, FINGERPRINT, PACKAGE, RUN_FOLDER, RUN_HASH, full, ours
 from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
-
-_FINGERPRINT = "sagewind:fingerprint"
-_RUN = "sagewind:run_hash"
 
 
 class RegisterOperator(SagewindOperator):
@@ -44,7 +42,7 @@ class RegisterOperator(SagewindOperator):
 
     def creates(self, context: Context) -> list[Creation]:
         """The group and the version."""
-        owner = {_FINGERPRINT: fingerprint(self.request), _RUN: self.plan(context)["run_hash"]}
+        owner = {full(FINGERPRINT): fingerprint(self.request), full(RUN_HASH): self.plan(context)["run_hash"]}
         group = {
             **self.group_request,
             "ModelPackageGroupName": self.group,
@@ -66,7 +64,7 @@ class RegisterOperator(SagewindOperator):
         for summary in packages.of_group(self.aws, self.group):
             there = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
             properties = there.get("CustomerMetadataProperties", {})
-            if all(properties.get(key) == wanted[key] for key in (_FINGERPRINT, _RUN)):
+            if all(properties.get(key) == wanted[key] for key in (full(FINGERPRINT), full(RUN_HASH))):
                 self.log.info("version %s was registered before", there["ModelPackageVersion"])
                 return _record(there)
         made = self.send(version)
@@ -136,7 +134,7 @@ class ServingVersionOperator(SagewindOperator):
         if found is None:
             raise TaskRefused(f"endpoint {self.endpoint} does not exist: run {self.model}_training first")
         config = found["EndpointConfigName"]
-        arn = endpoints.tag_of(self.aws, config, "package")
+        arn = endpoints.tag_of(self.aws, config, PACKAGE)
         if arn is None:
             raise TaskRefused(f"endpoint {self.endpoint} serves config {config}, which names no version")
         return config, self.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
@@ -161,11 +159,11 @@ class NewestApprovedOperator(SagewindOperator):
 
 def version_record(package: dict[str, Any]) -> dict[str, Any]:
     """What later tasks need of a version: {arn, version, status, baseline, prefix}."""
-    properties = package.get("CustomerMetadataProperties", {})
+    properties = ours(package.get("CustomerMetadataProperties", {}))
     return {
         **_record(package),
-        "baseline": properties.get("sagewind:baseline", ""),
-        "prefix": properties.get("sagewind:prefix", ""),
+        "baseline": properties.get(BASELINE, ""),
+        "prefix": properties.get(RUN_FOLDER, ""),
     }
 
 

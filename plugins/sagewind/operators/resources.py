@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagewind import tags
+from sagewind import resources, tags
+from sagewind.aws import look
 from sagewind.errors import ResourceBusy, TaskRefused
+from sagewind.facts.resources import RESOURCES, ResourceApi, ResourceName
+from sagewind.facts.tags import FINGERPRINT
 from sagewind.operators.base import Creation, SagewindOperator
 from sagewind.ownership import check_rendered, fingerprint
 from sagewind.pipeline.names import resource_name
-from sagewind.resources import RESOURCES, ResourceApi, ResourceName
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+#: An endpoint and a package have operators of their own.
+_MADE_HERE = tuple(kind for kind in RESOURCES if kind not in ("endpoint", "package"))
 _NAMESPACE, _DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 
 
@@ -39,10 +43,8 @@ class ResourceOperator(SagewindOperator):
         labels: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        if resource not in RESOURCES or resource in ("endpoint", "package"):
-            raise ValueError(
-                f"resource is {resource!r}: use model, endpoint_config, package_group or monitoring_schedule"
-            )
+        if resource not in _MADE_HERE:
+            raise ValueError(f"resource is {resource!r}: use one of {', '.join(_MADE_HERE)}")
         shown = f"SageMaker {resource.replace('_', ' ')}"
         about = f"Creates the {shown}, or finds the one that an earlier try created. Red: AWS refused it; see the log."
         super().__init__(**{"doc_md": about, **kwargs})
@@ -57,22 +59,22 @@ class ResourceOperator(SagewindOperator):
         kind, owner, digest = RESOURCES[self.resource], self.owned_by(context), fingerprint(self.request)
         name = self.name or resource_name(self.model, "", dag_id=owner.dag_id, run_id=owner.run_id, fingerprint=digest)
         marks = [*owner.tags(fingerprint=digest), *tags.made(self.labels)]
-        return [(kind.create, {**self.request, kind.name: name, "Tags": marks})]
+        return [(kind.create, {**self.request, kind.name_field: name, "Tags": marks})]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Create, or find what an earlier try created, or update."""
         check_rendered(self.request)
         kind, digest, (creation,) = RESOURCES[self.resource], fingerprint(self.request), self.creates(context)
-        name = creation[1][kind.name]
-        found = kind.look(self.aws, name)
+        name = creation[1][kind.name_field]
+        found = look(self.aws, kind, name)
         if found is None:
             found = self.send(creation)
             self.log.info("created %s %s", self.resource, name)
-        elif tags.read(self.aws, found[kind.arn]).get("fingerprint") == digest:
+        elif tags.read(self.aws, found[kind.arn_field]).get(FINGERPRINT) == digest:
             self.log.info("%s %s was created before", self.resource, name)
         else:
-            self._update(kind, name, found[kind.arn], digest)
-        return {"name": name, "arn": found[kind.arn]}
+            self._update(kind, name, found[kind.arn_field], digest)
+        return {"name": name, "arn": found[kind.arn_field]}
 
     def _update(self, kind: ResourceApi, name: str, arn: str, digest: str) -> None:
         if not kind.update:
@@ -80,8 +82,8 @@ class ResourceOperator(SagewindOperator):
                 f"{self.resource} {name} was made from another request and SageMaker cannot change one: "
                 "delete it or give another name"
             )
-        getattr(self.aws.client("sagemaker"), kind.update)(**{**self.request, kind.name: name})
-        tags.write(self.aws, arn, fingerprint=digest)
+        getattr(self.aws.client("sagemaker"), kind.update)(**{**self.request, kind.name_field: name})
+        tags.write(self.aws, arn, {FINGERPRINT: digest})
         self.log.info("updated %s %s", self.resource, name)
 
 
@@ -105,7 +107,7 @@ class DeleteOperator(SagewindOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete, and wait for an endpoint to be gone."""
         check_rendered(self.name, "name")
-        deleted = RESOURCES[self.resource].remove(self.aws, self.name)
+        deleted = resources.remove(self.aws, RESOURCES[self.resource], self.name)
         self.log.info("%s %s %s", self.resource, self.name, "is deleted" if deleted else "was not there")
         return {"name": self.name, "deleted": deleted}
 
@@ -173,7 +175,7 @@ class ScalingOperator(SagewindOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Register, then put the policy."""
         check_rendered(self.endpoint, "endpoint")
-        if RESOURCES["endpoint"].look(self.aws, self.endpoint) is None:
+        if look(self.aws, RESOURCES["endpoint"], self.endpoint) is None:
             raise ResourceBusy(f"endpoint {self.endpoint} does not exist: it must be there before it can scale")
         place = target(self.endpoint, self.variant)
         client = self.aws.client("application-autoscaling")

@@ -10,9 +10,7 @@ import hashlib
 import os
 import re
 
-#: Longest names that botocore's model allows (a test reads them from the model).
-JOB_NAME_LIMIT = 63
-TUNING_NAME_LIMIT = 32
+from sagewind.facts.calls import NAME_LIMIT
 
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9]+")
 
@@ -62,7 +60,7 @@ def job_name(
     task_id: str,
     map_index: int = -1,
     generation: int = 1,
-    limit: int = JOB_NAME_LIMIT,
+    limit: int = NAME_LIMIT,
 ) -> str:
     """Name of the SageMaker job of one task and generation: the idempotency key of a paid job.
 
@@ -87,9 +85,9 @@ def resource_name(model: str, step: str, *, dag_id: str, run_id: str, fingerprin
         if not value:
             raise ValueError(f"a resource name needs {key}, found an empty value")
     prefix = f"{model}-{step}" if step else model
-    return _fit(prefix, f"{run_hash(dag_id, run_id)}{fingerprint[:4]}", JOB_NAME_LIMIT)
+    return _fit(prefix, f"{run_hash(dag_id, run_id)}{fingerprint[:4]}", NAME_LIMIT)
 
 
 def rehearsal_endpoint(model: str, *, dag_id: str, run_id: str) -> str:
     """Name of the endpoint that a lifecycle run deploys for itself."""
-    return _fit(f"{model}-rehearsal", run_hash(dag_id, run_id), JOB_NAME_LIMIT)
+    return _fit(f"{model}-rehearsal", run_hash(dag_id, run_id), NAME_LIMIT)

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from sagewind.facts import gates, metrics
 from sagewind.facts.algorithms import ALGORITHMS, FRAMEWORKS
 from sagewind.facts.job_json import DataConfig, Encoding, EvaluateConfig, JobConfig, MissingNumbers, SplitShares
+from sagewind.facts.kinds import KINDS
 from sagewind.facts.metrics import Problem
 from sagewind.pipeline import source
 
 Scalar = str | int | float | bool
-JOB_KINDS = ("processing", "training", "tuning", "transform")
 _OF_OURS = "sagewind:"
 #: Scripts that come with the project, as model files name them -> file among the job programs.
 SHIPPED = {f"{_OF_OURS}train": "train.py", f"{_OF_OURS}serve": "serve.py"}
@@ -50,9 +50,9 @@ class AwsSpec(Section):
     def _pools_of_kinds(cls, value: dict[str, str]) -> dict[str, str]:
         for key in value:
             kind, _, machine = key.partition(" ")
-            if kind not in JOB_KINDS or (machine and not machine.startswith("ml.")):
+            if kind not in KINDS or (machine and not machine.startswith("ml.")):
                 raise ValueError(
-                    f"pools names {key!r}: use one of {', '.join(JOB_KINDS)}, or one and an instance type after a blank"
+                    f"pools names {key!r}: use one of {', '.join(KINDS)}, or one and an instance type after a blank"
                 )
         return value
 

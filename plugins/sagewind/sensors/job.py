@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagewind.kinds import KINDS, KindName
+from sagewind.facts.kinds import KINDS, KindName
 from sagewind.sensors.base import WatchSensor
 
 

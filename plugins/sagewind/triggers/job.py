@@ -9,8 +9,9 @@ from typing import Any
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from sagewind import job_records, joblogs, settings
+from sagewind.aws import look
 from sagewind.budget import PROGRESS
-from sagewind.kinds import KINDS, KindName
+from sagewind.facts.kinds import KINDS, KindName
 from sagewind.taskstate import stop_and_tell
 from sagewind.triggers.poller import has_ended, poller_of
 from sagewind.triggers.waiting import WaitingTrigger
@@ -49,7 +50,7 @@ class JobWait(WaitingTrigger):
                 if isinstance(summary, Exception):
                     raise summary
                 if summary is None or has_ended(kind, summary):
-                    found = await self.call(job_records.look, self.aws, kind, self.name)
+                    found = await self.call(look, self.aws, kind, self.name)
                     if found is None or job_records.ended(kind, found):
                         return found
                     if summary is not None:
@@ -66,14 +67,14 @@ class JobWait(WaitingTrigger):
         """Called between two news; what reads the job's log live does it here."""
 
     async def _created(self) -> float | None:
-        found = await self.call(job_records.look, self.aws, KINDS[self.kind], self.name)
+        found = await self.call(look, self.aws, KINDS[self.kind], self.name)
         return None if found is None else float(found["CreationTime"].timestamp())
 
     async def _progress(self, summary: dict[str, Any]) -> str:
         kind = KINDS[self.kind]
-        if self.kind == "tuning" and PROGRESS.take():
+        if kind.of_trainings and PROGRESS.take():
             # The summary does not hold the best training; when many tune at once, their lines do without it.
-            found = await self.call(job_records.look, self.aws, kind, self.name)
+            found = await self.call(look, self.aws, kind, self.name)
             summary = found or summary
         return job_records.progress(kind, summary)
 
@@ -124,7 +125,7 @@ class JobTrigger(JobWait):
             if await self.call(job_records.stop, self.aws, KINDS[self.kind], self.name, "limit"):
                 yield TriggerEvent({"status": "TimedOut", "name": self.name, "generation": self.generation})
                 return
-            found = await self.call(job_records.look, self.aws, KINDS[self.kind], self.name)  # it ended just now
+            found = await self.call(look, self.aws, KINDS[self.kind], self.name)  # it ended just now
         if found is None:
             yield TriggerEvent({"status": "Disappeared", "name": self.name, "generation": self.generation})
             return

@@ -26,7 +26,7 @@ from typing import Any
 
 from sagewind import settings
 from sagewind.aws import AwsClients, is_passing
-from sagewind.kinds import ENDED, KINDS, JobApi, KindName
+from sagewind.facts.kinds import ENDED, KINDS, JobApi, KindName
 
 LOG = logging.getLogger(__name__)
 #: Share of the youngest wait's age that passes between two polls: a young job changes often, an old one rarely.
@@ -171,7 +171,7 @@ class JobPoller:
             # An older picture of the job after a newer one (eventual lists) is no news.
             if wait.newest is not None and modified is not None and modified < wait.newest:
                 continue
-            if (modified, status) != (wait.newest, wait.status) or self.kind.name == "tuning":
+            if (modified, status) != (wait.newest, wait.status) or self.kind.of_trainings:
                 wait.newest, wait.status = modified or wait.newest, status
                 wait.news.put_nowait(summary)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
 
 from sagewind.facts import contract
-from sagewind.kinds import KINDS
+from sagewind.facts.kinds import KINDS, KindName
+from sagewind.facts.tags import PACKAGE
 from sagewind.operators.gate import GateOperator
 from sagewind.operators.ingest import IngestOperator
 from sagewind.operators.job import JobOperator
@@ -88,7 +89,7 @@ class Chain:
         self,
         task_id: str,
         group: graph.GroupName,
-        kind: Literal["processing", "training", "tuning", "transform"],
+        kind: KindName,
         request: dict[str, Any],
         doc: str,
         **options: Any,
@@ -219,7 +220,7 @@ class Chain:
                 # The rehearsal checks its own traffic and must not depend on which requests are sampled.
                 capture=100 if self.rehearsal else None,
             ),
-            labels={"package": value("register", "arn")},
+            labels={PACKAGE: value("register", "arn")},
             **self.common,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sagewind.facts import contract
+from sagewind.facts.tags import BASELINE, MODEL, RUN_FOLDER, full
 from sagewind.pipeline.refs import RunRefs
 from sagewind.pipeline.requests.common import CSV
 from sagewind.pipeline.requests.serving import container_environment
@@ -48,9 +49,9 @@ def package(spec: ModelSpec, refs: RunRefs, *, group_name: str) -> dict[str, Any
             "ModelDataQuality": data_quality,
         },
         "CustomerMetadataProperties": {
-            "sagewind:prefix": refs.prefix,
-            "sagewind:baseline": refs.baseline,
-            "sagewind:model": spec.name,
+            full(RUN_FOLDER): refs.prefix,
+            full(BASELINE): refs.baseline,
+            full(MODEL): spec.name,
         },
     }
 
