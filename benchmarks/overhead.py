@@ -19,7 +19,7 @@ from typing import Any
 
 from localaws_benchmarks.table import Row
 from tools.stack import ports
-from tools.stack.aws import StackAws
+from tools.stack.endpoint_client import StackAws
 from tools.stack.launch import LaunchPlan, Stack
 from tools.stack.progress import Printer
 from tools.stack.rest import TERMINAL_RUN_STATES

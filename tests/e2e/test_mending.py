@@ -16,7 +16,7 @@ from sagewind.pipeline.names import run_hash
 from tests.e2e.conftest import Checkout, Running, wait_for
 from tools.stack import restarts
 from tools.stack.airflow_settings import LocalAwsAccess
-from tools.stack.aws import DESCRIBE, Job, StackAws
+from tools.stack.endpoint_client import Job, StackAws
 from tools.stack.errors import Unanswered
 from tools.stack.restarts import Life
 from tools.stack.state import Home, StateFolder
@@ -70,8 +70,8 @@ class Mending:
         return [self.described(job) for job in self.aws.jobs(RUN) if job.kind.name == "training"]
 
     def described(self, job: Job) -> dict[str, Any]:
-        describe = getattr(self.running.sagemaker, DESCRIBE[job.kind.name])
-        found: dict[str, Any] = describe(**{f"{job.kind.stem}Name": job.name})
+        describe = getattr(self.running.sagemaker, job.kind.describe)
+        found: dict[str, Any] = describe(**{job.kind.name_field: job.name})
         return found
 
     def training(self, count: int) -> bool:

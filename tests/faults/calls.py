@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-OWN = "sagewind:"
-CREATES = {f"Create{kind}Job": kind.lower() for kind in ("Processing", "Training", "Transform")}
-CREATES["CreateHyperParameterTuningJob"] = "tuning"
-STOPS = {create.replace("Create", "Stop"): kind for create, kind in CREATES.items()}
-DESCRIBES = {create.replace("Create", "Describe"): kind for create, kind in CREATES.items()}
+from sagewind.facts.kinds import KINDS
+from sagewind.facts.tags import full
+
+CREATES, STOPS, DESCRIBES = (
+    {f"{verb}{kind.stem}": kind.name for kind in KINDS.values()} for verb in ("Create", "Stop", "Describe")
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Call:
 
     def tag(self, key: str) -> str:
         """One of our owner tags; empty if the request has none."""
-        return self.tags.get(OWN + key, "")
+        return self.tags.get(full(key), "")
 
 
 class CallFile:

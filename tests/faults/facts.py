@@ -9,18 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.faults.calls import OWN, CallFile
+from sagewind.facts.kinds import KINDS
+from sagewind.facts.resources import RESOURCES, ResourceName
+from sagewind.facts.tags import PREFIX
+from tests.faults.calls import CallFile
 from tests.faults.counting import UNLOGGED, Facts, Job, Run, Task
 from tests.faults.stack import Stack
-from tools.stack.aws import KINDS
 from tools.stack.rest import failure_reason, one_line
 
-_RESOURCES = {
-    "endpoint": ("list_endpoints", "Endpoints", "EndpointName"),
-    "endpoint config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
-    "model": ("list_models", "Models", "ModelName"),
-    "package group": ("list_model_package_groups", "ModelPackageGroupSummaryList", "ModelPackageGroupName"),
-}
+_LEFT: tuple[ResourceName, ...] = ("endpoint", "endpoint_config", "model", "package_group")
 
 
 class Witness:
@@ -37,12 +34,12 @@ class Witness:
 
     def jobs(self) -> Iterator[Job]:
         """Every job that has owner tags."""
-        for kind in KINDS:
-            for page in self.sagemaker.get_paginator(kind.paginator).paginate():
+        for kind in KINDS.values():
+            for page in self.sagemaker.get_paginator(kind.list).paginate():
                 for item in page[kind.summaries]:
-                    tags = self._tags(item[f"{kind.stem}Arn"])
-                    if OWN + "generation" in tags:
-                        yield _job(kind.name, item[f"{kind.stem}Name"], item[f"{kind.stem}Status"], tags)
+                    tags = self._tags(item[kind.arn_field])
+                    if PREFIX + "generation" in tags:
+                        yield _job(kind.name, item[kind.name_field], item[kind.status_field], tags)
 
     def _tags(self, arn: str) -> dict[str, str]:
         if arn not in self._known_tags:  # owner tags never change
@@ -59,9 +56,9 @@ class Witness:
         for job in self.jobs():
             if job.status in ("InProgress", "Stopping"):
                 yield f"{job.kind} job {job.name} is {job.status}"
-        for kind, (operation, field, name) in _RESOURCES.items():
-            for page in self.sagemaker.get_paginator(operation).paginate():
-                yield from (f"{kind} {item[name]}" for item in page[field])
+        for kind in (RESOURCES[name] for name in _LEFT):
+            for page in self.sagemaker.get_paginator(kind.list).paginate():
+                yield from (f"{kind.shown} {item[kind.name_field]}" for item in page[kind.summaries])
 
     def run(self, dag_id: str, run_id: str) -> Run:
         """A run as it is now, and what of it still runs."""
@@ -98,8 +95,8 @@ class Witness:
 
 
 def _job(kind: str, name: str, status: str, tags: dict[str, str]) -> Job:
-    owner = {key: tags.get(OWN + key, "") for key in ("dag", "run", "task", "fingerprint")}
-    return Job(kind=kind, name=name, status=status, generation=int(tags[OWN + "generation"]), **owner)
+    owner = {key: tags.get(PREFIX + key, "") for key in ("dag", "run", "task", "fingerprint")}
+    return Job(kind=kind, name=name, status=status, generation=int(tags[PREFIX + "generation"]), **owner)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

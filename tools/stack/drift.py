@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tools.stack.aws import StackAws
 from tools.stack.drift_rows import shift
+from tools.stack.endpoint_client import StackAws
 from tools.stack.errors import StackError
 from tools.stack.launch import LaunchPlan, Stack
 from tools.stack.progress import Printer

@@ -13,7 +13,7 @@ from sagewind.pipeline.errors import ModelFileError, SourceError
 from sagewind.pipeline.load import load_model, model_names
 from sagewind.pipeline.project import MODELS
 from tools.stack import summary as summaries
-from tools.stack.aws import Job, StackAws
+from tools.stack.endpoint_client import Job, StackAws
 from tools.stack.errors import Interrupted, StackError
 from tools.stack.launch import LaunchPlan, Stack
 from tools.stack.links import reach

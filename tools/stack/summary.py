@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.stack.aws import JobRecord, busy_seconds
+from tools.stack.endpoint_client import JobRecord, busy_seconds
 from tools.stack.rest import one_line, seconds_of
 
 XCOM_TASKS = (

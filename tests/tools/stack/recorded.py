@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tools.stack.aws import JobRecord
+from tools.stack.endpoint_client import JobRecord
 from tools.stack.summary import Facts
 
 BEGUN = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)

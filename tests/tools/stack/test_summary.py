@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.tools.stack.recorded import BEGUN, good_run, job, task
 from tools.stack import summary as summaries
-from tools.stack.aws import JobRecord, busy_seconds
+from tools.stack.endpoint_client import JobRecord, busy_seconds
 
 
 def test_good_run() -> None:

@@ -9,77 +9,19 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+from sagewind.facts.calls import ApiNames, says_missing
+from sagewind.facts.kinds import KINDS, JobApi
+from sagewind.facts.resources import RESOURCES
+from sagewind.facts.tags import RUN, TASK, full
 from tools.stack.airflow_settings import LocalAwsAccess
 from tools.stack.errors import StackError, Unanswered
-
-RUN_TAG = "sagewind:run"
-TASK_TAG = "sagewind:task"
-
-
-@dataclass(frozen=True)
-class JobNames:
-    """One kind of SageMaker job: the names that its API uses."""
-
-    name: str
-    stem: str
-    paginator: str
-    summaries: str
-    started: str
-    ended: str
-    logs: str
-
-
-KINDS = (
-    JobNames(
-        "processing",
-        "ProcessingJob",
-        "list_processing_jobs",
-        "ProcessingJobSummaries",
-        "ProcessingStartTime",
-        "ProcessingEndTime",
-        "/aws/sagemaker/ProcessingJobs",
-    ),
-    JobNames(
-        "training",
-        "TrainingJob",
-        "list_training_jobs",
-        "TrainingJobSummaries",
-        "TrainingStartTime",
-        "TrainingEndTime",
-        "/aws/sagemaker/TrainingJobs",
-    ),
-    JobNames(
-        "tuning",
-        "HyperParameterTuningJob",
-        "list_hyper_parameter_tuning_jobs",
-        "HyperParameterTuningJobSummaries",
-        "CreationTime",
-        "HyperParameterTuningEndTime",
-        "/aws/sagemaker/TrainingJobs",
-    ),
-    JobNames(
-        "transform",
-        "TransformJob",
-        "list_transform_jobs",
-        "TransformJobSummaries",
-        "TransformStartTime",
-        "TransformEndTime",
-        "/aws/sagemaker/TransformJobs",
-    ),
-)
-DESCRIBE = {
-    "processing": "describe_processing_job",
-    "training": "describe_training_job",
-    "tuning": "describe_hyper_parameter_tuning_job",
-    "transform": "describe_transform_job",
-}
 
 
 @dataclass(frozen=True)
 class Job:
     """A job as the endpoint lists it, with the id of the task that owns it."""
 
-    kind: JobNames
+    kind: JobApi
     name: str
     task: str
 
@@ -148,19 +90,19 @@ class StackAws:
     @_sentences
     def jobs(self, run_id: str) -> list[Job]:
         """The jobs that carry a run's tag (a tuning job hands its tags on to its training jobs)."""
-        return [job for kind in KINDS for job in self._jobs(kind, run_id)]
+        return [job for kind in KINDS.values() for job in self._jobs(kind, run_id)]
 
-    def _jobs(self, kind: JobNames, run_id: str) -> Iterator[Job]:
+    def _jobs(self, kind: JobApi, run_id: str) -> Iterator[Job]:
         for page in self._pages(kind):
             for summary in page[kind.summaries]:
-                tags = self.tags(summary[f"{kind.stem}Arn"])
-                if tags.get(RUN_TAG) == run_id:
-                    yield Job(kind, summary[f"{kind.stem}Name"], tags.get(TASK_TAG, ""))
+                tags = self.tags(summary[kind.arn_field])
+                if tags.get(full(RUN)) == run_id:
+                    yield Job(kind, summary[kind.name_field], tags.get(full(TASK), ""))
 
-    def _pages(self, kind: JobNames) -> Iterator[dict[str, Any]]:
+    def _pages(self, kind: JobApi) -> Iterator[dict[str, Any]]:
         from botocore.exceptions import ClientError
 
-        pages = self._client("sagemaker").get_paginator(kind.paginator)
+        pages = self._client("sagemaker").get_paginator(kind.list)
         try:
             yield from pages.paginate(SortBy="CreationTime", SortOrder="Ascending")
         except ClientError as error:
@@ -178,23 +120,26 @@ class StackAws:
     @_sentences
     def record(self, job: Job) -> JobRecord:
         """How a job stands now."""
-        describe = getattr(self._client("sagemaker"), DESCRIBE[job.kind.name])
-        found = describe(**{f"{job.kind.stem}Name": job.name})
-        status = str(found[f"{job.kind.stem}Status"])
-        return JobRecord(job.kind.name, job.name, status, found.get(job.kind.started), found.get(job.kind.ended))
+        kind, found = job.kind, self._describe(job.kind, job.name)
+        times = found.get(kind.started_field), found.get(kind.ended_field)
+        return JobRecord(kind.name, job.name, str(found[kind.status_field]), *times)
+
+    def _describe(self, kind: ApiNames, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = getattr(self._client("sagemaker"), kind.describe)(**{kind.name_field: name})
+        return found
 
     @_sentences
     def last_log_line(self, job: Job) -> str | None:
         """The newest line of a job's log, None before there is one."""
         logs = self._client("logs")
         try:
-            streams = logs.describe_log_streams(logGroupName=job.kind.logs, logStreamNamePrefix=job.name)
+            streams = logs.describe_log_streams(logGroupName=job.kind.log_group, logStreamNamePrefix=job.name)
         except logs.exceptions.ResourceNotFoundException:
             return None
         if not streams["logStreams"]:
             return None
         events = logs.get_log_events(
-            logGroupName=job.kind.logs,
+            logGroupName=job.kind.log_group,
             logStreamName=streams["logStreams"][-1]["logStreamName"],
             startFromHead=False,
             limit=1,
@@ -204,42 +149,34 @@ class StackAws:
     @_sentences
     def endpoint_status(self, name: str) -> str | None:
         """Status of an endpoint, None if it does not exist."""
-        return self._status("describe_endpoint", "EndpointName", name, "EndpointStatus")
+        found = self._look(RESOURCES["endpoint"], name)
+        return None if found is None else str(found[RESOURCES["endpoint"].status_field])
 
     @_sentences
     def exists(self, kind: str, name: str) -> bool | None:
         """Whether a resource that a teardown says it deleted is still there; None for kinds that are not asked for."""
-        operations = {
-            "endpoint": ("describe_endpoint", "EndpointName"),
-            "endpoint_config": ("describe_endpoint_config", "EndpointConfigName"),
-            "model": ("describe_model", "ModelName"),
-            "model_package_group": ("describe_model_package_group", "ModelPackageGroupName"),
-        }
-        asked = operations.get(kind.lower().replace("-", "_").replace(" ", "_"))
-        return None if asked is None else self._status(*asked, name, None) is not None
+        asked = next((api for api in RESOURCES.values() if api.shown == kind), None)
+        return None if asked is None else self._look(asked, name) is not None
 
-    def _status(self, operation: str, key: str, name: str, field: str | None) -> str | None:
+    def _look(self, kind: ApiNames, name: str) -> dict[str, Any] | None:
         from botocore.exceptions import ClientError
 
         try:
-            found = getattr(self._client("sagemaker"), operation)(**{key: name})
+            return self._describe(kind, name)
         except ClientError as error:
-            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-            # SageMaker says "not found" as a ValidationException for these.
-            missing = "could not find" in message.lower() or "does not exist" in message.lower()
-            if code in ("ResourceNotFound", "ValidationException") and missing:
+            if says_missing(error.response["Error"]["Code"], error.response["Error"]["Message"]):
                 return None
             raise
-        return "" if field is None else str(found[field])
 
     @_sentences
     def endpoints_of(self, run_id: str) -> list[str]:
         """Names of the endpoints that carry a run's tag and exist now."""
         found: list[str] = []
-        for page in self._client("sagemaker").get_paginator("list_endpoints").paginate():
-            for summary in page["Endpoints"]:
-                if self.tags(summary["EndpointArn"]).get(RUN_TAG) == run_id:
-                    found.append(summary["EndpointName"])
+        kind = RESOURCES["endpoint"]
+        for page in self._client("sagemaker").get_paginator(kind.list).paginate():
+            for summary in page[kind.summaries]:
+                if self.tags(summary[kind.arn_field]).get(full(RUN)) == run_id:
+                    found.append(summary[kind.name_field])
         return found
 
     @_sentences
