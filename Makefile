@@ -26,6 +26,9 @@ export AWS_PORT ?=
 export STATE ?=
 export FAULTS ?= 200
 export SEED ?=
+export PROJECT ?=
+export REQUIREMENTS ?=
+export OFFLINE ?=
 STATE_OPTION = $${STATE:+--state "$$STATE"}
 # Test files share nothing: one process a core, and a file stays together because its tests share an endpoint or a stack.
 # The order is that of tests/conftest.py.
@@ -33,7 +36,7 @@ PYTEST = $(PY) -m pytest --durations 20 --durations-min 0.5
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 STACK = $${PORT:+--port="$$PORT"} $${AWS_PORT:+--aws-port="$$AWS_PORT"} $(STATE_OPTION)
 
-.PHONY: lock-packages help setup run drift-demo up down status airflow dry-run model wheels test test-all faults check lint fmt types arrows lock bench coverage-page structure-page provider-page env clean
+.PHONY: lock-packages help setup run drift-demo up down status airflow dry-run model wheels mwaa test test-all faults check lint fmt types arrows lock bench coverage-page structure-page provider-page env clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +71,10 @@ model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model
 wheels: setup  ## build the wheels sagewind and sagewind-localaws into dist/
 	@. .venv/registry.sh && rm -rf dist && .venv/bin/uv build --quiet --wheel --out-dir dist . && .venv/bin/uv build --quiet --wheel --out-dir dist packages/localaws
 	@ls dist/*.whl
+
+mwaa: wheels  ## write build/mwaa/, what Amazon MWAA takes of a project (docs/deploy.md): PROJECT=folder REQUIREMENTS=file OFFLINE=folder
+	@. .venv/registry.sh && .venv/bin/sagewind mwaa --wheel dist/sagewind-*.whl $${PROJECT:+--project "$$PROJECT"} \
+		$${REQUIREMENTS:+--requirements "$$REQUIREMENTS"} $${OFFLINE:+--offline "$$OFFLINE"}
 
 test: setup  ## unit and contract tests, and one model's whole life in a real Airflow: about 5 minutes
 	@. .venv/registry.sh && .venv/bin/localaws pull >/dev/null
@@ -122,5 +129,5 @@ env:  ## write .env with new secrets for docker-compose.yaml (mode 0600; never o
 	@python=$$(tools/setup.sh --which) && "$$python" -m tools.make_env
 
 clean:  ## remove .venv, caches and what local runs left behind
-	@rm -rf .venv .sagewind .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .sagewind build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

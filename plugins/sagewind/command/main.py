@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         "sagewind", description="A model's whole life on Amazon SageMaker from Apache Airflow."
     )
     top.add_argument("--version", action="version", version=f"sagewind {VERSION}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="new|model|dry-run|run|up|images")
+    commands = top.add_subparsers(dest="command", required=True, metavar="new|model|dry-run|run|up|mwaa|images")
     new = commands.add_parser("new", help="write a project: dags, include, requirements, compose file, Makefile")
     new.add_argument("folder", type=Path, help="an empty folder, or one that is not there yet")
     new.add_argument("--model", default="tumor", help="name of its first model (default: %(default)s)")
@@ -40,7 +40,12 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="Airflow and the local AWS endpoint on this machine, until Ctrl-C")
     up.add_argument("--port", type=int, default=8080, help="of Airflow's UI (default: %(default)s)")
     up.add_argument("--aws-port", type=int, default=4566, help="of the local AWS endpoint (default: %(default)s)")
-    for command in (model, dry, run, up):
+    mwaa = commands.add_parser("mwaa", help="write what Amazon MWAA takes of a project; sends nothing")
+    mwaa.add_argument("--wheel", type=Path, help="the wheel of sagewind (default: that in the project's folder wheels)")
+    mwaa.add_argument("--out", type=Path, default=Path("build/mwaa"), help="where to write (default: %(default)s)")
+    mwaa.add_argument("--requirements", type=Path, help="a file of further lines for requirements.txt")
+    mwaa.add_argument("--offline", type=Path, help="folder of all wheels, for an environment without internet")
+    for command in (model, dry, run, up, mwaa):
         command.add_argument(
             "--project", type=Path, help="the project (default: the nearest folder with include/models)"
         )
@@ -80,6 +85,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _model(options.name, project)
     if options.command == "dry-run":
         return _dry_run(options, project)
+    if options.command == "mwaa":
+        return _mwaa(options, project)
     from sagewind.command import local  # starts processes; the other commands do not need it
 
     if options.command == "run":
@@ -105,6 +112,13 @@ def _model(name: str, project: Path) -> int:
     for path in new_model.create(name, project):
         _tell(f"wrote {path}")
     _tell(f"next: make run MODEL={name}")
+    return 0
+
+
+def _mwaa(options: argparse.Namespace, project: Path) -> int:
+    from sagewind.command import mwaa
+
+    sys.stdout.write(mwaa.write(project, options.wheel, options.out, options.requirements, options.offline))
     return 0
 
 
