@@ -113,7 +113,8 @@ def test_a_tuning_of_several_definitions_waits_for_the_longest() -> None:
         "HyperParameterTuningJobConfig": {"ResourceLimits": LIMITS},
     }
     assert KINDS["tuning"].limit_seconds(request, 0, 10) == 3 * (90 + 10)
-    assert KINDS["tuning"].instance_type(request) == "ml.m5.large"
+    assert KINDS["tuning"].count(request) == 5
+    assert KINDS["tuning"].cluster(request) == {"InstanceType": "ml.m5.large"}
 
 
 def test_the_limit_of_the_service_is_that_of_the_whole_job() -> None:

@@ -125,24 +125,26 @@ class JobApi(ApiNames):
     def limit_seconds(self, request: Fields, no_limit_minutes: int, start_seconds: float) -> int:
         """Seconds that a task waits for the job: its time limit plus `start_seconds`, the allowance for its start.
 
-        A job of many trainings may run them one round after another. A job without a limit of its own has
-        `no_limit_minutes`. KeyError if the request says no limit.
+        A job of many trainings may run them one round after another.
         """
+        at_once = _there(request, self.budget)["MaxParallelTrainingJobs"] if self.budget else 1
+        rounds = -(-self.count(request) // at_once)
+        return int(rounds * (self.run_seconds(request, no_limit_minutes) + start_seconds))
+
+    def run_seconds(self, request: Fields, no_limit_minutes: int) -> int:
+        """The longest limit of its runs; `no_limit_minutes` if such jobs have none. KeyError if it is left out."""
         if self.limit is None:
-            each = no_limit_minutes * 60
-        else:
-            each = max(_there(run, self.limit) for run in self.runs(request))
-        return int(self._rounds(request) * (each + start_seconds))
+            return no_limit_minutes * 60
+        return max(int(_there(run, self.limit)) for run in self.runs(request))
 
-    def _rounds(self, request: Fields) -> int:
-        if not self.budget:
-            return 1
-        limits = _there(request, self.budget)
-        return -int(-limits["MaxNumberOfTrainingJobs"] // limits["MaxParallelTrainingJobs"])
+    def count(self, request: Fields) -> int:
+        """How many runs there are at most."""
+        return int(_there(request, self.budget)["MaxNumberOfTrainingJobs"]) if self.budget else 1
 
-    def instance_type(self, request: Fields) -> str:
-        """The machine that a Create request asks for."""
-        return str(_there(self.runs(request)[0], (*self.machines, "InstanceType")))
+    def cluster(self, request: Fields) -> Fields:
+        """`InstanceType` and `InstanceCount` that a Create request asks for, of a run."""
+        found: Fields = _there(self.runs(request)[0], self.machines)
+        return found
 
     def reads(self, request: Fields) -> Iterator[str]:
         """S3 URIs of the folders and files that the job reads."""

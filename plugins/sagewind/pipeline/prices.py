@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagewind.facts.kinds import KINDS, KindName
 from sagewind.facts.prices import DOLLARS_PER_HOUR
 
 
@@ -32,21 +33,12 @@ class Line:
         return f"{self.what:15} {self.machines:3} x {self.machine:16} {dollars:>7}{self.until}"
 
 
-def job(what: str, request: Mapping[str, Any], transform_minutes: int) -> Line:
-    """The job of a Create request, of whichever kind, at its time limit; a normal one ends in minutes.
-
-    A transform job has no limit of its own. Of a tuning job, all its trainings.
-    """
-    definition = request.get("TrainingJobDefinition", request)
-    machines = (
-        request.get("TransformResources")
-        or definition.get("ResourceConfig")
-        or definition["ProcessingResources"]["ClusterConfig"]
-    )
-    limits = request.get("HyperParameterTuningJobConfig", {}).get("ResourceLimits", {})
-    count = machines["InstanceCount"] * limits.get("MaxNumberOfTrainingJobs", 1)
-    seconds = definition.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", transform_minutes * 60)
-    return Line(what, machines["InstanceType"], count, seconds / 3600)
+def job(what: str, kind: KindName, request: Mapping[str, Any], transform_minutes: int) -> Line:
+    """The job of a Create request, with all its trainings, at its time limit; a normal one ends in minutes."""
+    api = KINDS[kind]
+    cluster = api.cluster(request)
+    machines = cluster["InstanceCount"] * api.count(request)
+    return Line(what, cluster["InstanceType"], machines, api.run_seconds(request, transform_minutes) / 3600)
 
 
 def endpoint(variant: Mapping[str, Any]) -> Line:

@@ -96,7 +96,7 @@ class Chain:
     ) -> JobOperator:
         """One job; the step in its name is the task's id. `doc` says what for; the operator adds what it runs."""
         pools = self.spec.aws.pools
-        machine = KINDS[kind].instance_type(request)
+        machine = KINDS[kind].cluster(request)["InstanceType"]
         return JobOperator(
             task_id=task_id,
             task_group=self.group(group),

@@ -126,7 +126,7 @@ def render(spec: ModelSpec, project: Path, family: str, region: str) -> str:
         request = creation[1]
         lines += [f"## {task.task_id}: {operation(creation)}", json.dumps(request, indent=2), ""]
         if isinstance(task, JobOperator):
-            costs.append(prices.job(task.task_id, request, task.transform_minutes).shown)
+            costs.append(prices.job(task.task_id, task.kind, request, task.transform_minutes).shown)
         costs += [line.shown for line in map(prices.endpoint, request.get("ProductionVariants", ()))]
     lines.append(f"## What it may cost (US dollars, {REGION} on demand, every job at its time limit)")
     lines.append(f"Prices of {AS_OF}, from {SOURCE}; they change and differ by region.")
