@@ -178,3 +178,8 @@ def test_what_a_job_reads_and_writes(kind: JobApi) -> None:
     request, reads, writes = FILES[kind.name]
     assert list(kind.reads(request)) == reads
     assert list(kind.writes(request)) == writes
+
+
+@pytest.mark.parametrize("name", ["processing", "training"])
+def test_a_request_without_a_limit_has_that_of_aws(name: KindName) -> None:
+    assert KINDS[name].limit_seconds({}, 60, 1800) == 24 * 3600 + 1800

@@ -16,6 +16,8 @@ Fields = Mapping[str, Any]
 #: Names of fields, each inside the one before it.
 Path = tuple[str, ...]
 _STOPPING = ("StoppingCondition", "MaxRuntimeInSeconds")
+#: The limit of a request that names none: one day (API reference, for training; the SDK says the same of processing).
+DEFAULT_LIMIT = 86400
 
 
 def _channels(request: Fields) -> Iterator[Fields]:
@@ -132,10 +134,10 @@ class JobApi(ApiNames):
         return int(rounds * (self.run_seconds(request, no_limit_minutes) + start_seconds))
 
     def run_seconds(self, request: Fields, no_limit_minutes: int) -> int:
-        """The longest limit of its runs; `no_limit_minutes` if such jobs have none. KeyError if it is left out."""
+        """The longest limit of its runs, AWS's own where one names none; `no_limit_minutes` if such jobs have none."""
         if self.limit is None:
             return no_limit_minutes * 60
-        return max(int(_there(run, self.limit)) for run in self.runs(request))
+        return max(int(_at(run, self.limit) or DEFAULT_LIMIT) for run in self.runs(request))
 
     def count(self, request: Fields) -> int:
         """How many runs there are at most."""

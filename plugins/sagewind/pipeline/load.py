@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sagewind.pipeline.errors import ModelFileError, did_you_mean
-from sagewind.pipeline.spec import SHIPPED, ModelSpec
+from sagewind.pipeline.spec import OF_OURS, SHIPPED, ModelSpec
 
 _JOBS_OF_0_1 = Path("include/jobs")
 
@@ -57,7 +57,7 @@ def _take_0_1(content: dict[str, Any], shown: str, project: Path) -> None:
         return
     for key in ("script", "serve"):
         path = Path(str(train.get(key)))
-        name = f"sagewind:{path.stem}"
+        name = f"{OF_OURS}{path.stem}"
         if path.parent == _JOBS_OF_0_1 and name in SHIPPED and not (project / path).is_file():
             warnings.warn(
                 f"{shown}: train.{key} is '{path}', where version 0.1 had this program: write {name}, as version 0.3 "

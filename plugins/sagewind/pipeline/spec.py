@@ -15,9 +15,9 @@ from sagewind.facts.metrics import Problem
 from sagewind.pipeline import source
 
 Scalar = str | int | float | bool
-_OF_OURS = "sagewind:"
+OF_OURS = "sagewind:"
 #: Scripts that come with the project, as model files name them -> file among the job programs.
-SHIPPED = {f"{_OF_OURS}train": "train.py", f"{_OF_OURS}serve": "serve.py"}
+SHIPPED = {f"{OF_OURS}train": "train.py", f"{OF_OURS}serve": "serve.py"}
 #: Short enough that tuning jobs (32 characters) keep the whole model name beside step and hash.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,12}$")]
 
@@ -152,7 +152,7 @@ class TrainSpec(Section):
     @field_validator("script", "serve")
     @classmethod
     def _shipped_is_there(cls, value: str | None) -> str | None:
-        if value is not None and value.startswith(_OF_OURS) and value not in SHIPPED:
+        if value is not None and value.startswith(OF_OURS) and value not in SHIPPED:
             raise ValueError(f"no such program comes with sagewind: use one of {', '.join(SHIPPED)}, or a file's path")
         return value
 
