@@ -21,13 +21,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def build(source: Path, folder: Path) -> Path:
-    """The wheel of a distribution."""
+    """The wheel of a distribution, alone in `folder`."""
     done = subprocess.run(
         [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", str(source), "--out-dir", str(folder)],
         env={**os.environ, **pip_settings.settings()}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (found,) = folder.glob(f"{source.name.replace('-', '_') if source != ROOT else 'sagewind'}-*.whl")
+    (found,) = folder.glob("*.whl")
     return found
 
 
