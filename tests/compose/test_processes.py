@@ -35,7 +35,8 @@ def stack() -> Iterator[services.Processes]:
         home.chmod(0o755)  # PostgreSQL may run as another user
         make_env.write(home / ".env")
         processes = services.Processes(home, services.services(home / ".env"))
-        shutil.copytree(ROOT / "dags", home / "dags", dirs_exist_ok=True)
+        for part in ("dags", "include"):
+            shutil.copytree(ROOT / part, home / part, dirs_exist_ok=True)
         shutil.copy(Path(__file__).with_name("probe_dag.py"), home / "dags")
         try:
             _bring_up(processes)
