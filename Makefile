@@ -66,7 +66,7 @@ dry-run: setup  ## print the SageMaker requests of a model without sending one: 
 	@. .venv/registry.sh && .venv/bin/sagewind dry-run "$$MODEL" $${DAG:+--dag "$$DAG"}
 
 model: setup  ## write include/models/NAME.yaml and dags/NAME.py for a new model: NAME=churn
-	@. .venv/registry.sh && .venv/bin/sagewind model "$${NAME:-}"
+	@. .venv/registry.sh && .venv/bin/sagewind model "$${NAME:?write a name, such as NAME=churn}"
 
 wheels: setup  ## build the wheels sagewind and sagewind-localaws into dist/
 	@. .venv/registry.sh && rm -rf dist && .venv/bin/uv build --quiet --wheel --out-dir dist . && .venv/bin/uv build --quiet --wheel --out-dir dist packages/localaws

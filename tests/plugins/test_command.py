@@ -72,6 +72,16 @@ def test_nothing_is_written_over_what_is_there(there: str, tmp_path: Path, capsy
     assert capsys.readouterr().err == sentence
 
 
+@pytest.mark.parametrize("place", ["file/mine", "link/mine"])
+def test_a_place_that_cannot_be_written_is_one_sentence(place: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("/proc/nowhere")
+    assert main.main(["new", str(tmp_path / place)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"sagewind new: cannot use {tmp_path / place.split('/')[0]}")
+    assert error.count("\n") == 1
+
+
 def test_wheels_are_brought_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wheels = tmp_path / "dist"
     wheels.mkdir()

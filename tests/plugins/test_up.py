@@ -107,6 +107,22 @@ def test_up_ends_with_one_of_its_parts_and_says_which(start, tmp_path: Path) -> 
     assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
+def test_a_project_is_run_once_at_a_time(start) -> None:
+    first = start("run", "first")
+    until(first, "the whole log:")
+    second = start("up")
+    _, error = second.communicate(timeout=60)
+    assert second.returncode == 2
+    words = f"this project is in use by another `sagewind run` or `up` (process {first.pid}): end that first"
+    assert error == f"sagewind up: {words}\n"
+    first.send_signal(signal.SIGINT)
+    assert first.wait(60) == 130
+    third = start("run", "first")
+    until(third, "the whole log:")
+    third.send_signal(signal.SIGINT)
+    assert third.wait(60) == 130
+
+
 def test_a_run_that_is_interrupted_ends_what_it_started(start) -> None:
     process = start("run", "first")
     until(process, "the whole log:")

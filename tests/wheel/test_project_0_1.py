@@ -48,8 +48,9 @@ def test_it_is_read_with_a_warning_that_says_what_to_write(python: Run, project:
     assert found["script"] == "sagewind:train"
     said = "\n".join(found["warned"])
     assert "write `from sagewind.workflows import model_dags`" in said
-    assert "train.script is 'include/jobs/train.py', where version 0.1 had this program: write sagewind:train" in said
-    assert "train.serve is 'include/jobs/serve.py', where version 0.1 had this program: write sagewind:serve" in said
+    for key, name in (("script", "train"), ("serve", "serve")):
+        where = f"train.{key} is 'include/jobs/{name}.py', where version 0.1 had this program"
+        assert f"{where}: sagewind:{name} is taken; write that, as version 0.3 will not know the path" in said
 
 
 def test_a_script_of_the_users_own_at_the_old_path_is_his(python: Run, project: Path) -> None:

@@ -7,7 +7,7 @@ import warnings
 from sagewind.workflows import model_dags
 
 warnings.warn(
-    "the DAG file imports include.workflows, which version 0.3 of sagewind does not have: "
+    "the DAG file imports include.workflows, which version 0.3 of sagewind will not have: "
     "write `from sagewind.workflows import model_dags`",
     FutureWarning,
     stacklevel=2,

@@ -6,6 +6,7 @@ this process, whichever way that ends: it holds the other end of a pipe.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -80,6 +81,27 @@ def told(lines: Iterable[str]) -> Iterator[str]:
 def endpoint(project: Path, port: int) -> Iterator[dict[str, str]]:
     """The local AWS endpoint with the project's state; yields the variables that its clients need."""
     log = folder(project) / "endpoint.log"
+    with _alone(project):
+        yield from _started(project, port, log)
+
+
+@contextmanager
+def _alone(project: Path) -> Iterator[None]:
+    """One run at a time in a project: they share Airflow's database and the state of the endpoint."""
+    with (folder(project) / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            who = f"another `sagewind run` or `up` (process {lock.read().strip()})"
+            raise CommandError(f"this project is in use by {who}: end that first") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _started(project: Path, port: int, log: Path) -> Iterator[dict[str, str]]:
     command = [program("localaws"), "--port", str(port), "--state", str(project / STATE / "aws"), "--until-eof"]
     with log.open("w") as errors:
         # In a group of its own: Ctrl-C reaches it through the pipe, after Airflow has ended.

@@ -56,11 +56,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; exit code 0 success, 1 a run that failed, 2 something for the user to put right."""
     options = parser().parse_args(argv)
-    warnings.formatwarning = lambda message, *_, **__: f"sagewind {options.command}: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"sagewind {options.command}: warning: {message}\n"
     try:
         return _dispatch(options)
     except (CommandError, ModelFileError, SourceError) as error:
         sys.stderr.write(f"sagewind {options.command}: {error}\n")
+        return 2
+    except BrokenPipeError:  # who read the output has seen enough
+        return 1
+    except OSError as error:  # a folder that is a file or may not be written, a full disk
+        sys.stderr.write(f"sagewind {options.command}: cannot use {error.filename}: {error.strerror}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"sagewind {options.command}: interrupted; what it had started is ended\n")

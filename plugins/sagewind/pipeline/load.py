@@ -60,8 +60,8 @@ def _take_0_1(content: dict[str, Any], shown: str, project: Path) -> None:
         name = f"{OF_OURS}{path.stem}"
         if path.parent == _JOBS_OF_0_1 and name in SHIPPED and not (project / path).is_file():
             warnings.warn(
-                f"{shown}: train.{key} is '{path}', where version 0.1 had this program: write {name}, as version 0.3 "
-                "does not know the path",
+                f"{shown}: train.{key} is '{path}', where version 0.1 had this program: {name} is taken; write that, "
+                "as version 0.3 will not know the path",
                 FutureWarning,
                 stacklevel=2,
             )
