@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 import subprocess
 import sys
 from importlib import metadata
@@ -167,6 +168,22 @@ def test_a_run_that_cannot_work_starts_nothing(project, monkeypatch, capsys, arg
     assert not (project / local.STATE).exists()
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+def test_a_port_that_is_none_is_refused(port: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["up", f"--port={port}", "--project", str(project)])
+    assert f"argument --port: {port!r} is no port: write a number from 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(project: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main.main(["up", "--port", str(port), "--project", str(project)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"sagewind up: port {port} cannot be used: Address already in use: choose another with --port\n"
+
+
 def test_what_a_command_misses_is_named(project, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -194,7 +211,11 @@ LOG = f"""\
 {TIME} [info     ] met: auc is 1, required >= 0.98 [airflow.task.operators.sagewind.operators.gate.X] loc=job.py:241
 {TIME} [warning  ] a connection is slow [airflow.providers.amazon.x] loc=job.py:241
 {TIME} [error    ] Task failed with exception [task] error_detail=[{{'exc': 1}}] loc=x
+Traceback (most recent call last):
   a line of a traceback
+sagewind.errors.TaskRefused: the metric is missing
+{TIME} [info     ] Task instance state updated [airflow.api_fastapi.execution_api.routes] a=b
+{TIME} [error    ] Something else [airflow.x] loc=x
 """
 
 
@@ -202,5 +223,6 @@ def test_a_person_is_told_the_tasks_what_our_operators_say_and_every_error() -> 
     assert list(local.told(LOG.splitlines())) == [
         "gate",
         "  met: auc is 1, required >= 0.98",
-        "  ERROR Task failed with exception",
+        "  ERROR sagewind.errors.TaskRefused: the metric is missing",
+        "  ERROR Something else",
     ]

@@ -107,6 +107,18 @@ def test_up_ends_with_one_of_its_parts_and_says_which(start, tmp_path: Path) -> 
     assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
+def test_up_ends_with_the_endpoint_and_says_so(start, tmp_path: Path) -> None:
+    process = start("up")
+    until(process, "Ctrl-C ends both")
+    children = below(process)
+    next(child for child in children if "localaws" in " ".join(child.cmdline())).kill()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    log = tmp_path / "mine/.sagewind/endpoint.log"
+    assert error == f"sagewind up: the local AWS endpoint has ended with -9: read {log}, then start again\n"
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
 def test_a_project_is_run_once_at_a_time(start) -> None:
     first = start("run", "first")
     until(first, "the whole log:")

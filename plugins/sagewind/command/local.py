@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,20 @@ _STARTED = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
 _OURS = "airflow.task.operators.sagewind"
 
 
+@dataclass(frozen=True)
+class LocalAws:
+    """A started endpoint, and the variables that its clients need."""
+
+    variables: Mapping[str, str]
+    process: subprocess.Popen[str]
+    log: Path
+
+    def still_there(self) -> None:
+        """CommandError if it has ended."""
+        if (code := self.process.poll()) is not None:
+            raise CommandError(f"the local AWS endpoint has ended with {code}: read {self.log}, then start again")
+
+
 def run(project: Path, model: str, source: str | None) -> int:
     """The lifecycle of a model once, in one process of Airflow; 0 if it was good."""
     load_model(model, project / MODELS)
@@ -46,8 +61,8 @@ def run(project: Path, model: str, source: str | None) -> int:
     log = folder(project) / f"run-{model}.log"
     began = time.monotonic()
     with endpoint(project, 0) as aws, log.open("w", encoding="utf-8") as kept:
-        environment = airflow(project, aws)
-        tell(f"{model}_lifecycle on the local AWS endpoint {aws['AWS_ENDPOINT_URL']}; the whole log: {log}")
+        environment = airflow(project, aws.variables)
+        tell(f"{model}_lifecycle on the local AWS endpoint {aws.variables['AWS_ENDPOINT_URL']}; the whole log: {log}")
         migrate(environment, kept.fileno(), log)
         command = [program("airflow"), "dags", "test", f"{model}_lifecycle", *conf]
         process = subprocess.Popen(
@@ -57,6 +72,7 @@ def run(project: Path, model: str, source: str | None) -> int:
         with ended_with_us([process]):
             for line in told(_kept(process.stdout or (), kept.write)):
                 tell(line)
+                aws.still_there()
             good = process.wait() == 0
     word = "success" if good else f"failed, see {log}"
     tell(f"\n{model}_lifecycle: {word} ({time.monotonic() - began:.0f} s)")
@@ -64,22 +80,30 @@ def run(project: Path, model: str, source: str | None) -> int:
 
 
 def told(lines: Iterable[str]) -> Iterator[str]:
-    """What a person wants to read of Airflow's log: the tasks, what our operators say, and every error."""
+    """What a person wants to read of Airflow's log: the tasks, what our operators say, and the cause of every error.
+
+    A traceback follows its error; the last line of it says what was wrong.
+    """
+    error = ""
     for line in lines:
         found = _LINE.match(line)
         if found is None:
+            error = line.strip() if error and line[:1].strip() else error
             continue
+        if error:
+            yield f"  ERROR {error}"
+        error = found["text"] if found["level"] in ("error", "critical") else ""
         if task := _STARTED.match(found["text"]):
             yield task[1]
-        elif found["level"] in ("error", "critical"):
-            yield f"  ERROR {found['text']}"
-        elif found["logger"].startswith(_OURS):
+        elif not error and found["logger"].startswith(_OURS):
             yield f"  {found['text']}"
+    if error:
+        yield f"  ERROR {error}"
 
 
 @contextmanager
-def endpoint(project: Path, port: int) -> Iterator[dict[str, str]]:
-    """The local AWS endpoint with the project's state; yields the variables that its clients need."""
+def endpoint(project: Path, port: int) -> Iterator[LocalAws]:
+    """The local AWS endpoint with the project's state."""
     log = folder(project) / "endpoint.log"
     with _alone(project):
         yield from _started(project, port, log)
@@ -101,7 +125,7 @@ def _alone(project: Path) -> Iterator[None]:
         yield
 
 
-def _started(project: Path, port: int, log: Path) -> Iterator[dict[str, str]]:
+def _started(project: Path, port: int, log: Path) -> Iterator[LocalAws]:
     command = [program("localaws"), "--port", str(port), "--state", str(project / STATE / "aws"), "--until-eof"]
     with log.open("w") as errors:
         # In a group of its own: Ctrl-C reaches it through the pipe, after Airflow has ended.
@@ -112,7 +136,7 @@ def _started(project: Path, port: int, log: Path) -> Iterator[dict[str, str]]:
         )  # fmt: skip
     with process:
         try:
-            yield _exports(process.stdout or (), log)
+            yield LocalAws(_exports(process.stdout or (), log), process, log)
         finally:
             if process.stdin:
                 process.stdin.close()
@@ -131,7 +155,7 @@ def _exports(lines: Iterable[str], log: Path) -> dict[str, str]:
 
 
 def airflow(project: Path, aws: Mapping[str, str]) -> dict[str, str]:
-    """The environment of Airflow's processes."""
+    """The environment of Airflow's processes, from the variables that an AWS client needs."""
     connection = {
         "conn_type": "aws",
         "login": aws["AWS_ACCESS_KEY_ID"],

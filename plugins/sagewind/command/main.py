@@ -38,8 +38,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("model", help="name of a file in include/models")
     run.add_argument("--source", help="other data than the model's file names (https://, s3://, file://, ...)")
     up = commands.add_parser("up", help="Airflow and the local AWS endpoint on this machine, until Ctrl-C")
-    up.add_argument("--port", type=int, default=8080, help="of Airflow's UI (default: %(default)s)")
-    up.add_argument("--aws-port", type=int, default=4566, help="of the local AWS endpoint (default: %(default)s)")
+    up.add_argument("--port", type=_port, default=8080, help="of Airflow's UI (default: %(default)s)")
+    up.add_argument("--aws-port", type=_port, default=4566, help="of the local AWS endpoint (default: %(default)s)")
     mwaa = commands.add_parser("mwaa", help="write what Amazon MWAA takes of a project; sends nothing")
     mwaa.add_argument("--wheel", type=Path, help="the wheel of sagewind (default: that in the project's folder wheels)")
     mwaa.add_argument("--out", type=Path, default=Path("build/mwaa"), help="where to write (default: %(default)s)")
@@ -51,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
         )
     commands.add_parser("images", help="print the folder of the images that come with sagewind, for localaws --images")
     return top
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: write a number from 1 to 65535")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

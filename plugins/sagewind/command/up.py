@@ -6,6 +6,7 @@ Not `airflow standalone`: that serves the tasks' logs on every network interface
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import time
 import urllib.error
@@ -32,8 +33,9 @@ LOOK_SECONDS = 0.5
 
 def up(project: Path, port: int, aws_port: int) -> int:
     """Start all, tell the address, user and password, and stay until Ctrl-C; CommandError if one of them ends."""
+    _require_free(port)
     with local.endpoint(project, aws_port) as aws:
-        environment = local.airflow(project, aws) | {
+        environment = local.airflow(project, aws.variables) | {
             "AIRFLOW__API__HOST": HOST,
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}",
@@ -48,11 +50,20 @@ def up(project: Path, port: int, aws_port: int) -> int:
                 started.append(_start(part, environment, project))
             parts = {part[0]: process for part, process in zip(COMPONENTS, started, strict=True)}
             local.tell(f"Airflow starts on http://{HOST}:{port} ...")
-            _wait(parts, project, f"http://{HOST}:{port}/api/v2/version")
+            _wait(aws, parts, project, f"http://{HOST}:{port}/api/v2/version")
             local.tell(f"Airflow: http://{HOST}:{port}, {_who(Path(environment['AIRFLOW_HOME']))}")
-            local.tell(f"AWS:     {aws['AWS_ENDPOINT_URL']}; logs: {local.folder(project)}; Ctrl-C ends both")
-            _wait(parts, project, None)
+            local.tell(f"AWS:     {aws.variables['AWS_ENDPOINT_URL']}; logs: {local.folder(project)}; Ctrl-C ends both")
+            _wait(aws, parts, project, None)
     return 0
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((HOST, port))
+        except OSError as error:
+            raise CommandError(f"port {port} cannot be used: {error.strerror}: choose another with --port") from None
 
 
 def _start(part: tuple[str, ...], environment: dict[str, str], project: Path) -> subprocess.Popen[bytes]:
@@ -63,10 +74,11 @@ def _start(part: tuple[str, ...], environment: dict[str, str], project: Path) ->
         )  # fmt: skip
 
 
-def _wait(parts: dict[str, subprocess.Popen[Any]], project: Path, url: str | None) -> None:
-    """Until the address answers; without one, for ever. CommandError if a part ends or the start takes too long."""
+def _wait(aws: local.LocalAws, parts: dict[str, subprocess.Popen[Any]], project: Path, url: str | None) -> None:
+    """Until the address answers; without one, for ever. CommandError if one ends or the start takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while url is None or not _answers(url):
+        aws.still_there()
         for name, process in parts.items():
             if process.poll() is not None:
                 log = local.folder(project) / f"{name}.log"
