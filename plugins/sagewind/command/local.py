@@ -39,7 +39,7 @@ _OURS = "airflow.task.operators.sagewind"
 
 
 @dataclass(frozen=True)
-class LocalAws:
+class StartedEndpoint:
     """A started endpoint, and the variables that its clients need."""
 
     variables: Mapping[str, str]
@@ -102,7 +102,7 @@ def told(lines: Iterable[str]) -> Iterator[str]:
 
 
 @contextmanager
-def endpoint(project: Path, port: int) -> Iterator[LocalAws]:
+def endpoint(project: Path, port: int) -> Iterator[StartedEndpoint]:
     """The local AWS endpoint with the project's state."""
     log = folder(project) / "endpoint.log"
     with _alone(project):
@@ -125,7 +125,7 @@ def _alone(project: Path) -> Iterator[None]:
         yield
 
 
-def _started(project: Path, port: int, log: Path) -> Iterator[LocalAws]:
+def _started(project: Path, port: int, log: Path) -> Iterator[StartedEndpoint]:
     command = [program("localaws"), "--port", str(port), "--state", str(project / STATE / "aws"), "--until-eof"]
     with log.open("w") as errors:
         # In a group of its own: Ctrl-C reaches it through the pipe, after Airflow has ended.
@@ -136,7 +136,7 @@ def _started(project: Path, port: int, log: Path) -> Iterator[LocalAws]:
         )  # fmt: skip
     with process:
         try:
-            yield LocalAws(_exports(process.stdout or (), log), process, log)
+            yield StartedEndpoint(_exports(process.stdout or (), log), process, log)
         finally:
             if process.stdin:
                 process.stdin.close()

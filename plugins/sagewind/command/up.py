@@ -74,7 +74,7 @@ def _start(part: tuple[str, ...], environment: dict[str, str], project: Path) ->
         )  # fmt: skip
 
 
-def _wait(aws: local.LocalAws, parts: dict[str, subprocess.Popen[Any]], project: Path, url: str | None) -> None:
+def _wait(aws: local.StartedEndpoint, parts: dict[str, subprocess.Popen[Any]], project: Path, url: str | None) -> None:
     """Until the address answers; without one, for ever. CommandError if one ends or the start takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while url is None or not _answers(url):

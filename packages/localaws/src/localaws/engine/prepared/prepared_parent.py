@@ -99,6 +99,8 @@ def become(argv: list[str], environment: dict[str, str]) -> int:
     sys.argv, sys.orig_argv = list(argv[1:]), list(argv)
     sys.executable = find(argv[0], environment)
     link = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+    # A new Python leaves out what a .pth file names and the job cannot see, as its /tmp is its own.
+    sys.path[:] = [entry for entry in sys.path if entry.endswith(".zip") or os.path.isdir(entry)]  # noqa: PTH112
     sys.path[:0] = [os.path.dirname(link), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]  # noqa: PTH120
     sys.path_importer_cache.clear()
     return execute(path)
