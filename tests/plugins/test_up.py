@@ -39,6 +39,7 @@ try:
         time.sleep(0.05)
     sys.exit(3)
 except KeyboardInterrupt:
+    child.terminate()
     child.wait()
 """
 
@@ -105,6 +106,17 @@ def test_up_ends_with_one_of_its_parts_and_says_which(start, tmp_path: Path) -> 
     log = tmp_path / "mine/.sagewind/scheduler.log"
     assert error == f"sagewind up: Airflow's scheduler has ended with 3: read {log}\n"
     assert psutil.wait_procs(children, timeout=30)[1] == []
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["up"], "Ctrl-C ends both"), (["run", "first"], "the whole log:")])
+def test_nothing_outlives_a_command_that_is_killed(start, arguments: list[str], words: str) -> None:
+    process = start(*arguments)
+    until(process, words)
+    children = below(process)
+    assert children
+    process.kill()
+    process.wait(60)
+    assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def test_up_ends_with_the_endpoint_and_says_so(start, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ this process, whichever way that ends: it holds the other end of a pipe.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ KEPT = "AIRFLOW__SAGEWIND__"
 #: A line of Airflow's log on a pipe: time, level, message, logger and further values.
 _LINE = re.compile(r"\S+ \[(?P<level>\w+) *\] (?P<text>.*?) +\[(?P<logger>[\w.]+)\](?: \S+=.*)?$")
 _STARTED = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
+_PR_SET_PDEATHSIG = 1
 _OURS = "airflow.task.operators.sagewind"
 
 
@@ -67,7 +69,7 @@ def run(project: Path, model: str, source: str | None) -> int:
         command = [program("airflow"), "dags", "test", f"{model}_lifecycle", *conf]
         process = subprocess.Popen(
             command, env=environment, cwd=project, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, process_group=0,
+            stderr=subprocess.STDOUT, process_group=0, preexec_fn=end_with_parent(),
         )  # fmt: skip
         with ended_with_us([process]):
             for line in told(_kept(process.stdout or (), kept.write)):
@@ -230,6 +232,21 @@ def ended_with_us(processes: list[subprocess.Popen[Any]]) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         end(processes)
+
+
+def end_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: the new process gets SIGINT when this one is killed and can end nothing itself (Linux only)."""
+    library = ctypes.CDLL(None, use_errno=True)  # loaded here: after the fork nothing may be
+    parent = os.getpid()
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are started with it ignored
+        if sys.platform == "linux":
+            library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
+            if os.getppid() != parent:  # it died before
+                os._exit(1)
+
+    return prepare
 
 
 def end(processes: list[subprocess.Popen[Any]], patience: float = 30.0) -> None:

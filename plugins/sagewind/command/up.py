@@ -38,6 +38,7 @@ def up(project: Path, port: int, aws_port: int) -> int:
         environment = local.airflow(project, aws.variables) | {
             "AIRFLOW__API__HOST": HOST,
             "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__CORE__PARALLELISM": "4",  # each is a process that waits; the default is 32
             "AIRFLOW__API__BASE_URL": f"http://{HOST}:{port}",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
         }
@@ -71,6 +72,7 @@ def _start(part: tuple[str, ...], environment: dict[str, str], project: Path) ->
         return subprocess.Popen(
             [local.program("airflow"), *part],
             env=environment, cwd=project, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
+            preexec_fn=local.end_with_parent(),
         )  # fmt: skip
 
 
