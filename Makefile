@@ -76,11 +76,11 @@ mwaa: wheels  ## write build/mwaa/, what Amazon MWAA takes of a project (docs/de
 	@. .venv/registry.sh && .venv/bin/sagewind mwaa --wheel dist/sagewind-*.whl $${PROJECT:+--project "$$PROJECT"} \
 		$${REQUIREMENTS:+--requirements "$$REQUIREMENTS"} $${OFFLINE:+--offline "$$OFFLINE"}
 
-test: setup  ## unit and contract tests, and one model's whole life in a real Airflow: about 5 minutes
+test: setup  ## unit and contract tests, and one model's whole life in a real Airflow: about 6 minutes
 	@. .venv/registry.sh && .venv/bin/localaws pull >/dev/null
 	@$(PYTEST) $(PARALLEL) -m "not long"
 
-test-all: setup  ## every test, those of `make test` once more while processes are stopped at random: about 45 minutes
+test-all: setup  ## every test, those of `make test` once more while processes are stopped at random: about 50 minutes
 	@. .venv/registry.sh && .venv/bin/localaws pull >/dev/null
 	@$(PYTEST) $(PARALLEL) -m "not alone"
 	@$(PYTEST) -m alone

@@ -210,9 +210,9 @@ def folder(project: Path) -> Path:
     return folder
 
 
-def _kept(lines: Iterable[str], keep: object) -> Iterator[str]:
+def _kept(lines: Iterable[str], keep: Callable[[str], object]) -> Iterator[str]:
     for line in lines:
-        keep(line)  # type: ignore[operator]
+        keep(line)
         yield line
 
 

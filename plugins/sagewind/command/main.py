@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from sagewind.command import local
 from sagewind.command.errors import CommandError
 from sagewind.facts.version import VERSION
 from sagewind.pipeline.errors import ModelFileError, SourceError
@@ -80,9 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "images":
-        from sagewind.command.local import IMAGES
-
-        _tell(str(IMAGES))
+        local.tell(str(local.IMAGES))
         return 0
     if options.command == "new":
         return _new(options)
@@ -98,8 +97,6 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _dry_run(options, project)
     if options.command == "mwaa":
         return _mwaa(options, project)
-    from sagewind.command import local  # starts processes; the other commands do not need it
-
     if options.command == "run":
         return local.run(project, options.model, options.source)
     from sagewind.command.up import up
@@ -112,8 +109,8 @@ def _new(options: argparse.Namespace) -> int:
 
     made = new_project.create(options.folder, options.model, options.wheels)
     for path in made:
-        _tell(f"wrote {options.folder / path}")
-    _tell(f"next: cd {options.folder} && make run")
+        local.tell(f"wrote {options.folder / path}")
+    local.tell(f"next: cd {options.folder} && make run")
     return 0
 
 
@@ -121,8 +118,8 @@ def _model(name: str, project: Path) -> int:
     from sagewind.command import new_model
 
     for path in new_model.create(name, project):
-        _tell(f"wrote {path}")
-    _tell(f"next: make run MODEL={name}")
+        local.tell(f"wrote {path}")
+    local.tell(f"next: make run MODEL={name}")
     return 0
 
 
@@ -142,10 +139,6 @@ def _dry_run(options: argparse.Namespace, project: Path) -> int:
     except (ValueError, TaskRefused) as error:
         raise CommandError(str(error)) from None
     return 0
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":
